@@ -1,0 +1,491 @@
+//! The client itself: sending, receiving, waiting.
+
+use crate::connect::{self, Connection};
+use crate::error::Error;
+use crate::record::{Draft, Record, Reply};
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use strait_memory::{Inbox, Writable};
+use strait_protocol::wait::{Event, Via};
+use strait_protocol::{
+    Endpoint, Header, Incoming, Kind, Name, ReserveError, SliceMemory, Slot, WorldId,
+};
+use strait_sys::wake;
+
+/// How often a party yields and looks again before it sleeps. A wake across cores costs tens of
+/// microseconds, a yield well under one; measured in docs/performance.md.
+const LOOKS: u32 = 50;
+/// How often a host program that waits makes sure that the broker is alive. (A jailed world needn't: it dies with it.)
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// What a waiting `request` keeps aside for later `receive`s.
+const MAX_ASIDE_BYTES: usize = 16 << 20;
+/// What a `request` grants the switch beyond the deadline before it takes the broker for dead.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Whether a record is shown to the switch at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// At once.
+    Now,
+    /// With the next that is sent at once, or at [`Client::flush`].
+    Later,
+}
+
+/// A world's or host program's connection to the switch.
+#[derive(Debug)]
+pub struct Client {
+    endpoint: Endpoint<Writable, Inbox>,
+    bell: OwnedFd,
+    wakeup: OwnedFd,
+    socket: OwnedFd,
+    id: WorldId,
+    name: Name,
+    outlives_broker: bool,
+    /// The record that was handed out last: read, but not yet given back.
+    current: Option<Incoming>,
+    /// What arrived while a request waited.
+    aside: VecDeque<(Header, Vec<u8>)>,
+    aside_bytes: usize,
+    current_aside: Vec<u8>,
+    cause: u64,
+    sent: u64,
+    asked: u64,
+    polls: bool,
+    armed: bool,
+    pub(crate) names: HashMap<Name, WorldId>,
+}
+
+impl Client {
+    /// Takes up the connection that was made for this world before its program started. Once per process.
+    pub fn open() -> Result<Self, Error> {
+        connect::open().map(|connection| Self::new(connection, false))
+    }
+
+    /// Attaches a host program to the broker that listens at `socket`, under a name that policy gives to our uid.
+    pub fn attach(socket: impl AsRef<Path>, name: &str) -> Result<Self, Error> {
+        connect::attach(socket.as_ref(), name.parse()?)
+            .map(|connection| Self::new(connection, true))
+    }
+
+    /// Takes up a connection whose other end the broker already has: for programs that embed the broker.
+    pub fn adopt(connection: OwnedFd) -> Result<Self, Error> {
+        connect::adopt(connection).map(|connection| Self::new(connection, true))
+    }
+
+    fn new(connection: Connection, outlives_broker: bool) -> Self {
+        let Connection {
+            welcome,
+            endpoint,
+            bell,
+            wakeup,
+            socket,
+        } = connection;
+        Self {
+            endpoint,
+            bell,
+            wakeup,
+            socket,
+            id: welcome.id,
+            name: welcome.name,
+            outlives_broker,
+            current: None,
+            aside: VecDeque::new(),
+            aside_bytes: 0,
+            current_aside: Vec::new(),
+            cause: 0,
+            sent: 0,
+            asked: 0,
+            polls: false,
+            armed: false,
+            names: HashMap::new(),
+        }
+    }
+
+    /// Our id.
+    pub fn id(&self) -> WorldId {
+        self.id
+    }
+
+    /// Our name.
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// The largest payload that one record can carry, in bytes.
+    pub fn max_payload(&self) -> u32 {
+        self.endpoint.max_payload()
+    }
+
+    // --- sending ---
+
+    /// Sends a message, waiting for room in the outbox if need be. Returns its sequence number, which a notice
+    /// about it would carry.
+    pub fn send(&mut self, to: WorldId, payload: &[u8]) -> Result<u64, Error> {
+        self.put(Header::new(Kind::Message, to, 0), payload, None)
+    }
+
+    /// Sends a message, or says [`Error::Full`] at once.
+    pub fn try_send(&mut self, to: WorldId, payload: &[u8]) -> Result<u64, Error> {
+        self.put(
+            Header::new(Kind::Message, to, 0),
+            payload,
+            Some(Instant::now()),
+        )
+    }
+
+    /// Sends a message, waiting for room until the deadline at most, then says [`Error::Full`].
+    pub fn send_before(
+        &mut self,
+        deadline: Instant,
+        to: WorldId,
+        payload: &[u8],
+    ) -> Result<u64, Error> {
+        self.put(Header::new(Kind::Message, to, 0), payload, Some(deadline))
+    }
+
+    /// Answers a request. `code` 0 is success; other codes are the application's.
+    pub fn reply(&mut self, request: &Header, code: u16, payload: &[u8]) -> Result<u64, Error> {
+        let mut header = Header::new(Kind::Reply, request.source, 0);
+        header.correlation = request.correlation;
+        header.code = code;
+        header.tag = request.tag;
+        self.put(header, payload, None)
+    }
+
+    /// Sends a request and returns its correlation id: the reply, or the notice that there is none, comes by
+    /// [`receive`](Self::receive) with that id. Within `timeout`, or 49 days at most.
+    pub fn start_request(
+        &mut self,
+        to: WorldId,
+        payload: &[u8],
+        timeout: Duration,
+    ) -> Result<u64, Error> {
+        self.asked += 1;
+        let mut header = Header::new(Kind::Request, to, 0);
+        header.correlation = self.asked;
+        header.timeout_ms = u32::try_from(timeout.as_millis())
+            .unwrap_or(u32::MAX)
+            .max(1);
+        self.put(header, payload, None)?;
+        Ok(self.asked)
+    }
+
+    /// Sends a request and waits for its answer. What else arrives meanwhile is kept for later receives.
+    pub fn request(
+        &mut self,
+        to: WorldId,
+        payload: &[u8],
+        timeout: Duration,
+    ) -> Result<Reply, Error> {
+        let correlation = self.start_request(to, payload, timeout)?;
+        let end = Instant::now() + timeout + GRACE;
+        loop {
+            let Some((header, payload)) = self.take_from_inbox(Some(end))? else {
+                return Err(Error::BrokerGone);
+            };
+            let answers = matches!(header.kind, Kind::Reply | Kind::Notice)
+                && header.correlation == correlation;
+            match answers.then(|| strait_protocol::Reason::from_code(header.code)) {
+                Some(Some(reason)) if header.kind == Kind::Notice => {
+                    return Err(Error::Undelivered { to, reason });
+                }
+                Some(_) => return Ok(Reply { header, payload }),
+                None => self.put_aside(header, payload)?,
+            }
+        }
+    }
+
+    fn put_aside(&mut self, header: Header, payload: Vec<u8>) -> Result<(), Error> {
+        self.aside_bytes += payload.len() + Header::BYTES as usize;
+        if self.aside_bytes > MAX_ASIDE_BYTES {
+            return Err(Error::TooMuchArrived {
+                limit: MAX_ASIDE_BYTES,
+            });
+        }
+        self.aside.push_back((header, payload));
+        Ok(())
+    }
+
+    /// Begins a record in place in the outbox, waiting for room if need be: fill the payload, then send it.
+    pub fn draft(
+        &mut self,
+        kind: Kind,
+        to: WorldId,
+        payload_bytes: usize,
+    ) -> Result<Draft<'_>, Error> {
+        let slot = self.reserve(payload_bytes, None)?;
+        let header = Header::new(kind, to, slot.payload_bytes());
+        Ok(Draft {
+            client: self,
+            slot,
+            header,
+        })
+    }
+
+    /// Shows the switch whatever was staged.
+    pub fn flush(&mut self) {
+        if self.endpoint.publish() {
+            self.ring(Event::DATA);
+        }
+    }
+
+    fn put(
+        &mut self,
+        mut header: Header,
+        payload: &[u8],
+        deadline: Option<Instant>,
+    ) -> Result<u64, Error> {
+        let slot = self.reserve(payload.len(), deadline)?;
+        header.length = slot.payload_bytes();
+        self.payload_mut(&slot).copy_from_slice(payload);
+        self.commit(&slot, &header, Delivery::Now)
+    }
+
+    fn reserve(&mut self, payload_bytes: usize, deadline: Option<Instant>) -> Result<Slot, Error> {
+        match self.endpoint.reserve(payload_bytes) {
+            Err(ReserveError::Full) => self.wait_for_room(payload_bytes, deadline),
+            other => Ok(other?),
+        }
+    }
+
+    fn wait_for_room(
+        &mut self,
+        payload_bytes: usize,
+        deadline: Option<Instant>,
+    ) -> Result<Slot, Error> {
+        self.flush();
+        let mut looks = 0;
+        loop {
+            match self.endpoint.reserve(payload_bytes) {
+                Err(ReserveError::Full) => {}
+                other => return Ok(other?),
+            }
+            if looks < LOOKS {
+                looks += 1;
+                wake::yield_now();
+                continue;
+            }
+            if !self.sleep(Event::ROOM, deadline, payload_bytes)? {
+                return Err(Error::Full);
+            }
+        }
+    }
+
+    pub(crate) fn payload_mut(&mut self, slot: &Slot) -> &mut [u8] {
+        self.endpoint
+            .mine_mut()
+            .bytes_mut(slot.payload_offset(), slot.payload_bytes() as usize)
+    }
+
+    pub(crate) fn commit(
+        &mut self,
+        slot: &Slot,
+        header: &Header,
+        delivery: Delivery,
+    ) -> Result<u64, Error> {
+        let header = Header {
+            cause: self.cause,
+            ..*header
+        };
+        self.endpoint.commit(slot, &header);
+        self.sent += 1;
+        if delivery == Delivery::Now {
+            self.flush();
+        }
+        Ok(self.sent)
+    }
+
+    // --- receiving ---
+
+    /// The next record, or `None` when the time is over. Without a time, waits as long as it takes.
+    pub fn receive(&mut self, timeout: Option<Duration>) -> Result<Option<Record<'_>>, Error> {
+        let deadline = timeout.map(|time| Instant::now() + time);
+        if self.aside.is_empty() {
+            let found = self.wait_for_data(deadline)?;
+            return Ok(found.map(|incoming| self.record(incoming)));
+        }
+        Ok(self.record_from_aside())
+    }
+
+    /// The next record if one is there.
+    pub fn try_receive(&mut self) -> Result<Option<Record<'_>>, Error> {
+        if !self.aside.is_empty() {
+            return Ok(self.record_from_aside());
+        }
+        self.wake_from_poll()?;
+        let mut found = self.next()?;
+        if found.is_none() && self.polls {
+            self.endpoint.arm(Event::DATA, Via::Fd);
+            self.armed = true;
+            found = self.next()?;
+        }
+        Ok(found.map(|incoming| self.record(incoming)))
+    }
+
+    /// A descriptor that becomes readable when a record arrives, for `poll(2)`, `epoll(7)` and the like. Poll it
+    /// only after [`try_receive`](Self::try_receive) has said `None`; when it is readable, call that again until it does.
+    pub fn poll_fd(&mut self) -> BorrowedFd<'_> {
+        self.polls = true;
+        self.wakeup.as_fd()
+    }
+
+    fn wake_from_poll(&mut self) -> Result<(), Error> {
+        if self.armed {
+            self.armed = false;
+            self.endpoint.disarm();
+            if !wake::drain_pipe(self.wakeup.as_fd()) {
+                return Err(Error::BrokerGone);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_from_inbox(
+        &mut self,
+        deadline: Option<Instant>,
+    ) -> Result<Option<(Header, Vec<u8>)>, Error> {
+        let Some(incoming) = self.wait_for_data(deadline)? else {
+            return Ok(None);
+        };
+        Ok(Some((incoming.header, self.payload(&incoming).to_vec())))
+    }
+
+    fn payload(&self, incoming: &Incoming) -> &[u8] {
+        self.endpoint
+            .theirs()
+            .bytes(incoming.payload_offset(), incoming.header.length as usize)
+    }
+
+    fn record(&mut self, incoming: Incoming) -> Record<'_> {
+        self.handling(&incoming.header);
+        Record {
+            header: incoming.header,
+            payload: self.payload(&incoming),
+        }
+    }
+
+    fn record_from_aside(&mut self) -> Option<Record<'_>> {
+        let (header, payload) = self.aside.pop_front()?;
+        self.aside_bytes -= payload.len() + Header::BYTES as usize;
+        self.handling(&header);
+        self.current_aside = payload;
+        Some(Record {
+            header,
+            payload: &self.current_aside,
+        })
+    }
+
+    /// What is sent from now on is caused by this record. A world that a notice speaks of is looked up anew next time.
+    fn handling(&mut self, header: &Header) {
+        self.cause = header.sequence;
+        if header.kind == Kind::Notice {
+            self.names.retain(|_, id| *id != header.source);
+        }
+    }
+
+    fn wait_for_data(&mut self, deadline: Option<Instant>) -> Result<Option<Incoming>, Error> {
+        self.wake_from_poll()?;
+        let mut looks = 0;
+        loop {
+            if let Some(incoming) = self.next()? {
+                return Ok(Some(incoming));
+            }
+            if looks < LOOKS {
+                looks += 1;
+                wake::yield_now();
+                continue;
+            }
+            if !self.sleep(Event::DATA, deadline, 0)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Steps past the record that was handed out last and looks at the one behind it.
+    fn next(&mut self) -> Result<Option<Incoming>, Error> {
+        if let Some(last) = self.current.take() {
+            self.endpoint.advance(&last);
+        }
+        let found = self.endpoint.peek()?;
+        self.give_back(found.is_none());
+        self.current = found;
+        Ok(found)
+    }
+
+    /// Gives the switch its ring back: all of it when there is nothing left to read, else a good deal at a time.
+    fn give_back(&mut self, caught_up: bool) {
+        let unreleased = self.endpoint.unreleased();
+        if unreleased > 0 && (caught_up || unreleased >= self.endpoint.theirs().ring_bytes() / 8) {
+            let event = self.endpoint.release();
+            self.ring(event);
+        }
+    }
+
+    // --- waiting ---
+
+    fn ring(&mut self, event: Event) {
+        if self.endpoint.ring_for(event).is_some() {
+            wake::ring(self.bell.as_fd());
+        }
+    }
+
+    /// Sleeps until something of `what` may have happened. False when the deadline has passed.
+    fn sleep(
+        &mut self,
+        what: Event,
+        deadline: Option<Instant>,
+        payload_bytes: usize,
+    ) -> Result<bool, Error> {
+        let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return Ok(false);
+        }
+        let bell = self.endpoint.arm(what, Via::Futex);
+        if !self.has_happened(what, payload_bytes)? {
+            let at_most = match self.outlives_broker {
+                true => Some(left.unwrap_or(HEARTBEAT).min(HEARTBEAT)),
+                false => left,
+            };
+            wake::futex_wait(&self.endpoint.theirs().control().bell, bell, at_most);
+        }
+        self.endpoint.disarm();
+        match self.outlives_broker
+            && !self.has_happened(what, payload_bytes)?
+            && wake::is_hung_up(self.socket.as_fd())
+        {
+            true => Err(Error::BrokerGone),
+            false => Ok(true),
+        }
+    }
+
+    fn has_happened(&mut self, what: Event, payload_bytes: usize) -> Result<bool, Error> {
+        let data = what.meets(Event::DATA) && self.endpoint.hear_produced()?;
+        Ok(data || what.meets(Event::ROOM) && self.endpoint.reserve(payload_bytes).is_ok())
+    }
+
+    /// Waits until the switch has taken everything that was sent: for a program that ends right after.
+    pub fn drain(&mut self, timeout: Duration) -> Result<bool, Error> {
+        self.flush();
+        let end = Instant::now() + timeout;
+        while !self.endpoint.is_drained()? {
+            if Instant::now() >= end {
+                return Ok(false);
+            }
+            if self.outlives_broker && wake::is_hung_up(self.socket.as_fd()) {
+                return Err(Error::BrokerGone);
+            }
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        Ok(true)
+    }
+}
+
+impl Drop for Client {
+    /// Shows the switch what was staged, and tells the supervisor that this is the end.
+    fn drop(&mut self) {
+        self.flush();
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
+    }
+}

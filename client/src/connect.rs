@@ -1,0 +1,68 @@
+//! Becoming a party: the handshake of `strait_protocol::handshake`, from the client's side.
+
+use crate::error::{Error, call};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use strait_memory::{Inbox, SliceFile, Writable};
+use strait_protocol::handshake::{self, HandshakeError, Hello, Welcome};
+use strait_protocol::{Endpoint, Name};
+use strait_sys::socket;
+
+/// What the handshake leaves behind.
+pub(crate) struct Connection {
+    pub welcome: Welcome,
+    pub endpoint: Endpoint<Writable, Inbox>,
+    /// Rings the switch.
+    pub bell: OwnedFd,
+    /// Rung by the switch.
+    pub wakeup: OwnedFd,
+    /// Its end is the end of the broker.
+    pub socket: OwnedFd,
+}
+
+/// Takes up the connection that the jail made for this world.
+pub(crate) fn open() -> Result<Connection, Error> {
+    let socket = socket::adopt(handshake::WORLD_FD).map_err(|_| Error::NotAWorld)?;
+    rustix::net::sockopt::socket_type(&socket).map_err(|_| Error::NotAWorld)?;
+    welcome(socket)
+}
+
+/// Connects to the broker's socket and asks for a name.
+pub(crate) fn attach(path: &Path, name: Name) -> Result<Connection, Error> {
+    let unreachable = |errno| Error::Unreachable {
+        path: path.display().to_string(),
+        errno,
+    };
+    let socket = socket::connect(path).map_err(unreachable)?;
+    socket::send(socket.as_fd(), &Hello { name }.encode(), &[]).map_err(call("sendmsg"))?;
+    welcome(socket)
+}
+
+/// Takes up a connection on which the supervisor was told to expect us.
+pub(crate) fn adopt(socket: OwnedFd) -> Result<Connection, Error> {
+    welcome(socket)
+}
+
+fn welcome(socket: OwnedFd) -> Result<Connection, Error> {
+    let mut buffer = [0; handshake::MAX_BYTES];
+    let (length, descriptors) =
+        socket::receive(socket.as_fd(), &mut buffer).map_err(call("recvmsg"))?;
+    if length == 0 {
+        return Err(Error::BrokerGone);
+    }
+    let welcome = Welcome::decode(&buffer[..length])?;
+    let [outbox, inbox, bell, wakeup]: [OwnedFd; handshake::DESCRIPTORS] =
+        descriptors
+            .try_into()
+            .map_err(|_| HandshakeError::Malformed)?;
+    let outbox = Writable::map(&SliceFile::adopt(outbox, welcome.outbox)?)?;
+    let inbox = Inbox::map(&SliceFile::adopt(inbox, welcome.inbox)?)?;
+    socket::send(socket.as_fd(), &handshake::mapped(), &[]).map_err(call("sendmsg"))?;
+    Ok(Connection {
+        welcome,
+        endpoint: Endpoint::new(outbox, inbox),
+        bell,
+        wakeup,
+        socket,
+    })
+}

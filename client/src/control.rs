@@ -1,0 +1,115 @@
+//! Asking the control service.
+
+use crate::client::Client;
+use crate::error::Error;
+use std::time::Duration;
+use strait_protocol::control::{Answer, Ended, MAX_WORLDS_PER_ANSWER, Request, WorldRow};
+use strait_protocol::{Name, WorldId};
+
+/// How long the control service may take over what it does at once.
+const PROMPT: Duration = Duration::from_secs(10);
+/// The longest wait for the end of a world: what one request can wait.
+const AGES: Duration = Duration::from_millis(u32::MAX as u64);
+
+impl Client {
+    /// The id of the running world with this name. Remembered until a notice says that it is gone.
+    pub fn resolve(&mut self, name: &str) -> Result<WorldId, Error> {
+        let name: Name = name.parse()?;
+        if let Some(known) = self.names.get(&name) {
+            return Ok(*known);
+        }
+        let request = Request::Resolve {
+            name: name.as_str().into(),
+        };
+        let (id, _) = self.world(&request)?;
+        self.names.insert(name, id);
+        Ok(id)
+    }
+
+    /// Starts a world from a template of the configuration. Returns its id and name.
+    pub fn start(&mut self, template: &str, name: Option<&str>) -> Result<(WorldId, Name), Error> {
+        self.world(&Request::Start {
+            template: template.into(),
+            name: name.map(Into::into),
+        })
+    }
+
+    /// Starts a world from a specification in JSON, as `strait-broker` writes it. For the host alone.
+    pub fn spawn(&mut self, specification: &str) -> Result<(WorldId, Name), Error> {
+        self.world(&Request::Spawn {
+            specification: specification.into(),
+        })
+    }
+
+    /// Tells a world to end, and waits until it has ended, by itself or by force at the deadline.
+    pub fn stop(&mut self, name: &str, deadline: Duration, reason: &str) -> Result<Ended, Error> {
+        let deadline_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
+        self.ended(
+            &Request::Stop {
+                name: name.into(),
+                deadline_ms,
+                reason: reason.into(),
+            },
+            deadline + PROMPT,
+        )
+    }
+
+    /// Waits until a world is gone, or the time is over.
+    pub fn wait(&mut self, world: WorldId, timeout: Option<Duration>) -> Result<Ended, Error> {
+        self.ended(&Request::Wait { id: world.0 }, timeout.unwrap_or(AGES))
+    }
+
+    /// All worlds that there are, in the order of their ids.
+    pub fn list(&mut self) -> Result<Vec<WorldRow>, Error> {
+        let mut all: Vec<WorldRow> = Vec::new();
+        loop {
+            let from = all.last().map_or(0, |last| last.id + 1);
+            match self.ask(
+                &Request::List {
+                    from,
+                    limit: MAX_WORLDS_PER_ANSWER,
+                },
+                PROMPT,
+            )? {
+                Answer::Worlds { worlds, more } => {
+                    all.extend(worlds);
+                    if !more {
+                        return Ok(all);
+                    }
+                }
+                _ => return Err(Error::Unexpected),
+            }
+        }
+    }
+
+    /// What the kernel says is in force for a world, as JSON.
+    pub fn inspect(&mut self, name: &str) -> Result<String, Error> {
+        match self.ask(&Request::Inspect { name: name.into() }, PROMPT)? {
+            Answer::Report(json) => Ok(json),
+            _ => Err(Error::Unexpected),
+        }
+    }
+
+    fn world(&mut self, request: &Request) -> Result<(WorldId, Name), Error> {
+        match self.ask(request, PROMPT)? {
+            Answer::World { id, name } => Ok((WorldId(id), name.parse()?)),
+            _ => Err(Error::Unexpected),
+        }
+    }
+
+    fn ended(&mut self, request: &Request, timeout: Duration) -> Result<Ended, Error> {
+        match self.ask(request, timeout)? {
+            Answer::Ended(ended) => Ok(ended),
+            _ => Err(Error::Unexpected),
+        }
+    }
+
+    /// Asks the control service anything and waits for its answer.
+    pub fn ask(&mut self, request: &Request, timeout: Duration) -> Result<Answer, Error> {
+        let reply = self.request(WorldId::CONTROL, &request.encode(), timeout)?;
+        match Answer::decode(&reply.payload)? {
+            Answer::Refused(why) => Err(Error::Refused(why)),
+            answer => Ok(answer),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What a Rust world or host program uses to talk through strait.
+//!
+//! A *world* is a jailed process that the broker started: it [opens](Client::open) the connection that was made for
+//! it. A *host program* runs outside of any jail and [attaches](Client::attach) to the broker's socket, if the policy lets its
+//! uid have the name it asks for. From then on both are the same.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use strait_client::{Client, Error, Kind};
+//!
+//! fn main() -> Result<(), Error> {
+//!     let mut client = Client::open()?;
+//!     // Ask another world and wait for its answer.
+//!     let greeter = client.resolve("greeter")?;
+//!     let answer = client.request(greeter, b"hello", Duration::from_secs(2))?;
+//!     println!("{}", String::from_utf8_lossy(&answer.payload));
+//!     // Serve others, until told to end.
+//!     while let Some(record) = client.receive(None)? {
+//!         let head = *record.header();
+//!         if record.shutdown().is_some() {
+//!             client.reply(&head, 0, b"")?;
+//!             break;
+//!         }
+//!         let payload = record.payload().to_vec();
+//!         if head.kind == Kind::Request {
+//!             client.reply(&head, 0, &payload)?;
+//!         }
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! **What is promised.** A record is delivered, or its sender gets a notice that says why not; records between two
+//! worlds arrive in the order they were sent; the sender's id is the switch's word. A request ends in a reply or a notice,
+//! once. **What is not:** that a message was *handled*; only a reply says that.
+//!
+//! A client belongs to one thread at a time. Nothing here starts a thread or needs an async runtime; to wait together with other
+//! things, poll [`Client::poll_fd`].
+#![forbid(unsafe_code)]
+
+mod client;
+mod connect;
+mod control;
+mod error;
+mod record;
+
+pub use client::{Client, Delivery};
+pub use error::Error;
+pub use record::{Draft, Record, Reply, Shutdown};
+pub use strait_protocol::control::{Ended, WorldRow};
+pub use strait_protocol::{Header, Kind, Name, Reason, WorldId};

@@ -1,0 +1,109 @@
+//! Records as the user of the client sees them.
+
+use crate::client::{Client, Delivery};
+use crate::error::Error;
+use std::time::Duration;
+use strait_protocol::control::SHUTDOWN;
+use strait_protocol::{Header, Kind, Reason, Slot, WorldId};
+
+/// A record that arrived. Its payload lies in the inbox itself and is given back at the next receive.
+#[derive(Debug)]
+pub struct Record<'a> {
+    pub(crate) header: Header,
+    pub(crate) payload: &'a [u8],
+}
+
+/// The notice that this world is to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shutdown {
+    /// What is left until it is ended by force.
+    pub deadline: Duration,
+    /// Why.
+    pub reason: String,
+}
+
+impl<'a> Record<'a> {
+    /// The header. It is `Copy`: keep one to reply with.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The payload, aligned to 16 bytes.
+    pub fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
+    /// What became of a record of ours, if this is a notice; its [`Header::source`] is the world it was for.
+    pub fn notice(&self) -> Option<Reason> {
+        match self.header.kind {
+            Kind::Notice => Reason::from_code(self.header.code),
+            _ => None,
+        }
+    }
+
+    /// The notice of shutdown, if this is one. Nobody but the control service can send it. [Reply](Client::reply) to
+    /// acknowledge.
+    pub fn shutdown(&self) -> Option<Shutdown> {
+        let Header {
+            kind,
+            source,
+            code,
+            timeout_ms,
+            ..
+        } = self.header;
+        let told = kind == Kind::Request && source == WorldId::CONTROL && code == SHUTDOWN;
+        told.then(|| Shutdown {
+            deadline: Duration::from_millis(u64::from(timeout_ms)),
+            reason: String::from_utf8_lossy(self.payload).into_owned(),
+        })
+    }
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// Who answered, what status, which tag.
+    pub header: Header,
+    /// What.
+    pub payload: Vec<u8>,
+}
+
+/// A record under construction, in place in the outbox. Dropped, it is as if it had never been.
+#[derive(Debug)]
+#[must_use = "a draft is sent by `send`"]
+pub struct Draft<'a> {
+    pub(crate) client: &'a mut Client,
+    pub(crate) slot: Slot,
+    pub(crate) header: Header,
+}
+
+impl Draft<'_> {
+    /// The payload. What it holds before it is written is unspecified.
+    pub fn payload_mut(&mut self) -> &mut [u8] {
+        self.client.payload_mut(&self.slot)
+    }
+
+    /// The header: set the tag, the flags, the code.
+    pub fn header_mut(&mut self) -> &mut Header {
+        &mut self.header
+    }
+
+    /// Makes the payload shorter than was reserved.
+    pub fn shorten(&mut self, bytes: u32) {
+        self.header.length = self.header.length.min(bytes);
+    }
+
+    /// Sends it. The sequence number returned is the one that a notice about this record would carry.
+    pub fn send(self) -> Result<u64, Error> {
+        self.finish(Delivery::Now)
+    }
+
+    /// Leaves it in the outbox until something else is sent, or [`Client::flush`]: for many small records in a row.
+    pub fn stage(self) -> Result<u64, Error> {
+        self.finish(Delivery::Later)
+    }
+
+    fn finish(self, delivery: Delivery) -> Result<u64, Error> {
+        self.client.commit(&self.slot, &self.header, delivery)
+    }
+}

@@ -1,0 +1,201 @@
+//! What is said to the control service (`strait.control`) and by it.
+//!
+//! Requests and answers are rkyv archives, validated with bytecheck before anyone looks at them. The one
+//! message that every world must understand, the notice of its shutdown, needs no archive: see [`SHUTDOWN`].
+
+#![expect(
+    missing_docs,
+    reason = "rkyv derives the archived twins of these types without docs"
+)]
+
+use rkyv::{Archive, Deserialize, Serialize, rancor};
+
+/// The `code` of a request from the control service that tells a world to end. Its `timeout_ms` is what
+/// the world has left, its payload the reason as UTF-8. To reply is to acknowledge.
+pub const SHUTDOWN: u16 = 1;
+
+/// The longest payload of a request to the control service, in bytes.
+pub const MAX_REQUEST_BYTES: usize = 16 * 1024;
+
+/// The most worlds in one [`Answer::Worlds`].
+pub const MAX_WORLDS_PER_ANSWER: u32 = 64;
+
+/// What a world or an operator asks of the control service. Policy says who may ask what.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub enum Request {
+    /// Which id has the world of this name?
+    Resolve {
+        /// The name.
+        name: String,
+    },
+    /// Which worlds are there, from this id on?
+    List {
+        /// The smallest id of interest.
+        from: u64,
+        /// At most so many; see [`MAX_WORLDS_PER_ANSWER`].
+        limit: u32,
+    },
+    /// Start a world from a template. With a name, the world gets that name; without, `template/N`.
+    Start {
+        /// The template, as the configuration names it.
+        template: String,
+        /// The name of the new world.
+        name: Option<String>,
+    },
+    /// Start a world from a specification. For the host alone.
+    Spawn {
+        /// The specification, as the broker's configuration writes it (JSON).
+        specification: String,
+    },
+    /// Tell a world to end, and end it when it hasn't by the deadline. Answered when it is gone.
+    Stop {
+        /// The world's name.
+        name: String,
+        /// How long it has, in milliseconds.
+        deadline_ms: u32,
+        /// Why, for the world to read.
+        reason: String,
+    },
+    /// Answer when the world is gone, with its end.
+    Wait {
+        /// The world's id.
+        id: u64,
+    },
+    /// What does the kernel say is in force for this world?
+    Inspect {
+        /// The world's name.
+        name: String,
+    },
+}
+
+/// What the control service answers.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// The world that was resolved or started.
+    World {
+        /// Its id.
+        id: u64,
+        /// Its name.
+        name: String,
+    },
+    /// Worlds in the order of their ids.
+    Worlds {
+        /// The worlds.
+        worlds: Vec<WorldRow>,
+        /// Whether there are more behind the last one.
+        more: bool,
+    },
+    /// A world is gone.
+    Ended(Ended),
+    /// The jail report, as JSON.
+    Report(String),
+    /// No, and why.
+    Refused(String),
+}
+
+/// How a world ended.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Its id.
+    pub id: u64,
+    /// Its program's exit code, if it exited by itself.
+    pub code: Option<i32>,
+    /// The signal that ended it otherwise.
+    pub signal: Option<i32>,
+    /// Whether it acknowledged the notice of its shutdown.
+    pub acknowledged: bool,
+    /// Whether the deadline passed, or the broker had another reason to kill it.
+    pub killed: bool,
+    /// What the broker has to say about it, such as why a world was quarantined.
+    pub note: String,
+    /// From the request to the end, in milliseconds; 0 when nobody asked.
+    pub took_ms: u32,
+}
+
+/// One world in a list.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct WorldRow {
+    /// Its id.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// `starting`, `ready`, `stopping`, or `service`, `attached`.
+    pub state: String,
+    /// Its pid in the supervisor's pid namespace, 0 for the control service.
+    pub pid: i32,
+    /// Its kernel uid.
+    pub uid: u32,
+    /// Its age in milliseconds.
+    pub age_ms: u64,
+    /// Records the switch took from it.
+    pub sent: u64,
+    /// Records the switch delivered to it.
+    pub received: u64,
+    /// Bytes held for others on its account.
+    pub held_bytes: u64,
+}
+
+macro_rules! archived {
+    ($type:ty) => {
+        impl $type {
+            /// The archive of this.
+            pub fn encode(&self) -> Vec<u8> {
+                rkyv::to_bytes::<rancor::Error>(self)
+                    .expect("an archive of owned text and numbers can be written")
+                    .into_vec()
+            }
+
+            /// Validates an archive and takes it out. Nothing is allocated before all of it is found valid,
+            /// and then no more than the archive's own size.
+            pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+                rkyv::from_bytes::<Self, rancor::Error>(bytes)
+                    .map_err(|error| Malformed(error.to_string()))
+            }
+        }
+    };
+}
+
+archived!(Request);
+archived!(Answer);
+
+/// Bytes that are no archive of what was expected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed control message: {0}")]
+pub struct Malformed(String);
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn random_bytes_are_refused_or_harmless(bytes in prop::collection::vec(any::<u8>(), 0..2048)) {
+            let _ = Request::decode(&bytes);
+            let _ = Answer::decode(&bytes);
+        }
+
+        #[test]
+        fn flipped_archives_are_refused_or_harmless(place in any::<prop::sample::Index>(), bit in 0..8u8) {
+            let mut bytes = Request::Stop { name: "compressor/1".into(), deadline_ms: 5, reason: "a longer reason than fits".into() }.encode();
+            let place = place.index(bytes.len());
+            bytes[place] ^= 1 << bit;
+            let _ = Request::decode(&bytes);
+        }
+    }
+
+    #[test]
+    fn requests_survive_the_wire() {
+        for request in [
+            Request::Resolve { name: "a".into() },
+            Request::Start {
+                template: "compressor".into(),
+                name: None,
+            },
+            Request::List { from: 0, limit: 64 },
+        ] {
+            assert_eq!(Request::decode(&request.encode()), Ok(request));
+        }
+        assert!(Request::decode(&[]).is_err());
+    }
+}

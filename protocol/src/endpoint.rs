@@ -1,0 +1,292 @@
+//! One party's view of a pair of slices: the same code for a world, the switch, and a direct link.
+//!
+//! Steps come in pairs. Writing: `reserve`, fill the payload, `commit`, and `publish` when the batch is
+//! whole. Reading: `peek`, use the payload, `advance`, and `release` when enough has been read. Sleeping:
+//! `arm`, look once more, sleep, `disarm`; and after each publish or release, `ring_for`.
+
+use crate::layout::Control;
+use crate::primitive::{Ordering, fence};
+use crate::wait::{Event, Via, Waiting};
+use crate::{Consumer, Corrupt, Header, Producer, stride};
+
+/// A slice that can be read. `offset` is a place in the ring; header and payload may run past the ring's
+/// end by up to a ring, where the same bytes lie again.
+pub trait SliceMemory {
+    /// The words of the header page.
+    fn control(&self) -> &Control;
+    /// Bytes of the ring.
+    fn ring_bytes(&self) -> u32;
+    /// Reads the eight words of a record header, each once.
+    fn load_header(&self, offset: u32) -> [u64; 8];
+    /// Copies payload out, each byte read once.
+    fn copy_out(&self, offset: u32, to: &mut [u8]);
+}
+
+/// A slice that can be written: by the holder of this and nobody else.
+pub trait WritableMemory: SliceMemory {
+    /// Writes the eight words of a record header.
+    fn store_header(&mut self, offset: u32, words: &[u64; 8]);
+    /// Writes payload.
+    fn copy_in(&mut self, offset: u32, from: &[u8]);
+}
+
+/// Room for one record: made by [`Endpoint::reserve`], used up by [`Endpoint::commit`].
+#[derive(Debug)]
+#[must_use = "a reservation that isn't committed sends nothing"]
+pub struct Slot {
+    offset: u32,
+    payload_bytes: u32,
+}
+
+impl Slot {
+    /// Where in the ring the payload goes.
+    pub fn payload_offset(&self) -> u32 {
+        self.offset + Header::BYTES
+    }
+
+    /// How long it may be.
+    pub fn payload_bytes(&self) -> u32 {
+        self.payload_bytes
+    }
+}
+
+/// A record at the head of the other party's ring, its header already copied and judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming {
+    /// The header.
+    pub header: Header,
+    offset: u32,
+}
+
+impl Incoming {
+    /// Where in the ring the payload is.
+    pub fn payload_offset(&self) -> u32 {
+        self.offset + Header::BYTES
+    }
+}
+
+/// Why there is no room for a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReserveError {
+    /// Not now: the other party has to read first.
+    #[error("the ring is full")]
+    Full,
+    /// Never: the ring is too small.
+    #[error("record of {payload_bytes} bytes is larger than the ring takes ({max_bytes})")]
+    TooLarge {
+        /// What was asked for.
+        payload_bytes: usize,
+        /// The largest payload of this ring.
+        max_bytes: u32,
+    },
+    /// The other party's consumer cursor can't be true.
+    #[error(transparent)]
+    Corrupt(#[from] Corrupt),
+}
+
+/// A pair of slices as seen by the writer of `mine`.
+#[derive(Debug)]
+pub struct Endpoint<M, T> {
+    mine: M,
+    theirs: T,
+    producer: Producer,
+    consumer: Consumer,
+    waiting: Waiting,
+    rung: Waiting,
+}
+
+impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
+    /// A view of an unused pair.
+    pub fn new(mine: M, theirs: T) -> Self {
+        let producer = Producer::new(mine.ring_bytes());
+        let consumer = Consumer::new(theirs.ring_bytes());
+        Self {
+            mine,
+            theirs,
+            producer,
+            consumer,
+            waiting: Waiting::default(),
+            rung: Waiting::default(),
+        }
+    }
+
+    /// The slice this party writes.
+    pub fn mine(&self) -> &M {
+        &self.mine
+    }
+
+    /// The slice this party writes, to fill a reserved payload.
+    pub fn mine_mut(&mut self) -> &mut M {
+        &mut self.mine
+    }
+
+    /// The slice the other party writes.
+    pub fn theirs(&self) -> &T {
+        &self.theirs
+    }
+
+    /// The largest payload that this party can send in one record.
+    pub fn max_payload(&self) -> u32 {
+        self.mine.ring_bytes() - Header::BYTES
+    }
+
+    /// Makes room for a record, looking at the other party's cursor only when the room it knows of is too small.
+    pub fn reserve(&mut self, payload_bytes: usize) -> Result<Slot, ReserveError> {
+        let max_bytes = self.max_payload();
+        let length = match u32::try_from(payload_bytes) {
+            Ok(length) if length <= max_bytes => length,
+            _ => {
+                return Err(ReserveError::TooLarge {
+                    payload_bytes,
+                    max_bytes,
+                });
+            }
+        };
+        let needed = stride(length) as u32;
+        if self.producer.free() < needed {
+            self.hear_consumed()?;
+        }
+        let offset = self.producer.reserve(needed).ok_or(ReserveError::Full)?;
+        Ok(Slot {
+            offset,
+            payload_bytes: length,
+        })
+    }
+
+    /// Writes the header of a reserved record; the payload is in place. Its length may be less than reserved.
+    pub fn commit(&mut self, slot: &Slot, header: &Header) {
+        assert!(
+            header.length <= slot.payload_bytes,
+            "a record longer than its reservation"
+        );
+        self.mine.store_header(slot.offset, &header.encode());
+        self.producer.commit(header.stride());
+    }
+
+    /// Shows the other party everything committed. Says whether there was anything.
+    pub fn publish(&mut self) -> bool {
+        let staged = self.producer.is_staged();
+        if staged {
+            let produced = self.producer.publish();
+            self.mine
+                .control()
+                .produced
+                .store(produced, Ordering::Release);
+        }
+        staged
+    }
+
+    fn hear_consumed(&mut self) -> Result<(), Corrupt> {
+        self.producer
+            .learn(self.theirs.control().consumed.load(Ordering::Acquire))
+    }
+
+    /// Whether the other party has read and released everything published.
+    pub fn is_drained(&mut self) -> Result<bool, Corrupt> {
+        self.hear_consumed()?;
+        Ok(self.producer.is_drained())
+    }
+
+    /// Bytes of ring this party could write right now.
+    pub fn room(&mut self) -> Result<u32, Corrupt> {
+        self.hear_consumed()?;
+        Ok(self.producer.free())
+    }
+
+    /// The next record of the other party, if there is one, its header copied once and judged.
+    pub fn peek(&mut self) -> Result<Option<Incoming>, Corrupt> {
+        if self.consumer.available() == 0 && !self.hear_produced()? {
+            return Ok(None);
+        }
+        let offset = self.consumer.offset();
+        let header = Header::decode(&self.theirs.load_header(offset), self.consumer.available())?;
+        Ok(Some(Incoming { header, offset }))
+    }
+
+    /// Looks at the other party's cursor: says whether something is there to be read.
+    pub fn hear_produced(&mut self) -> Result<bool, Corrupt> {
+        self.consumer
+            .learn(self.theirs.control().produced.load(Ordering::Acquire))?;
+        Ok(self.consumer.available() > 0)
+    }
+
+    /// Steps past a record that was peeked.
+    pub fn advance(&mut self, past: &Incoming) {
+        assert!(
+            past.offset == self.consumer.offset(),
+            "only the record at the head can be stepped past"
+        );
+        self.consumer.advance(past.header.stride());
+    }
+
+    /// Bytes read and not yet given back.
+    pub fn unreleased(&self) -> u32 {
+        self.consumer.unreleased()
+    }
+
+    /// Whether nothing is left to read, as far as known without looking.
+    pub fn is_caught_up(&self) -> bool {
+        self.consumer.available() == 0
+    }
+
+    /// Gives back what was read. Says what that means to the other party: [`Event::ROOM`] once half the ring is
+    /// free, so that a sleeping producer is woken for a good deal and not for one record.
+    pub fn release(&mut self) -> Event {
+        if self.consumer.unreleased() > 0 {
+            let consumed = self.consumer.release();
+            self.mine
+                .control()
+                .consumed
+                .store(consumed, Ordering::Release);
+        }
+        if self.consumer.available() <= self.theirs.ring_bytes() / 2 {
+            Event::ROOM
+        } else {
+            Event::NONE
+        }
+    }
+
+    /// Says that this party is about to sleep. Look once more after this, then sleep: on the futex
+    /// word `theirs().control().bell` while it has the value returned here, or on the descriptor.
+    pub fn arm(&mut self, until: Event, via: Via) -> u32 {
+        let bell = self.theirs.control().bell.load(Ordering::Acquire);
+        self.waiting = self.waiting.asleep(until, via);
+        self.mine
+            .control()
+            .waiting
+            .store(self.waiting.0, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        bell
+    }
+
+    /// Says that this party is awake.
+    pub fn disarm(&mut self) {
+        self.waiting = self.waiting.awake();
+        self.mine
+            .control()
+            .waiting
+            .store(self.waiting.0, Ordering::Relaxed);
+    }
+
+    /// Whether the other party sleeps for what `happened` and has not been rung for this sleep: then the futex
+    /// word is bumped and the caller makes the system call that the answer names.
+    pub fn ring_for(&mut self, happened: Event) -> Option<Via> {
+        fence(Ordering::SeqCst);
+        let waiting = Waiting(self.theirs.control().waiting.load(Ordering::Relaxed));
+        let via = waiting.rings_for(happened)?;
+        if waiting == self.rung {
+            return None;
+        }
+        self.rung = waiting;
+        let bell = &self.mine.control().bell;
+        bell.store(
+            bell.load(Ordering::Relaxed).wrapping_add(1),
+            Ordering::Release,
+        );
+        Some(via)
+    }
+}
+
+#[cfg(test)]
+#[path = "endpoint_tests.rs"]
+mod tests;

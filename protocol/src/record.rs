@@ -1,0 +1,229 @@
+//! The record: a header of one cache line, then the payload, padded to 16 bytes.
+//!
+//! ```text
+//! word 0   length u32 | kind u8 | flags u8 | code u16
+//! word 1   source            stamped by the switch; what a world wrote there is ignored
+//! word 2   destination
+//! word 3   correlation       of a request: chosen by who asks; of its reply: the same
+//! word 4   sequence          per source, stamped by the switch: 1 for the first record it took
+//! word 5   cause             sequence of the record that was being handled, or 0
+//! word 6   tag               the application's; the system never looks at it
+//! word 7   timeout_ms u32 | reserved u32 (zero)
+//! ```
+
+use crate::{Corrupt, WorldId, layout::RECORD_ALIGN};
+
+/// Flags from here up belong to worlds and pass unchanged; those below are the switch's and are cleared.
+pub const FIRST_FLAG_OF_WORLDS: u8 = 0x10;
+
+/// Bytes of ring that a record with this much payload takes. 64-bit, so that no claimed length overflows it.
+pub const fn stride(payload_bytes: u32) -> u64 {
+    Header::BYTES as u64 + (payload_bytes as u64).next_multiple_of(RECORD_ALIGN as u64)
+}
+
+/// What a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// A message that wants no answer.
+    Message = 1,
+    /// A request: it ends in a reply or a notice, and in one only.
+    Request = 2,
+    /// The answer to a request that was delivered to the sender of this.
+    Reply = 3,
+    /// From the switch alone: what became of a record. Its source is the world that the record was for,
+    /// its `code` is a [`Reason`], its sequence and correlation are the record's, its tag too.
+    Notice = 4,
+}
+
+/// Why a record was not delivered, or a request not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[repr(u16)]
+pub enum Reason {
+    /// No running world has this id.
+    #[error("there is no such world")]
+    NoSuchWorld = 1,
+    /// Policy doesn't let this sender reach it.
+    #[error("policy doesn't allow sending to it")]
+    Refused = 2,
+    /// It was there when the request was delivered, and is gone without having answered.
+    #[error("it died before it answered")]
+    Died = 3,
+    /// The request's deadline passed.
+    #[error("the deadline passed without an answer")]
+    Deadline = 4,
+    /// The sender has as many requests open as it may.
+    #[error("too many requests are waiting for an answer already")]
+    Quota = 5,
+    /// A reply to no request: never asked, answered already, or given up by the asker.
+    #[error("no request is waiting for this reply")]
+    NoSuchRequest = 6,
+    /// The receiver's inbox is smaller than the record.
+    #[error("the record is larger than the receiver's inbox")]
+    TooLarge = 7,
+}
+
+impl Reason {
+    /// The reason that a notice's `code` names.
+    pub fn from_code(code: u16) -> Option<Self> {
+        use Reason::*;
+        [
+            NoSuchWorld,
+            Refused,
+            Died,
+            Deadline,
+            Quota,
+            NoSuchRequest,
+            TooLarge,
+        ]
+        .into_iter()
+        .find(|r| *r as u16 == code)
+    }
+}
+
+/// A record's header, decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Bytes of payload.
+    pub length: u32,
+    /// What the record is.
+    pub kind: Kind,
+    /// See [`FIRST_FLAG_OF_WORLDS`].
+    pub flags: u8,
+    /// Of a reply: the application's status, 0 for success. Of a notice: a [`Reason`]. Of a request from
+    /// the control service: see [`crate::control::SHUTDOWN`].
+    pub code: u16,
+    /// Who sent it: the switch's word, not the sender's.
+    pub source: WorldId,
+    /// Who it is for.
+    pub destination: WorldId,
+    /// Ties a reply to its request.
+    pub correlation: u64,
+    /// The how-manieth record of its source this is.
+    pub sequence: u64,
+    /// Sequence of the record being handled when this one was sent, or 0.
+    pub cause: u64,
+    /// The application's own word.
+    pub tag: u64,
+    /// Of a request: how long its asker waits, in milliseconds.
+    pub timeout_ms: u32,
+}
+
+impl Header {
+    /// One cache line.
+    pub const BYTES: u32 = 64;
+
+    /// A header with everything zero but the kind, the destination and the length.
+    pub fn new(kind: Kind, destination: WorldId, length: u32) -> Self {
+        Self {
+            length,
+            kind,
+            flags: 0,
+            code: 0,
+            source: WorldId::SWITCH,
+            destination,
+            correlation: 0,
+            sequence: 0,
+            cause: 0,
+            tag: 0,
+            timeout_ms: 0,
+        }
+    }
+
+    /// The header as it lies in the ring.
+    pub fn encode(&self) -> [u64; 8] {
+        let first = u64::from(self.length)
+            | (self.kind as u64) << 32
+            | u64::from(self.flags) << 40
+            | u64::from(self.code) << 48;
+        [
+            first,
+            self.source.0,
+            self.destination.0,
+            self.correlation,
+            self.sequence,
+            self.cause,
+            self.tag,
+            u64::from(self.timeout_ms),
+        ]
+    }
+
+    /// Judges a copy of what a peer wrote: `published` bytes of ring start with this header.
+    pub fn decode(words: &[u64; 8], published: u32) -> Result<Self, Corrupt> {
+        let [
+            first,
+            source,
+            destination,
+            correlation,
+            sequence,
+            cause,
+            tag,
+            last,
+        ] = *words;
+        let length = first as u32;
+        let kind = match (first >> 32) as u8 {
+            1 => Kind::Message,
+            2 => Kind::Request,
+            3 => Kind::Reply,
+            4 => Kind::Notice,
+            odd => return Err(Corrupt::Kind(odd)),
+        };
+        if stride(length) > u64::from(published) {
+            return Err(Corrupt::Truncated {
+                payload_bytes: length,
+                needed: stride(length),
+                published,
+            });
+        }
+        if last >> 32 != 0 {
+            return Err(Corrupt::Reserved((last >> 32) as u32));
+        }
+        Ok(Self {
+            length,
+            kind,
+            flags: (first >> 40) as u8,
+            code: (first >> 48) as u16,
+            source: WorldId(source),
+            destination: WorldId(destination),
+            correlation,
+            sequence,
+            cause,
+            tag,
+            timeout_ms: last as u32,
+        })
+    }
+
+    /// Bytes of ring that the record takes.
+    pub fn stride(&self) -> u32 {
+        stride(self.length) as u32
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_words_decode_or_are_refused(words in any::<[u64; 8]>(), published in 0..=65536u32) {
+            if let Ok(header) = Header::decode(&words, published) {
+                prop_assert!(u64::from(header.stride()) <= u64::from(published));
+                prop_assert_eq!(header.encode(), words);
+            }
+        }
+
+        #[test]
+        fn lengths_near_the_end_of_the_ring(length in any::<u32>(), published in (0..4096u32).prop_map(|n| n * 16)) {
+            let mut words = Header::new(Kind::Message, WorldId(20), 0).encode();
+            words[0] = words[0] & !0xffff_ffff | u64::from(length);
+            let fits = 64 + u64::from(length).div_ceil(16) * 16 <= u64::from(published);
+            prop_assert_eq!(Header::decode(&words, published).is_ok(), fits);
+        }
+    }
+
+    #[test]
+    fn zeroed_memory_is_no_record() {
+        assert_eq!(Header::decode(&[0; 8], 4096), Err(Corrupt::Kind(0)));
+    }
+}

@@ -1,0 +1,261 @@
+//! `SOCK_SEQPACKET` connections: messages with descriptors, and who the kernel says is on the other end.
+
+use rustix::io::Errno;
+use rustix::net::{
+    self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+};
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The most descriptors in one message here (the kernel's own limit is 253, `SCM_MAX_FD` in `unix(7)`).
+pub const MAX_DESCRIPTORS: usize = 8;
+
+/// A connected pair.
+pub fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+}
+
+/// A listener at a path that doesn't exist yet. Nonblocking.
+pub fn listen(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    net::listen(&socket, 128)?;
+    Ok(socket)
+}
+
+/// A connection to the listener at a path.
+pub fn connect(path: &Path) -> Result<OwnedFd, Errno> {
+    let socket = net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
+}
+
+/// The next waiting connection; `EAGAIN` when there is none.
+pub fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    net::accept_with(listener, SocketFlags::CLOEXEC)
+}
+
+/// Sends one message. Fails with `EPIPE` instead of raising a signal.
+pub fn send(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<(), Errno> {
+    send_flags(socket, bytes, descriptors, SendFlags::NOSIGNAL)
+}
+
+/// Sends one message, or fails with `EAGAIN` where it would have to wait, whatever the socket's own flags say.
+pub fn try_send(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> Result<(), Errno> {
+    send_flags(
+        socket,
+        bytes,
+        descriptors,
+        SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
+    )
+}
+
+fn send_flags(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+    flags: SendFlags,
+) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() {
+        let fits = ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
+        assert!(
+            fits,
+            "more than {MAX_DESCRIPTORS} descriptors in one message"
+        );
+    }
+    net::sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, flags).map(drop)
+}
+
+/// Receives one message of at most `buffer.len()` bytes and its descriptors. Length 0: the other end is closed.
+///
+/// A message that is longer, or that came with more descriptors than [`MAX_DESCRIPTORS`], is `EMSGSIZE`; the kernel and
+/// this function close what came with it.
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
+    receive_flags(socket, buffer, RecvFlags::empty())
+}
+
+/// The same, or `EAGAIN` where it would have to wait, whatever the socket's own flags say.
+pub fn try_receive(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> Result<(usize, Vec<OwnedFd>), Errno> {
+    receive_flags(socket, buffer, RecvFlags::DONTWAIT)
+}
+
+fn receive_flags(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    flags: RecvFlags,
+) -> Result<(usize, Vec<OwnedFd>), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let message = net::recvmsg(
+        socket,
+        &mut [IoSliceMut::new(buffer)],
+        &mut ancillary,
+        flags | RecvFlags::CMSG_CLOEXEC,
+    )?;
+    let descriptors = ancillary.drain().flat_map(|part| match part {
+        RecvAncillaryMessage::ScmRights(rights) => rights.collect::<Vec<_>>(),
+        _ => Vec::new(),
+    });
+    let descriptors = descriptors.collect();
+    match message
+        .flags
+        .intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC)
+    {
+        true => Err(Errno::MSGSIZE),
+        false => Ok((message.bytes, descriptors)),
+    }
+}
+
+/// The process that made a connection, as the kernel recorded it then.
+#[derive(Debug)]
+pub struct Peer {
+    /// Its pid, as seen from here.
+    pub pid: i32,
+    /// Its effective uid, as seen from here.
+    pub uid: u32,
+    /// Names that very process for ever, not whoever gets its pid next.
+    pub pidfd: OwnedFd,
+}
+
+/// Asks the kernel who is on the other end (`SO_PEERCRED` and `SO_PEERPIDFD`, `unix(7)`; Linux 6.5).
+pub fn peer(socket: BorrowedFd<'_>) -> Result<Peer, Errno> {
+    let credentials = net::sockopt::socket_peercred(socket)?;
+    let pidfd = peer_pidfd(socket)?;
+    Ok(Peer {
+        pid: credentials.pid.as_raw_nonzero().get(),
+        uid: credentials.uid.as_raw(),
+        pidfd,
+    })
+}
+
+fn peer_pidfd(socket: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    const SO_PEERPIDFD: libc::c_int = 77;
+    let mut fd: libc::c_int = -1;
+    let mut length = size_of_val(&fd) as libc::socklen_t;
+    // SAFETY: `fd` and `length` are live locals, and `length` is the size of `fd`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PEERPIDFD,
+            (&raw mut fd).cast(),
+            &raw mut length,
+        )
+    };
+    match (result, fd) {
+        // SAFETY: the kernel has just made this descriptor for us; nobody else knows its number.
+        (0, fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(last_error()),
+    }
+}
+
+/// Whether two pidfds name the same process. Exact on Linux 6.9 and later, where each process has an inode of its own
+/// that is never reused (`pidfs`).
+pub fn same_process(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let (one, other) = (rustix::fs::fstat(one)?, rustix::fs::fstat(other)?);
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+}
+
+/// Adopts a descriptor that whoever started this process left open at a number agreed upon. Fails with `EBADF` if there is none.
+///
+/// Numbers 3 to 63, and each once in the life of the process: a second adoption would close it under the first.
+pub fn adopt(number: i32) -> Result<OwnedFd, Errno> {
+    static ADOPTED: AtomicU64 = AtomicU64::new(0);
+    // SAFETY: F_GETFD touches nothing; it only says whether the number is open.
+    if !(3..64).contains(&number) || unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+        return Err(Errno::BADF);
+    }
+    let bit = 1 << number;
+    if ADOPTED.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
+        return Err(Errno::BUSY);
+    }
+    // SAFETY: open, as just checked, by agreement ours, and not adopted before.
+    let fd = unsafe { OwnedFd::from_raw_fd(number) };
+    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(fd)
+}
+
+fn last_error() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_travel_with_bytes() {
+        let (a, b) = pair().unwrap();
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        send(a.as_fd(), b"pipe", &[write.as_fd()]).unwrap();
+        let mut buffer = [0; 16];
+        let (length, fds) = receive(b.as_fd(), &mut buffer).unwrap();
+        assert_eq!((&buffer[..length], fds.len()), (&b"pipe"[..], 1));
+        drop((write, fds));
+        assert_eq!(
+            rustix::io::read(&read, &mut buffer).unwrap(),
+            0,
+            "no copy of the write end is left"
+        );
+        assert_eq!(
+            try_receive(b.as_fd(), &mut buffer).unwrap_err(),
+            Errno::AGAIN
+        );
+        drop(a);
+        assert_eq!(receive(b.as_fd(), &mut buffer).unwrap().0, 0);
+    }
+
+    #[test]
+    fn a_long_message_is_refused_and_its_descriptors_closed() {
+        let (a, b) = pair().unwrap();
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        send(a.as_fd(), &[0; 64], &[write.as_fd()]).unwrap();
+        assert_eq!(
+            receive(b.as_fd(), &mut [0; 16]).unwrap_err(),
+            Errno::MSGSIZE
+        );
+        drop(write);
+        assert_eq!(rustix::io::read(&read, &mut [0; 1]).unwrap(), 0);
+    }
+
+    #[test]
+    fn the_kernel_names_the_peer() {
+        let (a, _b) = pair().unwrap();
+        let peer = peer(a.as_fd()).unwrap();
+        assert_eq!(peer.pid, std::process::id() as i32);
+        let me = rustix::process::pidfd_open(
+            rustix::process::getpid(),
+            rustix::process::PidfdFlags::empty(),
+        )
+        .unwrap();
+        assert!(same_process(peer.pidfd.as_fd(), me.as_fd()).unwrap());
+    }
+}
