@@ -1,7 +1,7 @@
 //! The client itself: sending, receiving, waiting.
 
 use crate::connect::{self, Connection};
-use crate::error::Error;
+use crate::error::{Error, call};
 use crate::record::{Draft, Record, Reply};
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,9 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use strait_memory::{Inbox, Writable};
 use strait_protocol::wait::{Event, Via};
-use strait_protocol::{
-    Endpoint, Header, Incoming, Kind, Name, ReserveError, SliceMemory, Slot, WorldId,
-};
+use strait_protocol::{Endpoint, Header, Incoming, Kind, Name, Reason, ReserveError, SliceMemory, Slot, WorldId};
 use strait_sys::wake;
 
 /// How often a party yields and looks again before it sleeps. A wake across cores costs tens of
@@ -54,6 +52,7 @@ pub struct Client {
     asked: u64,
     polls: bool,
     armed: bool,
+    patience: Option<Duration>,
     pub(crate) names: HashMap<Name, WorldId>,
 }
 
@@ -65,8 +64,7 @@ impl Client {
 
     /// Attaches a host program to the broker that listens at `socket`, under a name that policy gives to our uid.
     pub fn attach(socket: impl AsRef<Path>, name: &str) -> Result<Self, Error> {
-        connect::attach(socket.as_ref(), name.parse()?)
-            .map(|connection| Self::new(connection, true))
+        connect::attach(socket.as_ref(), name.parse()?).map(|connection| Self::new(connection, true))
     }
 
     /// Takes up a connection whose other end the broker already has: for programs that embed the broker.
@@ -75,13 +73,7 @@ impl Client {
     }
 
     fn new(connection: Connection, outlives_broker: bool) -> Self {
-        let Connection {
-            welcome,
-            endpoint,
-            bell,
-            wakeup,
-            socket,
-        } = connection;
+        let Connection { welcome, endpoint, bell, wakeup, socket } = connection;
         Self {
             endpoint,
             bell,
@@ -99,6 +91,7 @@ impl Client {
             asked: 0,
             polls: false,
             armed: false,
+            patience: None,
             names: HashMap::new(),
         }
     }
@@ -118,6 +111,12 @@ impl Client {
         self.endpoint.max_payload()
     }
 
+    /// Bounds how long any send may wait for room: after that it is [`Error::Full`]. Without a bound, the default, it waits
+    /// as long as it takes.
+    pub fn set_patience(&mut self, patience: Option<Duration>) {
+        self.patience = patience;
+    }
+
     // --- sending ---
 
     /// Sends a message, waiting for room in the outbox if need be. Returns its sequence number, which a notice
@@ -128,20 +127,11 @@ impl Client {
 
     /// Sends a message, or says [`Error::Full`] at once.
     pub fn try_send(&mut self, to: WorldId, payload: &[u8]) -> Result<u64, Error> {
-        self.put(
-            Header::new(Kind::Message, to, 0),
-            payload,
-            Some(Instant::now()),
-        )
+        self.put(Header::new(Kind::Message, to, 0), payload, Some(Instant::now()))
     }
 
     /// Sends a message, waiting for room until the deadline at most, then says [`Error::Full`].
-    pub fn send_before(
-        &mut self,
-        deadline: Instant,
-        to: WorldId,
-        payload: &[u8],
-    ) -> Result<u64, Error> {
+    pub fn send_before(&mut self, deadline: Instant, to: WorldId, payload: &[u8]) -> Result<u64, Error> {
         self.put(Header::new(Kind::Message, to, 0), payload, Some(deadline))
     }
 
@@ -155,73 +145,63 @@ impl Client {
     }
 
     /// Sends a request and returns its correlation id: the reply, or the notice that there is none, comes by
-    /// [`receive`](Self::receive) with that id. Within `timeout`, or 49 days at most.
-    pub fn start_request(
-        &mut self,
-        to: WorldId,
-        payload: &[u8],
-        timeout: Duration,
-    ) -> Result<u64, Error> {
+    /// [`receive`](Self::receive) with that id. Within `timeout`, or 49 days at most; waiting for room in the outbox takes no
+    /// longer than that either.
+    pub fn start_request(&mut self, to: WorldId, payload: &[u8], timeout: Duration) -> Result<u64, Error> {
+        let header = self.request_header(to, timeout);
+        self.put(header, payload, Instant::now().checked_add(timeout))?;
+        Ok(header.correlation)
+    }
+
+    fn request_header(&mut self, to: WorldId, timeout: Duration) -> Header {
         self.asked += 1;
         let mut header = Header::new(Kind::Request, to, 0);
         header.correlation = self.asked;
-        header.timeout_ms = u32::try_from(timeout.as_millis())
-            .unwrap_or(u32::MAX)
-            .max(1);
-        self.put(header, payload, None)?;
-        Ok(self.asked)
+        header.timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX).max(1);
+        header
     }
 
-    /// Sends a request and waits for its answer. What else arrives meanwhile is kept for later receives.
-    pub fn request(
-        &mut self,
-        to: WorldId,
-        payload: &[u8],
-        timeout: Duration,
-    ) -> Result<Reply, Error> {
+    /// Begins a request in place in the outbox; its correlation id is in the draft's header.
+    pub fn draft_request(&mut self, to: WorldId, payload_bytes: usize, timeout: Duration) -> Result<Draft<'_>, Error> {
+        let slot = self.reserve(payload_bytes, Instant::now().checked_add(timeout))?;
+        let header = Header { length: slot.payload_bytes(), ..self.request_header(to, timeout) };
+        Ok(Draft { client: self, slot, header })
+    }
+
+    /// Sends a request and waits for its answer. What else arrives meanwhile is kept for later receives; after
+    /// [`Error::TooMuchArrived`] it still is, and the answer comes by a receive too.
+    pub fn request(&mut self, to: WorldId, payload: &[u8], timeout: Duration) -> Result<Reply, Error> {
         let correlation = self.start_request(to, payload, timeout)?;
         let end = Instant::now() + timeout + GRACE;
         loop {
-            let Some((header, payload)) = self.take_from_inbox(Some(end))? else {
+            let Some((header, payload)) = self.take_from_inbox(end.saturating_duration_since(Instant::now()))? else {
                 return Err(Error::BrokerGone);
             };
-            let answers = matches!(header.kind, Kind::Reply | Kind::Notice)
-                && header.correlation == correlation;
-            match answers.then(|| strait_protocol::Reason::from_code(header.code)) {
-                Some(Some(reason)) if header.kind == Kind::Notice => {
+            match header.kind {
+                Kind::Reply if header.correlation == correlation => return Ok(Reply { header, payload }),
+                Kind::Notice if header.correlation == correlation => {
+                    let reason = Reason::from_code(header.code).ok_or(Error::Unexpected)?;
                     return Err(Error::Undelivered { to, reason });
                 }
-                Some(_) => return Ok(Reply { header, payload }),
-                None => self.put_aside(header, payload)?,
+                _ => self.put_aside(header, payload)?,
             }
         }
     }
 
     fn put_aside(&mut self, header: Header, payload: Vec<u8>) -> Result<(), Error> {
         self.aside_bytes += payload.len() + Header::BYTES as usize;
-        if self.aside_bytes > MAX_ASIDE_BYTES {
-            return Err(Error::TooMuchArrived {
-                limit: MAX_ASIDE_BYTES,
-            });
-        }
         self.aside.push_back((header, payload));
-        Ok(())
+        match self.aside_bytes > MAX_ASIDE_BYTES {
+            true => Err(Error::TooMuchArrived { limit: MAX_ASIDE_BYTES }),
+            false => Ok(()),
+        }
     }
 
     /// Begins a record in place in the outbox, waiting for room if need be: fill the payload, then send it.
-    pub fn draft(
-        &mut self,
-        kind: Kind,
-        to: WorldId,
-        payload_bytes: usize,
-    ) -> Result<Draft<'_>, Error> {
+    pub fn draft(&mut self, kind: Kind, to: WorldId, payload_bytes: usize) -> Result<Draft<'_>, Error> {
         let slot = self.reserve(payload_bytes, None)?;
         let header = Header::new(kind, to, slot.payload_bytes());
-        Ok(Draft {
-            client: self,
-            slot,
-            header,
-        })
+        Ok(Draft { client: self, slot, header })
     }
 
     /// Shows the switch whatever was staged.
@@ -231,12 +211,7 @@ impl Client {
         }
     }
 
-    fn put(
-        &mut self,
-        mut header: Header,
-        payload: &[u8],
-        deadline: Option<Instant>,
-    ) -> Result<u64, Error> {
+    fn put(&mut self, mut header: Header, payload: &[u8], deadline: Option<Instant>) -> Result<u64, Error> {
         let slot = self.reserve(payload.len(), deadline)?;
         header.length = slot.payload_bytes();
         self.payload_mut(&slot).copy_from_slice(payload);
@@ -245,16 +220,15 @@ impl Client {
 
     fn reserve(&mut self, payload_bytes: usize, deadline: Option<Instant>) -> Result<Slot, Error> {
         match self.endpoint.reserve(payload_bytes) {
-            Err(ReserveError::Full) => self.wait_for_room(payload_bytes, deadline),
+            Err(ReserveError::Full) => {
+                let patience = self.patience.map(|time| Instant::now() + time);
+                self.wait_for_room(payload_bytes, deadline.or(patience))
+            }
             other => Ok(other?),
         }
     }
 
-    fn wait_for_room(
-        &mut self,
-        payload_bytes: usize,
-        deadline: Option<Instant>,
-    ) -> Result<Slot, Error> {
+    fn wait_for_room(&mut self, payload_bytes: usize, deadline: Option<Instant>) -> Result<Slot, Error> {
         self.flush();
         let mut looks = 0;
         loop {
@@ -274,21 +248,11 @@ impl Client {
     }
 
     pub(crate) fn payload_mut(&mut self, slot: &Slot) -> &mut [u8] {
-        self.endpoint
-            .mine_mut()
-            .bytes_mut(slot.payload_offset(), slot.payload_bytes() as usize)
+        self.endpoint.mine_mut().bytes_mut(slot.payload_offset(), slot.payload_bytes() as usize)
     }
 
-    pub(crate) fn commit(
-        &mut self,
-        slot: &Slot,
-        header: &Header,
-        delivery: Delivery,
-    ) -> Result<u64, Error> {
-        let header = Header {
-            cause: self.cause,
-            ..*header
-        };
+    pub(crate) fn commit(&mut self, slot: &Slot, header: &Header, delivery: Delivery) -> Result<u64, Error> {
+        let header = Header { cause: self.cause, ..*header };
         self.endpoint.commit(slot, &header);
         self.sent += 1;
         if delivery == Delivery::Now {
@@ -301,9 +265,8 @@ impl Client {
 
     /// The next record, or `None` when the time is over. Without a time, waits as long as it takes.
     pub fn receive(&mut self, timeout: Option<Duration>) -> Result<Option<Record<'_>>, Error> {
-        let deadline = timeout.map(|time| Instant::now() + time);
         if self.aside.is_empty() {
-            let found = self.wait_for_data(deadline)?;
+            let found = self.wait_for_data(timeout)?;
             return Ok(found.map(|incoming| self.record(incoming)));
         }
         Ok(self.record_from_aside())
@@ -324,6 +287,18 @@ impl Client {
         Ok(found.map(|incoming| self.record(incoming)))
     }
 
+    /// Gives the record that was received last back to the switch now, not only at the next receive: for a world that is going to
+    /// be busy with something else.
+    pub fn release(&mut self) {
+        if let Some(last) = self.current.take() {
+            self.endpoint.advance(&last);
+        }
+        if self.endpoint.unreleased() > 0 {
+            let event = self.endpoint.release();
+            self.ring(event);
+        }
+    }
+
     /// A descriptor that becomes readable when a record arrives, for `poll(2)`, `epoll(7)` and the like. Poll it
     /// only after [`try_receive`](Self::try_receive) has said `None`; when it is readable, call that again until it does.
     pub fn poll_fd(&mut self) -> BorrowedFd<'_> {
@@ -342,28 +317,20 @@ impl Client {
         Ok(())
     }
 
-    fn take_from_inbox(
-        &mut self,
-        deadline: Option<Instant>,
-    ) -> Result<Option<(Header, Vec<u8>)>, Error> {
-        let Some(incoming) = self.wait_for_data(deadline)? else {
+    fn take_from_inbox(&mut self, timeout: Duration) -> Result<Option<(Header, Vec<u8>)>, Error> {
+        let Some(incoming) = self.wait_for_data(Some(timeout))? else {
             return Ok(None);
         };
         Ok(Some((incoming.header, self.payload(&incoming).to_vec())))
     }
 
     fn payload(&self, incoming: &Incoming) -> &[u8] {
-        self.endpoint
-            .theirs()
-            .bytes(incoming.payload_offset(), incoming.header.length as usize)
+        self.endpoint.theirs().bytes(incoming.payload_offset(), incoming.header.length as usize)
     }
 
     fn record(&mut self, incoming: Incoming) -> Record<'_> {
         self.handling(&incoming.header);
-        Record {
-            header: incoming.header,
-            payload: self.payload(&incoming),
-        }
+        Record { header: incoming.header, payload: self.payload(&incoming) }
     }
 
     fn record_from_aside(&mut self) -> Option<Record<'_>> {
@@ -371,10 +338,7 @@ impl Client {
         self.aside_bytes -= payload.len() + Header::BYTES as usize;
         self.handling(&header);
         self.current_aside = payload;
-        Some(Record {
-            header,
-            payload: &self.current_aside,
-        })
+        Some(Record { header, payload: &self.current_aside })
     }
 
     /// What is sent from now on is caused by this record. A world that a notice speaks of is looked up anew next time.
@@ -385,9 +349,9 @@ impl Client {
         }
     }
 
-    fn wait_for_data(&mut self, deadline: Option<Instant>) -> Result<Option<Incoming>, Error> {
+    fn wait_for_data(&mut self, timeout: Option<Duration>) -> Result<Option<Incoming>, Error> {
         self.wake_from_poll()?;
-        let mut looks = 0;
+        let (mut looks, mut deadline) = (0, None);
         loop {
             if let Some(incoming) = self.next()? {
                 return Ok(Some(incoming));
@@ -397,6 +361,8 @@ impl Client {
                 wake::yield_now();
                 continue;
             }
+            // The clock is asked only here: what is quick needs no clock.
+            deadline = deadline.or_else(|| timeout.map(|time| Instant::now() + time));
             if !self.sleep(Event::DATA, deadline, 0)? {
                 return Ok(None);
             }
@@ -432,32 +398,44 @@ impl Client {
     }
 
     /// Sleeps until something of `what` may have happened. False when the deadline has passed.
-    fn sleep(
-        &mut self,
-        what: Event,
-        deadline: Option<Instant>,
-        payload_bytes: usize,
-    ) -> Result<bool, Error> {
+    fn sleep(&mut self, what: Event, deadline: Option<Instant>, payload_bytes: usize) -> Result<bool, Error> {
         let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
         if left == Some(Duration::ZERO) {
             return Ok(false);
         }
-        let bell = self.endpoint.arm(what, Via::Futex);
-        if !self.has_happened(what, payload_bytes)? {
-            let at_most = match self.outlives_broker {
-                true => Some(left.unwrap_or(HEARTBEAT).min(HEARTBEAT)),
-                false => left,
-            };
-            wake::futex_wait(&self.endpoint.theirs().control().bell, bell, at_most);
+        let at_most = match self.outlives_broker {
+            true => Some(left.unwrap_or(HEARTBEAT).min(HEARTBEAT)),
+            false => left,
+        };
+        if self.armed {
+            self.sleep_polled(what, payload_bytes, at_most)?;
+        } else {
+            let bell = self.endpoint.arm(what, Via::Futex);
+            if !self.has_happened(what, payload_bytes)? {
+                wake::futex_wait(&self.endpoint.theirs().control().bell, bell, at_most);
+            }
+            self.endpoint.disarm();
         }
-        self.endpoint.disarm();
-        match self.outlives_broker
-            && !self.has_happened(what, payload_bytes)?
-            && wake::is_hung_up(self.socket.as_fd())
+        match self.outlives_broker && !self.has_happened(what, payload_bytes)? && wake::is_hung_up(self.socket.as_fd())
         {
             true => Err(Error::BrokerGone),
             false => Ok(true),
         }
+    }
+
+    /// The same for a sender whose user polls for data meanwhile: it waits at the same descriptor, and what rings is left there for
+    /// the user, who must not miss it.
+    fn sleep_polled(&mut self, what: Event, payload_bytes: usize, at_most: Option<Duration>) -> Result<(), Error> {
+        self.endpoint.arm(Event::DATA.or(what), Via::Fd);
+        if !self.has_happened(what, payload_bytes)? {
+            let already = wake::wait_readable(self.wakeup.as_fd(), Some(Duration::ZERO)).map_err(call("poll"))?;
+            match already {
+                // Rung before, and left there: it can't say more, so this looks again soon.
+                true => std::thread::sleep(Duration::from_millis(1)),
+                false => drop(wake::wait_readable(self.wakeup.as_fd(), at_most).map_err(call("poll"))?),
+            }
+        }
+        Ok(())
     }
 
     fn has_happened(&mut self, what: Event, payload_bytes: usize) -> Result<bool, Error> {

@@ -29,10 +29,7 @@ pub(crate) fn open() -> Result<Connection, Error> {
 
 /// Connects to the broker's socket and asks for a name.
 pub(crate) fn attach(path: &Path, name: Name) -> Result<Connection, Error> {
-    let unreachable = |errno| Error::Unreachable {
-        path: path.display().to_string(),
-        errno,
-    };
+    let unreachable = |errno| Error::Unreachable { path: path.display().to_string(), errno };
     let socket = socket::connect(path).map_err(unreachable)?;
     socket::send(socket.as_fd(), &Hello { name }.encode(), &[]).map_err(call("sendmsg"))?;
     welcome(socket)
@@ -45,24 +42,15 @@ pub(crate) fn adopt(socket: OwnedFd) -> Result<Connection, Error> {
 
 fn welcome(socket: OwnedFd) -> Result<Connection, Error> {
     let mut buffer = [0; handshake::MAX_BYTES];
-    let (length, descriptors) =
-        socket::receive(socket.as_fd(), &mut buffer).map_err(call("recvmsg"))?;
+    let (length, descriptors) = socket::receive(socket.as_fd(), &mut buffer).map_err(call("recvmsg"))?;
     if length == 0 {
         return Err(Error::BrokerGone);
     }
     let welcome = Welcome::decode(&buffer[..length])?;
     let [outbox, inbox, bell, wakeup]: [OwnedFd; handshake::DESCRIPTORS] =
-        descriptors
-            .try_into()
-            .map_err(|_| HandshakeError::Malformed)?;
+        descriptors.try_into().map_err(|_| HandshakeError::Malformed)?;
     let outbox = Writable::map(&SliceFile::adopt(outbox, welcome.outbox)?)?;
     let inbox = Inbox::map(&SliceFile::adopt(inbox, welcome.inbox)?)?;
     socket::send(socket.as_fd(), &handshake::mapped(), &[]).map_err(call("sendmsg"))?;
-    Ok(Connection {
-        welcome,
-        endpoint: Endpoint::new(outbox, inbox),
-        bell,
-        wakeup,
-        socket,
-    })
+    Ok(Connection { welcome, endpoint: Endpoint::new(outbox, inbox), bell, wakeup, socket })
 }

@@ -18,9 +18,7 @@ impl Client {
         if let Some(known) = self.names.get(&name) {
             return Ok(*known);
         }
-        let request = Request::Resolve {
-            name: name.as_str().into(),
-        };
+        let request = Request::Resolve { name: name.as_str().into() };
         let (id, _) = self.world(&request)?;
         self.names.insert(name, id);
         Ok(id)
@@ -28,30 +26,18 @@ impl Client {
 
     /// Starts a world from a template of the configuration. Returns its id and name.
     pub fn start(&mut self, template: &str, name: Option<&str>) -> Result<(WorldId, Name), Error> {
-        self.world(&Request::Start {
-            template: template.into(),
-            name: name.map(Into::into),
-        })
+        self.world(&Request::Start { template: template.into(), name: name.map(Into::into) })
     }
 
     /// Starts a world from a specification in JSON, as `strait-broker` writes it. For the host alone.
     pub fn spawn(&mut self, specification: &str) -> Result<(WorldId, Name), Error> {
-        self.world(&Request::Spawn {
-            specification: specification.into(),
-        })
+        self.world(&Request::Spawn { specification: specification.into() })
     }
 
     /// Tells a world to end, and waits until it has ended, by itself or by force at the deadline.
     pub fn stop(&mut self, name: &str, deadline: Duration, reason: &str) -> Result<Ended, Error> {
         let deadline_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
-        self.ended(
-            &Request::Stop {
-                name: name.into(),
-                deadline_ms,
-                reason: reason.into(),
-            },
-            deadline + PROMPT,
-        )
+        self.ended(&Request::Stop { name: name.into(), deadline_ms, reason: reason.into() }, deadline + PROMPT)
     }
 
     /// Waits until a world is gone, or the time is over.
@@ -64,13 +50,7 @@ impl Client {
         let mut all: Vec<WorldRow> = Vec::new();
         loop {
             let from = all.last().map_or(0, |last| last.id + 1);
-            match self.ask(
-                &Request::List {
-                    from,
-                    limit: MAX_WORLDS_PER_ANSWER,
-                },
-                PROMPT,
-            )? {
+            match self.ask(&Request::List { from, limit: MAX_WORLDS_PER_ANSWER }, PROMPT)? {
                 Answer::Worlds { worlds, more } => {
                     all.extend(worlds);
                     if !more {

@@ -87,13 +87,7 @@ impl From<ReserveError> for Error {
     fn from(error: ReserveError) -> Self {
         match error {
             ReserveError::Full => Self::Full,
-            ReserveError::TooLarge {
-                payload_bytes,
-                max_bytes,
-            } => Self::TooLarge {
-                payload_bytes,
-                max_bytes,
-            },
+            ReserveError::TooLarge { payload_bytes, max_bytes } => Self::TooLarge { payload_bytes, max_bytes },
             ReserveError::Corrupt(corrupt) => Self::Corrupt(corrupt),
         }
     }

@@ -28,7 +28,7 @@ impl<'a> Record<'a> {
         &self.header
     }
 
-    /// The payload, aligned to 16 bytes.
+    /// The payload. Aligned to 16 bytes, unless it was kept aside while a request waited.
     pub fn payload(&self) -> &'a [u8] {
         self.payload
     }
@@ -44,13 +44,7 @@ impl<'a> Record<'a> {
     /// The notice of shutdown, if this is one. Nobody but the control service can send it. [Reply](Client::reply) to
     /// acknowledge.
     pub fn shutdown(&self) -> Option<Shutdown> {
-        let Header {
-            kind,
-            source,
-            code,
-            timeout_ms,
-            ..
-        } = self.header;
+        let Header { kind, source, code, timeout_ms, .. } = self.header;
         let told = kind == Kind::Request && source == WorldId::CONTROL && code == SHUTDOWN;
         told.then(|| Shutdown {
             deadline: Duration::from_millis(u64::from(timeout_ms)),

@@ -36,8 +36,7 @@ pub(crate) unsafe fn copy_racing(from: *const u8, to: *mut u8, bytes: usize) {
     let whole = bytes / 8 * 8;
     for at in (0..whole).step_by(8) {
         // SAFETY: inside the valid range; aligned since `from` is and `at` is a multiple of 8.
-        let word =
-            unsafe { AtomicU64::from_ptr(from.add(at).cast_mut().cast()) }.load(Ordering::Relaxed);
+        let word = unsafe { AtomicU64::from_ptr(from.add(at).cast_mut().cast()) }.load(Ordering::Relaxed);
         // SAFETY: inside the valid range; unaligned writes are asked for by name.
         unsafe { to.add(at).cast::<u64>().write_unaligned(word) };
     }

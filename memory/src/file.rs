@@ -83,10 +83,7 @@ impl SliceFile {
 
     /// Checks size and seals.
     fn check(&self, needed: SealFlags) -> Result<(), SliceError> {
-        let (expected, found) = (
-            self.size.bytes(),
-            fs::fstat(&self.fd).map_err(call("fstat"))?.st_size as u64,
-        );
+        let (expected, found) = (self.size.bytes(), fs::fstat(&self.fd).map_err(call("fstat"))?.st_size as u64);
         if u64::from(expected) != found {
             return Err(SliceError::Size { expected, found });
         }

@@ -32,17 +32,11 @@ impl Mapping {
                 MapFlags::PRIVATE | MapFlags::NORESERVE,
             )
         };
-        let base = NonNull::new(base.map_err(call("mmap"))?.cast::<u8>())
-            .expect("mmap never answers null without MAP_FIXED");
+        let base =
+            NonNull::new(base.map_err(call("mmap"))?.cast::<u8>()).expect("mmap never answers null without MAP_FIXED");
         let mapping = Self { base, size };
         mapping.place(file, protection, 0, header + ring, 0)?;
-        mapping.place(
-            file,
-            protection,
-            header + ring,
-            ring,
-            u64::from(HEADER_BYTES),
-        )?;
+        mapping.place(file, protection, header + ring, ring, u64::from(HEADER_BYTES))?;
         Ok(mapping)
     }
 
@@ -57,18 +51,9 @@ impl Mapping {
         let target = self.base.as_ptr().wrapping_add(at).cast();
         // SAFETY: `at + bytes` is at most `header + 2 * ring`, the length of our own reservation, so that MAP_FIXED
         // replaces nothing else.
-        unsafe {
-            mmap(
-                target,
-                bytes,
-                protection,
-                MapFlags::SHARED | MapFlags::FIXED,
-                file.as_fd(),
-                from,
-            )
-        }
-        .map(drop)
-        .map_err(call("mmap"))
+        unsafe { mmap(target, bytes, protection, MapFlags::SHARED | MapFlags::FIXED, file.as_fd(), from) }
+            .map(drop)
+            .map_err(call("mmap"))
     }
 
     pub(crate) fn control(&self) -> &Control {

@@ -59,13 +59,7 @@ impl Inbox {
 }
 
 /// Copies payload from a hostile slice straight into another: each byte is read once.
-pub fn transfer(
-    from: &ReadOnly,
-    from_offset: u32,
-    to: &mut Writable,
-    to_offset: u32,
-    bytes: usize,
-) {
+pub fn transfer(from: &ReadOnly, from_offset: u32, to: &mut Writable, to_offset: u32, bytes: usize) {
     let (source, target) = (from.0.at(from_offset, bytes), to.0.at(to_offset, bytes));
     // SAFETY: `at` checked both ranges; they are in different mappings; payloads are aligned to 16 by the layout, which
     // `Endpoint` keeps; nobody holds a reference into a `ReadOnly`, and `to` is borrowed mutably.
@@ -134,16 +128,10 @@ mod tests {
     fn a_sealed_slice_takes_no_second_writer() {
         let file = file();
         let writer = Writable::map(&file).unwrap();
-        assert!(matches!(
-            Inbox::map(&file),
-            Err(SliceError::Unsealed { .. })
-        ));
+        assert!(matches!(Inbox::map(&file), Err(SliceError::Unsealed { .. })));
         file.seal_writes().unwrap();
         let refused = Writable::map(&file).unwrap_err();
-        assert_eq!(
-            refused.to_string(),
-            "mmap on a slice: Operation not permitted (os error 1)"
-        );
+        assert_eq!(refused.to_string(), "mmap on a slice: Operation not permitted (os error 1)");
         let reader = Inbox::map(&file).unwrap();
         writer.control().produced.store(7, Ordering::Relaxed);
         assert_eq!(reader.control().produced.load(Ordering::Relaxed), 7);
@@ -181,22 +169,14 @@ mod tests {
     #[should_panic(expected = "outside of the ring")]
     fn nothing_is_read_past_the_ring() {
         let mapping = ReadOnly::map(&file()).unwrap();
-        mapping.copy_out(
-            mapping.ring_bytes() - 16,
-            &mut vec![0; mapping.ring_bytes() as usize + 32],
-        );
+        mapping.copy_out(mapping.ring_bytes() - 16, &mut vec![0; mapping.ring_bytes() as usize + 32]);
     }
 
     #[test]
     fn a_slice_of_the_wrong_size_is_refused() {
-        let fd = std::os::fd::AsFd::as_fd(&file())
-            .try_clone_to_owned()
-            .unwrap();
+        let fd = std::os::fd::AsFd::as_fd(&file()).try_clone_to_owned().unwrap();
         let error = SliceFile::adopt(fd, SliceSize::DEFAULT).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the slice has 16384 bytes instead of 65536"
-        );
+        assert_eq!(error.to_string(), "the slice has 16384 bytes instead of 65536");
     }
 
     #[test]
@@ -207,20 +187,12 @@ mod tests {
         for round in 0..10_000u32 {
             let length = (round % 700) as usize;
             let slot = sender.reserve(length).unwrap();
-            sender
-                .mine_mut()
-                .bytes_mut(slot.payload_offset(), length)
-                .fill(round as u8);
-            sender.commit(
-                &slot,
-                &Header::new(Kind::Message, WorldId(16), length as u32),
-            );
+            sender.mine_mut().bytes_mut(slot.payload_offset(), length).fill(round as u8);
+            sender.commit(&slot, &Header::new(Kind::Message, WorldId(16), length as u32));
             sender.publish();
             let incoming = receiver.peek().unwrap().unwrap();
             let mut payload = vec![0; length];
-            receiver
-                .theirs()
-                .copy_out(incoming.payload_offset(), &mut payload);
+            receiver.theirs().copy_out(incoming.payload_offset(), &mut payload);
             assert!(payload.iter().all(|byte| *byte == round as u8));
             receiver.advance(&incoming);
             receiver.release();

@@ -34,9 +34,7 @@ pub enum Corrupt {
         highest: u64,
     },
     /// A record claims more bytes than its producer has published.
-    #[error(
-        "record of {payload_bytes} bytes needs {needed} bytes of ring but {published} are published"
-    )]
+    #[error("record of {payload_bytes} bytes needs {needed} bytes of ring but {published} are published")]
     Truncated {
         /// The length in the record's header.
         payload_bytes: u32,
@@ -96,12 +94,7 @@ pub struct Producer {
 impl Producer {
     /// A producer at the start of an unused ring.
     pub fn new(ring_bytes: u32) -> Self {
-        Self {
-            ring_bytes,
-            head: Position::new(0, ring_bytes),
-            published: 0,
-            consumed: 0,
-        }
+        Self { ring_bytes, head: Position::new(0, ring_bytes), published: 0, consumed: 0 }
     }
 
     /// Bytes that can be written, as far as the consumer has been heard of.
@@ -117,11 +110,7 @@ impl Producer {
     /// Takes in the peer's consumer cursor: never backwards, never past what was published.
     pub fn learn(&mut self, claimed: u64) -> Result<(), Corrupt> {
         if claimed < self.consumed || claimed > self.published || !aligned(claimed) {
-            return Err(Corrupt::Consumed {
-                claimed,
-                lowest: self.consumed,
-                highest: self.published,
-            });
+            return Err(Corrupt::Consumed { claimed, lowest: self.consumed, highest: self.published });
         }
         self.consumed = claimed;
         Ok(())
@@ -134,10 +123,7 @@ impl Producer {
 
     /// Counts `bytes` as written. They must have been reserved.
     pub fn commit(&mut self, bytes: u32) {
-        assert!(
-            bytes <= self.free() && bytes.is_multiple_of(RECORD_ALIGN),
-            "commit without a reservation"
-        );
+        assert!(bytes <= self.free() && bytes.is_multiple_of(RECORD_ALIGN), "commit without a reservation");
         self.head.advance(bytes, self.ring_bytes);
     }
 
@@ -165,12 +151,7 @@ pub struct Consumer {
 impl Consumer {
     /// A consumer at the start of an unused ring.
     pub fn new(ring_bytes: u32) -> Self {
-        Self {
-            ring_bytes,
-            tail: Position::new(0, ring_bytes),
-            released: 0,
-            produced: 0,
-        }
+        Self { ring_bytes, tail: Position::new(0, ring_bytes), released: 0, produced: 0 }
     }
 
     /// Bytes published and not yet read, as far as the producer has been heard of.
@@ -182,11 +163,7 @@ impl Consumer {
     pub fn learn(&mut self, claimed: u64) -> Result<(), Corrupt> {
         let highest = self.released.saturating_add(u64::from(self.ring_bytes));
         if claimed < self.produced || claimed > highest || !aligned(claimed) {
-            return Err(Corrupt::Produced {
-                claimed,
-                lowest: self.produced,
-                highest,
-            });
+            return Err(Corrupt::Produced { claimed, lowest: self.produced, highest });
         }
         self.produced = claimed;
         Ok(())
@@ -199,10 +176,7 @@ impl Consumer {
 
     /// Counts `bytes` as read. They must be available.
     pub fn advance(&mut self, bytes: u32) {
-        assert!(
-            bytes <= self.available() && bytes.is_multiple_of(RECORD_ALIGN),
-            "read past what was published"
-        );
+        assert!(bytes <= self.available() && bytes.is_multiple_of(RECORD_ALIGN), "read past what was published");
         self.tail.advance(bytes, self.ring_bytes);
     }
 
@@ -301,14 +275,7 @@ mod tests {
         consumer.learn(128).unwrap();
         consumer.advance(64);
         consumer.release();
-        assert!(matches!(
-            consumer.learn(112),
-            Err(Corrupt::Produced {
-                claimed: 112,
-                lowest: 128,
-                highest: 320
-            })
-        ));
+        assert!(matches!(consumer.learn(112), Err(Corrupt::Produced { claimed: 112, lowest: 128, highest: 320 })));
         assert!(consumer.learn(336).is_err());
         assert!(consumer.learn(u64::MAX).is_err());
         assert!(consumer.learn(129).is_err());
@@ -319,13 +286,6 @@ mod tests {
         assert!(producer.learn(16).is_err(), "committed is not published");
         producer.publish();
         producer.learn(64).unwrap();
-        assert!(matches!(
-            producer.learn(48),
-            Err(Corrupt::Consumed {
-                claimed: 48,
-                lowest: 64,
-                highest: 64
-            })
-        ));
+        assert!(matches!(producer.learn(48), Err(Corrupt::Consumed { claimed: 48, lowest: 64, highest: 64 })));
     }
 }

@@ -100,14 +100,7 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
     pub fn new(mine: M, theirs: T) -> Self {
         let producer = Producer::new(mine.ring_bytes());
         let consumer = Consumer::new(theirs.ring_bytes());
-        Self {
-            mine,
-            theirs,
-            producer,
-            consumer,
-            waiting: Waiting::default(),
-            rung: Waiting::default(),
-        }
+        Self { mine, theirs, producer, consumer, waiting: Waiting::default(), rung: Waiting::default() }
     }
 
     /// The slice this party writes.
@@ -118,6 +111,11 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
     /// The slice this party writes, to fill a reserved payload.
     pub fn mine_mut(&mut self) -> &mut M {
         &mut self.mine
+    }
+
+    /// Both slices at once, to move payload from one into another pair's.
+    pub fn theirs_and_mine(&mut self) -> (&T, &mut M) {
+        (&self.theirs, &mut self.mine)
     }
 
     /// The slice the other party writes.
@@ -136,10 +134,7 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
         let length = match u32::try_from(payload_bytes) {
             Ok(length) if length <= max_bytes => length,
             _ => {
-                return Err(ReserveError::TooLarge {
-                    payload_bytes,
-                    max_bytes,
-                });
+                return Err(ReserveError::TooLarge { payload_bytes, max_bytes });
             }
         };
         let needed = stride(length) as u32;
@@ -147,18 +142,12 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
             self.hear_consumed()?;
         }
         let offset = self.producer.reserve(needed).ok_or(ReserveError::Full)?;
-        Ok(Slot {
-            offset,
-            payload_bytes: length,
-        })
+        Ok(Slot { offset, payload_bytes: length })
     }
 
     /// Writes the header of a reserved record; the payload is in place. Its length may be less than reserved.
     pub fn commit(&mut self, slot: &Slot, header: &Header) {
-        assert!(
-            header.length <= slot.payload_bytes,
-            "a record longer than its reservation"
-        );
+        assert!(header.length <= slot.payload_bytes, "a record longer than its reservation");
         self.mine.store_header(slot.offset, &header.encode());
         self.producer.commit(header.stride());
     }
@@ -168,17 +157,13 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
         let staged = self.producer.is_staged();
         if staged {
             let produced = self.producer.publish();
-            self.mine
-                .control()
-                .produced
-                .store(produced, Ordering::Release);
+            self.mine.control().produced.store(produced, Ordering::Release);
         }
         staged
     }
 
     fn hear_consumed(&mut self) -> Result<(), Corrupt> {
-        self.producer
-            .learn(self.theirs.control().consumed.load(Ordering::Acquire))
+        self.producer.learn(self.theirs.control().consumed.load(Ordering::Acquire))
     }
 
     /// Whether the other party has read and released everything published.
@@ -203,19 +188,27 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
         Ok(Some(Incoming { header, offset }))
     }
 
+    /// The record that starts `past` bytes behind the head, if one is published there: to see what is coming without
+    /// taking it. What it says may have changed by the time it is taken.
+    pub fn peek_past(&self, past: u32) -> Result<Option<Header>, Corrupt> {
+        match self.consumer.available().checked_sub(past) {
+            None | Some(0) => Ok(None),
+            Some(left) => {
+                let offset = (self.consumer.offset() + past) % self.theirs.ring_bytes();
+                Header::decode(&self.theirs.load_header(offset), left).map(Some)
+            }
+        }
+    }
+
     /// Looks at the other party's cursor: says whether something is there to be read.
     pub fn hear_produced(&mut self) -> Result<bool, Corrupt> {
-        self.consumer
-            .learn(self.theirs.control().produced.load(Ordering::Acquire))?;
+        self.consumer.learn(self.theirs.control().produced.load(Ordering::Acquire))?;
         Ok(self.consumer.available() > 0)
     }
 
     /// Steps past a record that was peeked.
     pub fn advance(&mut self, past: &Incoming) {
-        assert!(
-            past.offset == self.consumer.offset(),
-            "only the record at the head can be stepped past"
-        );
+        assert!(past.offset == self.consumer.offset(), "only the record at the head can be stepped past");
         self.consumer.advance(past.header.stride());
     }
 
@@ -234,16 +227,9 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
     pub fn release(&mut self) -> Event {
         if self.consumer.unreleased() > 0 {
             let consumed = self.consumer.release();
-            self.mine
-                .control()
-                .consumed
-                .store(consumed, Ordering::Release);
+            self.mine.control().consumed.store(consumed, Ordering::Release);
         }
-        if self.consumer.available() <= self.theirs.ring_bytes() / 2 {
-            Event::ROOM
-        } else {
-            Event::NONE
-        }
+        if self.consumer.available() <= self.theirs.ring_bytes() / 2 { Event::ROOM } else { Event::NONE }
     }
 
     /// Says that this party is about to sleep. Look once more after this, then sleep: on the futex
@@ -251,10 +237,7 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
     pub fn arm(&mut self, until: Event, via: Via) -> u32 {
         let bell = self.theirs.control().bell.load(Ordering::Acquire);
         self.waiting = self.waiting.asleep(until, via);
-        self.mine
-            .control()
-            .waiting
-            .store(self.waiting.0, Ordering::Relaxed);
+        self.mine.control().waiting.store(self.waiting.0, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         bell
     }
@@ -262,10 +245,7 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
     /// Says that this party is awake.
     pub fn disarm(&mut self) {
         self.waiting = self.waiting.awake();
-        self.mine
-            .control()
-            .waiting
-            .store(self.waiting.0, Ordering::Relaxed);
+        self.mine.control().waiting.store(self.waiting.0, Ordering::Relaxed);
     }
 
     /// Whether the other party sleeps for what `happened` and has not been rung for this sleep: then the futex
@@ -279,10 +259,7 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
         }
         self.rung = waiting;
         let bell = &self.mine.control().bell;
-        bell.store(
-            bell.load(Ordering::Relaxed).wrapping_add(1),
-            Ordering::Release,
-        );
+        bell.store(bell.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
         Some(via)
     }
 }

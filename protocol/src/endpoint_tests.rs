@@ -48,8 +48,7 @@ impl WritableMemory for Heap {
         for (i, chunk) in from.chunks(8).enumerate() {
             let mut word = [0; 8];
             word[..chunk.len()].copy_from_slice(chunk);
-            self.word(offset, i)
-                .store(u64::from_ne_bytes(word), Relaxed);
+            self.word(offset, i).store(u64::from_ne_bytes(word), Relaxed);
         }
     }
 }
@@ -64,10 +63,7 @@ fn pair(ring_bytes: u32) -> (Side, Side) {
 fn send(side: &mut Side, payload: &[u8]) -> Result<(), ReserveError> {
     let slot = side.reserve(payload.len())?;
     side.mine_mut().copy_in(slot.payload_offset(), payload);
-    side.commit(
-        &slot,
-        &Header::new(Kind::Message, WorldId(20), payload.len() as u32),
-    );
+    side.commit(&slot, &Header::new(Kind::Message, WorldId(20), payload.len() as u32));
     side.publish();
     Ok(())
 }
@@ -75,8 +71,7 @@ fn send(side: &mut Side, payload: &[u8]) -> Result<(), ReserveError> {
 fn take(side: &mut Side) -> Option<Vec<u8>> {
     let incoming = side.peek().unwrap()?;
     let mut payload = vec![0; incoming.header.length as usize];
-    side.theirs()
-        .copy_out(incoming.payload_offset(), &mut payload);
+    side.theirs().copy_out(incoming.payload_offset(), &mut payload);
     side.advance(&incoming);
     Some(payload)
 }
@@ -132,10 +127,7 @@ mod oracle {
     fn a_record_larger_than_the_ring_is_refused_with_numbers() {
         let (mut a, _b) = pair(1024);
         let error = a.reserve(961).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "record of 961 bytes is larger than the ring takes (960)"
-        );
+        assert_eq!(error.to_string(), "record of 961 bytes is larger than the ring takes (960)");
         assert!(a.reserve(960).is_ok());
         assert!(a.reserve(usize::MAX).is_err());
     }
@@ -163,16 +155,7 @@ mod oracle {
         }
         assert_eq!(
             freed,
-            [
-                Event::NONE,
-                Event::NONE,
-                Event::NONE,
-                Event::ROOM,
-                Event::ROOM,
-                Event::ROOM,
-                Event::ROOM,
-                Event::ROOM
-            ]
+            [Event::NONE, Event::NONE, Event::NONE, Event::ROOM, Event::ROOM, Event::ROOM, Event::ROOM, Event::ROOM]
         );
     }
 }

@@ -77,10 +77,7 @@ fn unframe(bytes: &[u8]) -> Result<(u8, &[u8]), HandshakeError> {
     let rest = bytes.strip_prefix(MAGIC).ok_or(HandshakeError::Malformed)?;
     let (version, rest) = rest.split_first_chunk().ok_or(HandshakeError::Malformed)?;
     match u16::from_le_bytes(*version) {
-        VERSION => rest
-            .split_first()
-            .map(|(kind, body)| (*kind, body))
-            .ok_or(HandshakeError::Malformed),
+        VERSION => rest.split_first().map(|(kind, body)| (*kind, body)).ok_or(HandshakeError::Malformed),
         other => Err(HandshakeError::Version(other)),
     }
 }
@@ -119,9 +116,7 @@ impl Welcome {
     pub fn decode(bytes: &[u8]) -> Result<Self, HandshakeError> {
         match unframe(bytes)? {
             (WELCOME, body) => Self::decode_body(body).ok_or(HandshakeError::Malformed)?,
-            (REFUSAL, text) => Err(HandshakeError::Refused(
-                String::from_utf8_lossy(text).into_owned(),
-            )),
+            (REFUSAL, text) => Err(HandshakeError::Refused(String::from_utf8_lossy(text).into_owned())),
             _ => Err(HandshakeError::Malformed),
         }
     }
@@ -132,12 +127,7 @@ impl Welcome {
         let (inbox, rest) = rest.split_first_chunk()?;
         let size = |bytes: &[u8; 4]| SliceSize::new(u64::from(u32::from_le_bytes(*bytes))).ok();
         let (outbox, inbox) = (size(outbox)?, size(inbox)?);
-        Some(name(rest).map(|name| Self {
-            id: WorldId(u64::from_le_bytes(*id)),
-            name,
-            outbox,
-            inbox,
-        }))
+        Some(name(rest).map(|name| Self { id: WorldId(u64::from_le_bytes(*id)), name, outbox, inbox }))
     }
 }
 
@@ -176,26 +166,13 @@ mod tests {
     #[test]
     fn messages_survive_the_wire() {
         let name: Name = "compressor/1".parse().unwrap();
-        let welcome = Welcome {
-            id: WorldId(77),
-            name: name.clone(),
-            outbox: SliceSize::DEFAULT,
-            inbox: SliceSize::MAX,
-        };
+        let welcome =
+            Welcome { id: WorldId(77), name: name.clone(), outbox: SliceSize::DEFAULT, inbox: SliceSize::MAX };
         assert_eq!(Welcome::decode(&welcome.encode()), Ok(welcome));
-        assert_eq!(
-            Hello::decode(&Hello { name: name.clone() }.encode()),
-            Ok(Hello { name })
-        );
-        assert_eq!(
-            Welcome::decode(&refusal("no")),
-            Err(HandshakeError::Refused("no".into()))
-        );
+        assert_eq!(Hello::decode(&Hello { name: name.clone() }.encode()), Ok(Hello { name }));
+        assert_eq!(Welcome::decode(&refusal("no")), Err(HandshakeError::Refused("no".into())));
         assert!(refusal(&"\u{fc}".repeat(4000)).len() <= MAX_BYTES);
         assert!(is_mapped(&mapped()));
-        assert_eq!(
-            Hello::decode(b"strt\x09\x00\x01x"),
-            Err(HandshakeError::Version(9))
-        );
+        assert_eq!(Hello::decode(b"strt\x09\x00\x01x"), Err(HandshakeError::Version(9)));
     }
 }

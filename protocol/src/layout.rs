@@ -71,9 +71,7 @@ pub struct SliceSize(u32);
 
 /// A number of bytes that no slice can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a slice can't have {0} bytes: it takes a power of two from 16384 (16 KiB) to 67108864 (64 MiB)"
-)]
+#[error("a slice can't have {0} bytes: it takes a power of two from 16384 (16 KiB) to 67108864 (64 MiB)")]
 pub struct SliceSizeError(pub u64);
 
 impl SliceSize {

@@ -67,17 +67,7 @@ impl Reason {
     /// The reason that a notice's `code` names.
     pub fn from_code(code: u16) -> Option<Self> {
         use Reason::*;
-        [
-            NoSuchWorld,
-            Refused,
-            Died,
-            Deadline,
-            Quota,
-            NoSuchRequest,
-            TooLarge,
-        ]
-        .into_iter()
-        .find(|r| *r as u16 == code)
+        [NoSuchWorld, Refused, Died, Deadline, Quota, NoSuchRequest, TooLarge].into_iter().find(|r| *r as u16 == code)
     }
 }
 
@@ -150,16 +140,7 @@ impl Header {
 
     /// Judges a copy of what a peer wrote: `published` bytes of ring start with this header.
     pub fn decode(words: &[u64; 8], published: u32) -> Result<Self, Corrupt> {
-        let [
-            first,
-            source,
-            destination,
-            correlation,
-            sequence,
-            cause,
-            tag,
-            last,
-        ] = *words;
+        let [first, source, destination, correlation, sequence, cause, tag, last] = *words;
         let length = first as u32;
         let kind = match (first >> 32) as u8 {
             1 => Kind::Message,
@@ -169,11 +150,7 @@ impl Header {
             odd => return Err(Corrupt::Kind(odd)),
         };
         if stride(length) > u64::from(published) {
-            return Err(Corrupt::Truncated {
-                payload_bytes: length,
-                needed: stride(length),
-                published,
-            });
+            return Err(Corrupt::Truncated { payload_bytes: length, needed: stride(length), published });
         }
         if last >> 32 != 0 {
             return Err(Corrupt::Reserved((last >> 32) as u32));

@@ -72,11 +72,7 @@ impl Waiting {
     /// at worst its writer is rung for nothing.
     pub fn rings_for(self, happened: Event) -> Option<Via> {
         let waits = Event(self.0 & Event::ANY.0);
-        waits.meets(happened).then_some(if self.0 & BY_FD != 0 {
-            Via::Fd
-        } else {
-            Via::Futex
-        })
+        waits.meets(happened).then_some(if self.0 & BY_FD != 0 { Via::Fd } else { Via::Futex })
     }
 }
 

@@ -37,9 +37,7 @@ pub enum NameError {
     #[error("a name has 1 to {max} bytes, not {0}", max = Name::MAX_BYTES)]
     Length(usize),
     /// A character outside the set.
-    #[error(
-        "a name can't have {0:?} in it: letters, digits and _ - . / only, a letter or digit first"
-    )]
+    #[error("a name can't have {0:?} in it: letters, digits and _ - . / only, a letter or digit first")]
     Character(char),
     /// `*` somewhere else than at the end.
     #[error("a pattern can have one `*`, at its end")]
@@ -62,16 +60,11 @@ impl Name {
 }
 
 fn check(text: &str, first_must_be_plain: bool) -> Result<(), NameError> {
-    if let Some(odd) = text
-        .chars()
-        .find(|c| !c.is_ascii_alphanumeric() && !"_-./".contains(*c))
-    {
+    if let Some(odd) = text.chars().find(|c| !c.is_ascii_alphanumeric() && !"_-./".contains(*c)) {
         return Err(NameError::Character(odd));
     }
     match text.chars().next() {
-        Some(first) if first_must_be_plain && !first.is_ascii_alphanumeric() => {
-            Err(NameError::Character(first))
-        }
+        Some(first) if first_must_be_plain && !first.is_ascii_alphanumeric() => Err(NameError::Character(first)),
         _ => Ok(()),
     }
 }

@@ -5,5 +5,6 @@
 //! need it; what is left here is small, and each function says which check makes it sound.
 
 pub mod launch;
+pub mod mount;
 pub mod socket;
 pub mod wake;

@@ -2,12 +2,12 @@
 
 use rustix::io::Errno;
 use rustix::net::{
-    self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+    self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,12 +16,7 @@ pub const MAX_DESCRIPTORS: usize = 8;
 
 /// A connected pair.
 pub fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
-    net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )
+    net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
 }
 
 /// A listener at a path that doesn't exist yet. Nonblocking.
@@ -35,12 +30,7 @@ pub fn listen(path: &Path) -> Result<OwnedFd, Errno> {
 
 /// A connection to the listener at a path.
 pub fn connect(path: &Path) -> Result<OwnedFd, Errno> {
-    let socket = net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let socket = net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     net::connect(&socket, &SocketAddrUnix::new(path)?)?;
     Ok(socket)
 }
@@ -51,26 +41,13 @@ pub fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 }
 
 /// Sends one message. Fails with `EPIPE` instead of raising a signal.
-pub fn send(
-    socket: BorrowedFd<'_>,
-    bytes: &[u8],
-    descriptors: &[BorrowedFd<'_>],
-) -> Result<(), Errno> {
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {
     send_flags(socket, bytes, descriptors, SendFlags::NOSIGNAL)
 }
 
 /// Sends one message, or fails with `EAGAIN` where it would have to wait, whatever the socket's own flags say.
-pub fn try_send(
-    socket: BorrowedFd<'_>,
-    bytes: &[u8],
-    descriptors: &[BorrowedFd<'_>],
-) -> Result<(), Errno> {
-    send_flags(
-        socket,
-        bytes,
-        descriptors,
-        SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
-    )
+pub fn try_send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    send_flags(socket, bytes, descriptors, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
 }
 
 fn send_flags(
@@ -83,10 +60,7 @@ fn send_flags(
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() {
         let fits = ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
-        assert!(
-            fits,
-            "more than {MAX_DESCRIPTORS} descriptors in one message"
-        );
+        assert!(fits, "more than {MAX_DESCRIPTORS} descriptors in one message");
     }
     net::sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, flags).map(drop)
 }
@@ -100,35 +74,21 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<
 }
 
 /// The same, or `EAGAIN` where it would have to wait, whatever the socket's own flags say.
-pub fn try_receive(
-    socket: BorrowedFd<'_>,
-    buffer: &mut [u8],
-) -> Result<(usize, Vec<OwnedFd>), Errno> {
+pub fn try_receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
     receive_flags(socket, buffer, RecvFlags::DONTWAIT)
 }
 
-fn receive_flags(
-    socket: BorrowedFd<'_>,
-    buffer: &mut [u8],
-    flags: RecvFlags,
-) -> Result<(usize, Vec<OwnedFd>), Errno> {
+fn receive_flags(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: RecvFlags) -> Result<(usize, Vec<OwnedFd>), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let message = net::recvmsg(
-        socket,
-        &mut [IoSliceMut::new(buffer)],
-        &mut ancillary,
-        flags | RecvFlags::CMSG_CLOEXEC,
-    )?;
+    let message =
+        net::recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut ancillary, flags | RecvFlags::CMSG_CLOEXEC)?;
     let descriptors = ancillary.drain().flat_map(|part| match part {
         RecvAncillaryMessage::ScmRights(rights) => rights.collect::<Vec<_>>(),
         _ => Vec::new(),
     });
     let descriptors = descriptors.collect();
-    match message
-        .flags
-        .intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC)
-    {
+    match message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
         true => Err(Errno::MSGSIZE),
         false => Ok((message.bytes, descriptors)),
     }
@@ -149,11 +109,7 @@ pub struct Peer {
 pub fn peer(socket: BorrowedFd<'_>) -> Result<Peer, Errno> {
     let credentials = net::sockopt::socket_peercred(socket)?;
     let pidfd = peer_pidfd(socket)?;
-    Ok(Peer {
-        pid: credentials.pid.as_raw_nonzero().get(),
-        uid: credentials.uid.as_raw(),
-        pidfd,
-    })
+    Ok(Peer { pid: credentials.pid.as_raw_nonzero().get(), uid: credentials.uid.as_raw(), pidfd })
 }
 
 fn peer_pidfd(socket: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
@@ -162,13 +118,7 @@ fn peer_pidfd(socket: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let mut length = size_of_val(&fd) as libc::socklen_t;
     // SAFETY: `fd` and `length` are live locals, and `length` is the size of `fd`.
     let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            SO_PEERPIDFD,
-            (&raw mut fd).cast(),
-            &raw mut length,
-        )
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_PEERPIDFD, (&raw mut fd).cast(), &raw mut length)
     };
     match (result, fd) {
         // SAFETY: the kernel has just made this descriptor for us; nobody else knows its number.
@@ -210,6 +160,7 @@ fn last_error() -> Errno {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
 
     #[test]
     fn descriptors_travel_with_bytes() {
@@ -220,15 +171,8 @@ mod tests {
         let (length, fds) = receive(b.as_fd(), &mut buffer).unwrap();
         assert_eq!((&buffer[..length], fds.len()), (&b"pipe"[..], 1));
         drop((write, fds));
-        assert_eq!(
-            rustix::io::read(&read, &mut buffer).unwrap(),
-            0,
-            "no copy of the write end is left"
-        );
-        assert_eq!(
-            try_receive(b.as_fd(), &mut buffer).unwrap_err(),
-            Errno::AGAIN
-        );
+        assert_eq!(rustix::io::read(&read, &mut buffer).unwrap(), 0, "no copy of the write end is left");
+        assert_eq!(try_receive(b.as_fd(), &mut buffer).unwrap_err(), Errno::AGAIN);
         drop(a);
         assert_eq!(receive(b.as_fd(), &mut buffer).unwrap().0, 0);
     }
@@ -238,10 +182,7 @@ mod tests {
         let (a, b) = pair().unwrap();
         let (read, write) = rustix::pipe::pipe().unwrap();
         send(a.as_fd(), &[0; 64], &[write.as_fd()]).unwrap();
-        assert_eq!(
-            receive(b.as_fd(), &mut [0; 16]).unwrap_err(),
-            Errno::MSGSIZE
-        );
+        assert_eq!(receive(b.as_fd(), &mut [0; 16]).unwrap_err(), Errno::MSGSIZE);
         drop(write);
         assert_eq!(rustix::io::read(&read, &mut [0; 1]).unwrap(), 0);
     }
@@ -251,11 +192,7 @@ mod tests {
         let (a, _b) = pair().unwrap();
         let peer = peer(a.as_fd()).unwrap();
         assert_eq!(peer.pid, std::process::id() as i32);
-        let me = rustix::process::pidfd_open(
-            rustix::process::getpid(),
-            rustix::process::PidfdFlags::empty(),
-        )
-        .unwrap();
+        let me = rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty()).unwrap();
         assert!(same_process(peer.pidfd.as_fd(), me.as_fd()).unwrap());
     }
 }

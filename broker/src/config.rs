@@ -1,0 +1,304 @@
+//! What a broker is told: its socket, who may attach, and the worlds it may start.
+//!
+//! The same types are read from TOML by `strait up`, and travel as JSON to the supervisor.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use strait_protocol::{Name, NameError, Pattern, SliceSize, SliceSizeError};
+
+/// Everything a broker is told when it starts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where host programs attach. Without one, only the embedding program talks to the worlds.
+    pub socket: Option<PathBuf>,
+    /// Who may attach there, under which name.
+    pub attach: Vec<AttachRule>,
+    /// Worlds that can be started by name, any number of times.
+    pub templates: BTreeMap<String, World>,
+    /// When the broker runs as root: the first kernel uid for worlds, and how many there are. One per world, never uid 0.
+    pub uids: Uids,
+}
+
+/// The kernel uids that a broker gives to its worlds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Uids {
+    /// The first one; at least 1000.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+}
+
+impl Default for Uids {
+    /// 65,536 uids from 1,879,048,192 on, where Debian's policy and systemd allocate nothing.
+    fn default() -> Self {
+        Self { first: 0x7000_0000, count: 0x1_0000 }
+    }
+}
+
+/// A host program that may attach through the socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttachRule {
+    /// The names it may take: one, or all with a beginning (`cli/*`).
+    pub name: String,
+    /// The uid it must run with, as the kernel says.
+    pub uid: u32,
+    /// Whom it may send to.
+    #[serde(default)]
+    pub send: Vec<String>,
+    /// What it may ask the control service; see [`Permission`].
+    #[serde(default)]
+    pub may: Vec<String>,
+}
+
+/// One world: its program, what it is granted, and whom it may talk to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct World {
+    /// The program and its arguments. Without a slash it is looked up in the jail's PATH.
+    pub command: Vec<String>,
+    /// The environment, beside PATH, HOME and LANG.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// The working directory inside.
+    #[serde(default = "root")]
+    pub dir: PathBuf,
+    /// Files and directories of the host that it may read: `/path`, or `/path:/inside`.
+    #[serde(default)]
+    pub read: Vec<String>,
+    /// Files and directories of the host that it may also write.
+    #[serde(default)]
+    pub write: Vec<String>,
+    /// Whether the host's programs and libraries (`/usr` and the like) are there, read-only.
+    #[serde(default = "yes")]
+    pub system: bool,
+    /// Whom it may send to: names, or beginnings of names with `*`. Nobody by default.
+    #[serde(default)]
+    pub send: Vec<String>,
+    /// What it may ask the control service; see [`Permission`].
+    #[serde(default)]
+    pub may: Vec<String>,
+    /// Bytes of its outbox and of its inbox: a power of two from 16 KiB to 64 MiB.
+    #[serde(default = "slice_bytes")]
+    pub slice: u64,
+    /// Bytes that the switch may hold on its account.
+    #[serde(default = "budget_bytes")]
+    pub budget: u64,
+    /// Where its standard input, output and error go.
+    #[serde(default)]
+    pub stdio: Stdio,
+    /// How long it has to end after it was told to, in milliseconds.
+    #[serde(default = "grace_ms")]
+    pub grace_ms: u32,
+    /// Limits on what it may use.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// Limits on what a world may use; what is not given has the jail's default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Open files per process.
+    pub files: Option<u64>,
+    /// Processes and threads.
+    pub processes: Option<u64>,
+    /// Address space per process, in bytes.
+    pub address_space: Option<u64>,
+    /// Bytes of its `/tmp`.
+    pub tmp: Option<u64>,
+}
+
+/// Where a world's standard streams go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stdio {
+    /// Nowhere in, the broker's own output and error out.
+    #[default]
+    Output,
+    /// The broker's own, input too.
+    Inherit,
+    /// Nowhere.
+    Null,
+}
+
+fn root() -> PathBuf {
+    "/".into()
+}
+fn yes() -> bool {
+    true
+}
+fn slice_bytes() -> u64 {
+    SliceSize::DEFAULT.bytes().into()
+}
+fn budget_bytes() -> u64 {
+    256 * 1024
+}
+fn grace_ms() -> u32 {
+    3000
+}
+
+impl World {
+    /// A world that runs `command` and is granted nothing beyond.
+    pub fn new(command: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            command: command.into_iter().map(Into::into).collect(),
+            env: BTreeMap::new(),
+            dir: root(),
+            read: Vec::new(),
+            write: Vec::new(),
+            system: true,
+            send: Vec::new(),
+            may: Vec::new(),
+            slice: slice_bytes(),
+            budget: budget_bytes(),
+            stdio: Stdio::default(),
+            grace_ms: grace_ms(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Checks everything that can be checked without starting it.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.command.first().is_none_or(String::is_empty) {
+            return Err(ConfigError::NoCommand);
+        }
+        SliceSize::new(self.slice)?;
+        patterns(&self.send)?;
+        permissions(&self.may)?;
+        for grant in self.read.iter().chain(&self.write) {
+            grant_paths(grant)?;
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// No program to run.
+    #[error("`command` is empty: it needs a program and its arguments, such as [\"python3\", \"world.py\"]")]
+    NoCommand,
+    /// A slice size that can't be.
+    #[error("`slice`: {0}")]
+    Slice(#[from] SliceSizeError),
+    /// A name or pattern that isn't one.
+    #[error("`{text}`: {error}")]
+    Pattern {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        error: NameError,
+    },
+    /// A permission that doesn't exist.
+    #[error("`{0}` is no permission: there are `list`, `start TEMPLATE`, `stop NAME`, `inspect NAME` and `admin`")]
+    Permission(String),
+    /// A granted path that isn't absolute.
+    #[error("`{0}`: a granted path is absolute, `/path` or `/path:/inside`")]
+    Path(String),
+    /// Uids that reach into those of people or of the kernel.
+    #[error("`uids`: worlds take uids from 1000 to 4294967293, at least one")]
+    Uids,
+    /// A name of the system's own.
+    #[error("`{0}`: names that start with `strait.` belong to the system")]
+    Reserved(String),
+}
+
+/// Reads patterns of names.
+pub(crate) fn patterns(texts: &[String]) -> Result<Vec<Pattern>, ConfigError> {
+    let pattern = |text: &String| text.parse().map_err(|error| ConfigError::Pattern { text: text.clone(), error });
+    texts.iter().map(pattern).collect()
+}
+
+/// The host path of a grant, and where it is inside.
+pub(crate) fn grant_paths(text: &str) -> Result<(PathBuf, PathBuf), ConfigError> {
+    let (source, target) = text.split_once(':').unwrap_or((text, text));
+    match source.starts_with('/') && target.starts_with('/') {
+        true => Ok((source.into(), target.into())),
+        false => Err(ConfigError::Path(text.into())),
+    }
+}
+
+/// What somebody may ask the control service, beside resolving the names it may send to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Permission {
+    /// Everything.
+    Admin,
+    /// See which worlds there are.
+    List,
+    /// Start worlds from this template.
+    Start(String),
+    /// Stop worlds, and wait for their end.
+    Stop(Pattern),
+    /// Read jail reports.
+    Inspect(Pattern),
+}
+
+impl std::str::FromStr for Permission {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let pattern = |of: &str| of.parse().map_err(|error| ConfigError::Pattern { text: text.into(), error });
+        match text.split_once(' ') {
+            None if text == "admin" => Ok(Self::Admin),
+            None if text == "list" => Ok(Self::List),
+            Some(("start", template)) => Ok(Self::Start(template.into())),
+            Some(("stop", names)) => pattern(names).map(Self::Stop),
+            Some(("inspect", names)) => pattern(names).map(Self::Inspect),
+            _ => Err(ConfigError::Permission(text.into())),
+        }
+    }
+}
+
+/// Reads permissions.
+pub(crate) fn permissions(texts: &[String]) -> Result<Vec<Permission>, ConfigError> {
+    texts.iter().map(|text| text.parse()).collect()
+}
+
+impl Config {
+    /// Checks everything that can be checked without starting anything.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        for rule in &self.attach {
+            patterns(std::slice::from_ref(&rule.name))?;
+            patterns(&rule.send)?;
+            permissions(&rule.may)?;
+        }
+        for (name, world) in &self.templates {
+            let name: Name = name.parse().map_err(|error| ConfigError::Pattern { text: name.clone(), error })?;
+            if name.is_reserved() {
+                return Err(ConfigError::Reserved(name.to_string()));
+            }
+            world.check()?;
+        }
+        let Uids { first, count } = self.uids;
+        match first >= 1000 && count > 0 && first.checked_add(count).is_some_and(|end| end <= u32::MAX - 1) {
+            true => Ok(()),
+            false => Err(ConfigError::Uids),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mistakes_are_named() {
+        let mut world = World::new(["true"]);
+        world.may = vec!["fly".into()];
+        assert!(world.check().unwrap_err().to_string().starts_with("`fly` is no permission"));
+        world.may = vec!["start compressor".into(), "stop compressor/*".into()];
+        world.read = vec!["relative".into()];
+        assert_eq!(world.check(), Err(ConfigError::Path("relative".into())));
+        world.read = vec!["/a:/b".into()];
+        assert_eq!(world.check(), Ok(()));
+        world.slice = 1000;
+        assert!(world.check().unwrap_err().to_string().contains("1000 bytes"));
+        assert_eq!(World::new([""; 0]).check(), Err(ConfigError::NoCommand));
+        let config = Config { uids: Uids { first: 0, count: 1 }, ..Config::default() };
+        assert_eq!(config.check(), Err(ConfigError::Uids));
+    }
+}

@@ -1,0 +1,159 @@
+//! The broker as a library: what a plugin host, a test, or the `strait` binary holds.
+
+use crate::config::{Config, ConfigError, World};
+use crate::roles;
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::Duration;
+use strait_client::{Client, Ended, Error, WorldId};
+use strait_protocol::Name;
+use strait_protocol::control::{Answer, Request};
+use strait_sys::socket;
+
+/// Why a broker doesn't start, or doesn't do what it is asked.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The program can't be its own supervisor.
+    #[error("call strait_broker::init() first thing in main, or name the `strait` program with Host::start_program")]
+    NotReady,
+    /// What it was told doesn't hold together.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its first process doesn't start.
+    #[error("the supervisor doesn't start: {program}: {error}")]
+    Program {
+        /// The program.
+        program: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A system call failed.
+    #[error("{call}: {errno}")]
+    Call {
+        /// The system call.
+        call: &'static str,
+        /// What the kernel said.
+        errno: Errno,
+    },
+    /// The broker said no, or is gone.
+    #[error(transparent)]
+    Client(#[from] Error),
+}
+
+/// A running broker, which ends with this value: its worlds are killed if they weren't [stopped](Host::stop).
+///
+/// ```no_run
+/// use strait_broker::{Config, Host, World};
+///
+/// fn main() -> Result<(), strait_broker::HostError> {
+///     strait_broker::init();
+///     let mut host = Host::start(&Config::default())?;
+///     let greeter = host.spawn("greeter", &World::new(["/usr/bin/env"]))?;
+///     let ended = host.client().wait(greeter, None)?;
+///     println!("it exited with {:?}", ended.code);
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Host {
+    // Taken in `drop`, so that the connection ends before the supervisor's end is waited for.
+    client: Option<Client>,
+    supervisor: Child,
+}
+
+impl Host {
+    /// Starts a broker whose processes are this program again; it must have called [`init`](crate::init).
+    pub fn start(config: &Config) -> Result<Self, HostError> {
+        match roles::is_ready() {
+            true => Self::start_program(Path::new("/proc/self/exe"), config),
+            false => Err(HostError::NotReady),
+        }
+    }
+
+    /// Starts a broker whose processes are another program that calls [`init`](crate::init): `strait`, say.
+    pub fn start_program(program: &Path, config: &Config) -> Result<Self, HostError> {
+        config.check()?;
+        let (ours, theirs) = socket::pair().map_err(call("socketpair"))?;
+        let supervisor = roles::start(roles::SUPERVISOR, program, theirs);
+        let supervisor = supervisor.map_err(|error| HostError::Program { program: program.into(), error })?;
+        let mut host = Self { client: None, supervisor };
+        let orders = orders(config)?;
+        let stdio = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+        socket::send(ours.as_fd(), b"start", &[orders.as_fd(), stdio[0], stdio[1], stdio[2]])
+            .map_err(call("sendmsg"))?;
+        host.client = Some(Client::adopt(ours)?);
+        Ok(host)
+    }
+
+    /// The host's own place among the worlds: it is named `host`, may send to every world and ask everything.
+    pub fn client(&mut self) -> &mut Client {
+        self.client.as_mut().expect("taken only in drop")
+    }
+
+    /// The supervisor's pid: the parent of the switch and of every world.
+    pub fn supervisor_pid(&self) -> u32 {
+        self.supervisor.id()
+    }
+
+    /// Starts a world. Returns when its program runs; an error says which step of which world failed.
+    pub fn spawn(&mut self, name: &str, world: &World) -> Result<WorldId, HostError> {
+        world.check()?;
+        name.parse::<Name>().map_err(Error::from)?;
+        let specification = serde_json::to_string(&(name, world)).expect("texts and numbers can be written as JSON");
+        Ok(self.client().spawn(&specification)?.0)
+    }
+
+    /// Tells every world to end, all at once, and waits until they have, by themselves or by force at the deadline.
+    pub fn stop(mut self, deadline: Duration, reason: &str) -> Result<Vec<Ended>, HostError> {
+        let client = self.client();
+        let worlds: Vec<_> =
+            client.list()?.into_iter().filter(|row| row.state != "service" && row.state != "attached").collect();
+        let mut asked = Vec::new();
+        for world in worlds {
+            let deadline_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
+            let request = Request::Stop { name: world.name, deadline_ms, reason: reason.into() };
+            asked.push(client.start_request(
+                WorldId::CONTROL,
+                &request.encode(),
+                deadline + Duration::from_secs(10),
+            )?);
+        }
+        let mut ends = Vec::new();
+        while !asked.is_empty() {
+            let Some(record) = client.receive(None)? else { break };
+            let correlation = record.header().correlation;
+            if record.header().source == WorldId::CONTROL && asked.contains(&correlation) {
+                asked.retain(|other| *other != correlation);
+                if let Ok(Answer::Ended(ended)) = Answer::decode(record.payload()) {
+                    ends.push(ended);
+                }
+            }
+        }
+        Ok(ends)
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        drop(self.client.take());
+        // The supervisor sees the end of its connection, kills what is left, and exits.
+        let _ = self.supervisor.wait();
+    }
+}
+
+fn orders(config: &Config) -> Result<File, HostError> {
+    let text = serde_json::to_vec(config).expect("texts and numbers can be written as JSON");
+    let mut file = File::from(memfd_create("strait-config", MemfdFlags::CLOEXEC).map_err(call("memfd_create"))?);
+    let written = file.write_all(&text).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO));
+    written.map_err(call("write"))?;
+    Ok(file)
+}
+
+fn call(call: &'static str) -> impl FnOnce(Errno) -> HostError {
+    move |errno| HostError::Call { call, errno }
+}

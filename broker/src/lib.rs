@@ -1,0 +1,27 @@
+//! strait's broker, as a library first: the `strait` binary is one of its users.
+//!
+//! ```text
+//! host program       holds a `Host`; talks to the worlds like one of them
+//!   supervisor       starts, limits, stops and vouches for worlds; answers as `strait.control`
+//!     switch         moves records between slices; no privilege, no file, no network
+//!     launcher       one thread; forks every jail
+//!     world ...      jailed
+//! ```
+//!
+//! A program that embeds the broker needs no daemon and no root: see [`Host`].
+//!
+//! **Invariant:** the switch knows records, policy and identity, and nothing else. It doesn't parse payloads, start
+//! processes, open files or know what a jail is. The supervisor never reads a world's slice.
+#![forbid(unsafe_code)]
+
+mod config;
+mod host;
+mod link;
+mod roles;
+mod supervisor;
+mod switch;
+
+pub use config::{AttachRule, Config, ConfigError, Limits, Permission, Stdio, Uids, World};
+pub use host::{Host, HostError};
+pub use roles::init;
+pub use strait_client::{Client, Ended, Error, Header, Kind, Name, Reason, WorldId, WorldRow};

@@ -1,0 +1,108 @@
+//! What the supervisor and the switch say to each other, on a socket pair that nobody else has.
+
+use rustix::io::Errno;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use strait_sys::socket;
+
+/// The longest message, in bytes: a page of counters, or a world with a long policy.
+const MAX_BYTES: usize = 64 * 1024;
+
+/// The supervisor to the switch.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Command {
+    /// A world comes: its slices and bells are attached, in the order outbox, inbox, bell, wakeup.
+    Attach(Passport),
+    /// A world is gone: deliver what it published, then forget it and tell who waits for it.
+    Detach { id: u64 },
+    /// Counters of these worlds.
+    Count { ticket: u64, ids: Vec<u64> },
+}
+
+/// What the switch must know of a world.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Passport {
+    pub id: u64,
+    pub name: String,
+    pub outbox_bytes: u32,
+    pub inbox_bytes: u32,
+    /// Patterns of names that it may send to.
+    pub send: Vec<String>,
+    /// How much the switch may hold on its account.
+    pub budget_bytes: u64,
+}
+
+/// The switch to the supervisor.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Event {
+    /// The inbox is mapped: it can be sealed.
+    Attached { id: u64 },
+    /// It isn't, and why.
+    NotAttached { id: u64, why: String },
+    /// Everything about this world is delivered, told and forgotten.
+    Detached { id: u64 },
+    /// This world wrote what can't be true. Nothing more is taken from it.
+    Quarantined { id: u64, why: String },
+    /// The answer to `Count`.
+    Counted { ticket: u64, rows: Vec<Count> },
+}
+
+/// What the switch counted for a world.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Count {
+    pub id: u64,
+    pub sent: u64,
+    pub received: u64,
+    pub held_bytes: u64,
+}
+
+/// One end of the link.
+#[derive(Debug)]
+pub(crate) struct Link {
+    socket: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+impl Link {
+    pub(crate) fn new(socket: OwnedFd) -> Self {
+        Self { socket, buffer: vec![0; MAX_BYTES] }
+    }
+
+    pub(crate) fn send<T: Serialize>(&self, message: &T, descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+        let bytes = postcard::to_stdvec(message).map_err(|_| Errno::INVAL)?;
+        socket::send(self.socket.as_fd(), &bytes, descriptors)
+    }
+
+    /// The next message, waiting for it. `None`: the other side is gone.
+    pub(crate) fn receive<T: DeserializeOwned>(&mut self) -> Result<Option<(T, Vec<OwnedFd>)>, Errno> {
+        let received = socket::receive(self.socket.as_fd(), &mut self.buffer);
+        self.decode(received)
+    }
+
+    /// The next message if one is there; otherwise `EAGAIN`. `None`: the other side is gone.
+    pub(crate) fn try_receive<T: DeserializeOwned>(&mut self) -> Result<Option<(T, Vec<OwnedFd>)>, Errno> {
+        let received = socket::try_receive(self.socket.as_fd(), &mut self.buffer);
+        self.decode(received)
+    }
+
+    fn decode<T: DeserializeOwned>(
+        &self,
+        received: Result<(usize, Vec<OwnedFd>), Errno>,
+    ) -> Result<Option<(T, Vec<OwnedFd>)>, Errno> {
+        match received {
+            // A reset is an end too: the other side left with something of ours unread.
+            Ok((0, _)) | Err(Errno::CONNRESET) => Ok(None),
+            Err(errno) => Err(errno),
+            Ok((length, fds)) => {
+                postcard::from_bytes(&self.buffer[..length]).map(|m| Some((m, fds))).map_err(|_| Errno::PROTO)
+            }
+        }
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

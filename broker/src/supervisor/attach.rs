@@ -1,0 +1,105 @@
+//! Host programs that attach through the listening socket: judged by the uid that the kernel names.
+
+use super::entry::{Channel, Entry, Nature};
+use super::{Supervisor, Token, log};
+use crate::config;
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+use strait_protocol::handshake::{self, Hello};
+use strait_protocol::{Name, SliceSize, WorldId};
+use strait_sys::socket::{self, Peer};
+
+/// Connections that may be about to say hello.
+const MAX_STRANGERS: usize = 64;
+/// How long they have for it.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What the switch may hold on a host program's account.
+const BUDGET_BYTES: u64 = 1024 * 1024;
+
+impl Supervisor {
+    pub(super) fn accept_strangers(&mut self) {
+        while let Some(listener) = &self.public {
+            let Ok(connection) = socket::accept(listener.as_fd()) else { return };
+            if self.strangers.len() >= MAX_STRANGERS {
+                refuse(&connection, "too many programs are attaching at once: try again");
+                continue;
+            }
+            let number = self.number();
+            let flags = EventFlags::IN | EventFlags::RDHUP;
+            if self.watch(connection.as_fd(), Token::Stranger(number), flags).is_ok() {
+                self.strangers.insert(number, (connection, Instant::now() + PATIENCE));
+            }
+        }
+    }
+
+    pub(super) fn hear_stranger(&mut self, number: u64) {
+        let Some((connection, _)) = self.strangers.get(&number) else { return };
+        let mut buffer = [0; handshake::MAX_BYTES];
+        let length = match socket::try_receive(connection.as_fd(), &mut buffer) {
+            Err(Errno::AGAIN) => return,
+            Ok((length, _)) => length,
+            Err(_) => 0,
+        };
+        let Some((connection, _)) = self.strangers.remove(&number) else { return };
+        let _ = rustix::event::epoll::delete(&self.epoll, &connection);
+        if length == 0 {
+            return;
+        }
+        if let Err(why) = self.attach(&connection, &buffer[..length]) {
+            refuse(&connection, &why);
+        }
+    }
+
+    fn attach(&mut self, connection: &OwnedFd, hello: &[u8]) -> Result<(), String> {
+        let hello = Hello::decode(hello).map_err(|error| error.to_string())?;
+        let peer =
+            socket::peer(connection.as_fd()).map_err(|errno| format!("the kernel doesn't vouch for you: {errno}"))?;
+        let (send, may) = self.rule_for(&hello.name, &peer)?;
+        let connection = connection.try_clone().map_err(|error| error.to_string())?;
+        let id = self.admit(hello.name, SliceSize::DEFAULT, &send, &may, connection)?;
+        if let Some(entry) = self.worlds.get_mut(&id) {
+            (entry.uid, entry.pid) = (peer.uid, peer.pid);
+        }
+        Ok(())
+    }
+
+    fn rule_for(&self, name: &Name, peer: &Peer) -> Result<(Vec<String>, Vec<String>), String> {
+        let covers = |rule: &&config::AttachRule| {
+            rule.name.parse().is_ok_and(|pattern: strait_protocol::Pattern| pattern.covers(name))
+        };
+        let rules: Vec<_> = self.config.attach.iter().filter(covers).collect();
+        match rules.iter().find(|rule| rule.uid == peer.uid) {
+            Some(rule) => Ok((rule.send.clone(), rule.may.clone())),
+            None if rules.is_empty() => Err(format!("no `attach` rule covers the name `{name}`")),
+            None => Err(format!("no `attach` rule lets uid {} be `{name}`", peer.uid)),
+        }
+    }
+
+    /// Makes a party of whoever is at the other end of a connection that was judged.
+    pub(super) fn admit(
+        &mut self,
+        name: Name,
+        size: SliceSize,
+        send: &[String],
+        may: &[String],
+        connection: OwnedFd,
+    ) -> Result<WorldId, String> {
+        self.check_name(&name)?;
+        let channel = Channel::create(size).map_err(|error| error.to_string())?;
+        let mut entry = Entry::new(self.take_id(), name, Nature::Attached, channel);
+        entry.send = config::patterns(send).map_err(|error| error.to_string())?;
+        entry.may = config::permissions(may).map_err(|error| error.to_string())?;
+        entry.connection = Some(connection);
+        let id = entry.id;
+        self.register(entry, BUDGET_BYTES)?;
+        Ok(id)
+    }
+}
+
+fn refuse(connection: &OwnedFd, why: &str) {
+    if let Err(errno) = socket::try_send(connection.as_fd(), &handshake::refusal(why), &[]) {
+        log(&format!("a program that was refused can't be told: {errno}"));
+    }
+}

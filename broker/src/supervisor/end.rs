@@ -1,0 +1,131 @@
+//! The end of a world: asked for, by itself, or by force.
+
+use super::entry::{Entry, Nature, State, Stop};
+use super::{MAX_HISTORY, Supervisor, log};
+use crate::link::Command;
+use std::time::{Duration, Instant};
+use strait_client::Error;
+use strait_jail::Exit;
+use strait_protocol::control::{Answer, Ended, SHUTDOWN};
+use strait_protocol::{Header, Kind, WorldId};
+
+impl Supervisor {
+    /// Tells a world to end. Whoever asked is answered when it is gone.
+    pub(super) fn begin_stop(&mut self, id: WorldId, asker: Option<Header>, deadline: Duration, reason: &str) {
+        let correlation = self.number();
+        let Some(entry) = self.worlds.get_mut(&id) else { return };
+        entry.waiters.extend(asker);
+        if entry.state >= State::Stopping {
+            return;
+        }
+        // A world that has never opened its connection reads no notices: it is only told by a signal.
+        let reads_notices = entry.state == State::Ready;
+        let now = Instant::now();
+        entry.state = State::Stopping;
+        entry.stop = Some(Stop { since: now, deadline: now + deadline, correlation, acknowledged: false });
+        if !reads_notices && let Some(process) = &entry.process {
+            let _ = process.terminate();
+        } else if let Err(error) = self.tell(id, correlation, deadline, reason) {
+            self.kill(id, &format!("it can't be told: {error}"));
+        }
+    }
+
+    fn tell(&mut self, id: WorldId, correlation: u64, deadline: Duration, reason: &str) -> Result<u64, Error> {
+        let mut draft = self.control.draft(Kind::Request, id, reason.len())?;
+        draft.payload_mut().copy_from_slice(reason.as_bytes());
+        let header = draft.header_mut();
+        header.code = SHUTDOWN;
+        header.correlation = correlation;
+        header.timeout_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
+        draft.send()
+    }
+
+    pub(super) fn take_acknowledgement(&mut self, header: &Header) {
+        if let Some(entry) = self.worlds.get_mut(&header.source)
+            && let Some(stop) = &mut entry.stop
+            && stop.correlation == header.correlation
+        {
+            stop.acknowledged = true;
+        }
+    }
+
+    /// Ends a world by force: the whole tree of a jailed one, the attachment of a host program.
+    pub(super) fn kill(&mut self, id: WorldId, why: &str) {
+        let Some(entry) = self.worlds.get_mut(&id) else { return };
+        entry.was_killed = true;
+        if entry.note.is_empty() {
+            entry.note = why.into();
+        }
+        match (&entry.process, entry.nature) {
+            (Some(process), _) => {
+                if let Err(error) = process.kill() {
+                    log(&format!("world {} can't be killed: {error}", entry.name));
+                }
+            }
+            // Its launch is under way: it is killed when that is answered.
+            (None, Nature::Jailed) => {}
+            (None, _) => self.detach(id),
+        }
+    }
+
+    /// A jailed process is gone.
+    pub(super) fn take_exit(&mut self, id: WorldId) {
+        let Some(entry) = self.worlds.get_mut(&id) else { return };
+        let Some(process) = &mut entry.process else { return };
+        match process.try_wait() {
+            Ok(Some(exit)) => entry.exit = Some(exit),
+            Ok(None) => return,
+            Err(error) => entry.note = format!("its end can't be read: {error}"),
+        }
+        let _ = rustix::event::epoll::delete(&self.epoll, process.pidfd());
+        entry.process = None;
+        self.detach(id);
+    }
+
+    /// Has the switch deliver what a world left and forget it; then comes [`finish`](Self::finish).
+    pub(super) fn detach(&mut self, id: WorldId) {
+        let Some(entry) = self.worlds.get_mut(&id) else { return };
+        if entry.state != State::Ending {
+            entry.state = State::Ending;
+            if self.link.send(&Command::Detach { id: id.0 }, &[]).is_err() {
+                self.is_over = true;
+            }
+        }
+    }
+
+    /// The switch has forgotten a world: everyone who waits for its end is answered.
+    pub(super) fn finish(&mut self, id: WorldId) {
+        let Some(entry) = self.worlds.remove(&id) else { return };
+        self.names.remove(&entry.name);
+        let ended = ended(&entry);
+        if let Some(asker) = &entry.asked_by {
+            self.answer(asker, &Answer::Refused(entry.note.clone()));
+        }
+        for waiter in &entry.waiters {
+            self.answer(waiter, &Answer::Ended(ended.clone()));
+        }
+        if self.history.len() >= MAX_HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back(ended);
+    }
+}
+
+fn ended(entry: &Entry) -> Ended {
+    let took = entry.stop.as_ref().map_or(Duration::ZERO, |stop| stop.since.elapsed());
+    Ended {
+        id: entry.id.0,
+        code: match entry.exit {
+            Some(Exit::Code(code)) => Some(code),
+            _ => None,
+        },
+        signal: match entry.exit {
+            Some(Exit::Signal(signal)) => Some(signal),
+            _ => None,
+        },
+        acknowledged: entry.stop.as_ref().is_some_and(|stop| stop.acknowledged),
+        killed: entry.was_killed,
+        note: entry.note.clone(),
+        took_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
+    }
+}

@@ -1,0 +1,184 @@
+//! What the supervisor knows of one world.
+
+use crate::config::{Permission, World};
+use crate::link::Passport;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
+use strait_jail::{Exit, Process};
+use strait_memory::{SliceError, SliceFile};
+use strait_protocol::handshake::Welcome;
+use strait_protocol::{Header, Name, Pattern, SliceSize, WorldId};
+use strait_sys::wake;
+
+/// Where a world is in its life, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+pub(super) enum State {
+    /// Its jail is being built.
+    Starting,
+    /// Its program runs, but has not opened its connection: perhaps it never will.
+    Running,
+    /// It has mapped its slices.
+    Ready,
+    /// It was told to end.
+    Stopping,
+    /// It is gone; the switch delivers what it left.
+    Ending,
+}
+
+/// What stands behind a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nature {
+    /// Part of the system.
+    Service,
+    /// A host program that attached by itself.
+    Attached,
+    /// A process in a jail.
+    Jailed,
+}
+
+/// The two slices and two bells of a world. The supervisor keeps them for as long as the world lives.
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub outbox: SliceFile,
+    pub inbox: SliceFile,
+    bell: OwnedFd,
+    wakeup_read: OwnedFd,
+    wakeup_write: OwnedFd,
+}
+
+/// Why a channel can't be made.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ChannelError {
+    #[error(transparent)]
+    Slice(#[from] SliceError),
+    #[error("out of descriptors: {0}")]
+    Descriptors(#[from] rustix::io::Errno),
+}
+
+impl Channel {
+    pub(super) fn create(size: SliceSize) -> Result<Self, ChannelError> {
+        let (wakeup_read, wakeup_write) = wake::bell_pipe()?;
+        Ok(Self {
+            outbox: SliceFile::create("strait-outbox", size)?,
+            inbox: SliceFile::create("strait-inbox", size)?,
+            bell: wake::eventfd()?,
+            wakeup_read,
+            wakeup_write,
+        })
+    }
+
+    /// What the switch gets: it maps the inbox writable before anybody else sees it.
+    pub(super) fn for_switch(&self) -> [BorrowedFd<'_>; 4] {
+        [self.outbox.as_fd(), self.inbox.as_fd(), self.bell.as_fd(), self.wakeup_write.as_fd()]
+    }
+
+    /// What the world gets: it maps the outbox writable, after which that is sealed too.
+    pub(super) fn for_world(&self) -> [BorrowedFd<'_>; 4] {
+        [self.outbox.as_fd(), self.inbox.as_fd(), self.bell.as_fd(), self.wakeup_read.as_fd()]
+    }
+}
+
+/// A shutdown under way.
+#[derive(Debug)]
+pub(super) struct Stop {
+    pub since: Instant,
+    pub deadline: Instant,
+    pub correlation: u64,
+    pub acknowledged: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub id: WorldId,
+    pub name: Name,
+    pub nature: Nature,
+    pub state: State,
+    pub send: Vec<Pattern>,
+    pub may: Vec<Permission>,
+    pub uid: u32,
+    pub pid: i32,
+    pub grace_ms: u32,
+    pub channel: Channel,
+    pub connection: Option<OwnedFd>,
+    pub process: Option<Process>,
+    /// The switch has mapped its slices.
+    pub is_switched: bool,
+    pub is_welcomed: bool,
+    pub started: Instant,
+    pub stop: Option<Stop>,
+    /// Who asked for its start and was not answered yet.
+    pub asked_by: Option<Header>,
+    /// Who waits for its end.
+    pub waiters: Vec<Header>,
+    pub exit: Option<Exit>,
+    pub was_killed: bool,
+    pub note: String,
+}
+
+impl Entry {
+    pub(super) fn new(id: WorldId, name: Name, nature: Nature, channel: Channel) -> Self {
+        Self {
+            id,
+            name,
+            nature,
+            state: State::Starting,
+            send: Vec::new(),
+            may: Vec::new(),
+            uid: 0,
+            pid: 0,
+            grace_ms: 0,
+            channel,
+            connection: None,
+            process: None,
+            is_switched: false,
+            is_welcomed: false,
+            started: Instant::now(),
+            stop: None,
+            asked_by: None,
+            waiters: Vec::new(),
+            exit: None,
+            was_killed: false,
+            note: String::new(),
+        }
+    }
+
+    pub(super) fn passport(&self, budget_bytes: u64) -> Passport {
+        Passport {
+            id: self.id.0,
+            name: self.name.to_string(),
+            outbox_bytes: self.channel.outbox.size().bytes(),
+            inbox_bytes: self.channel.inbox.size().bytes(),
+            send: self.send.iter().map(Pattern::to_string).collect(),
+            budget_bytes,
+        }
+    }
+
+    pub(super) fn welcome(&self) -> Welcome {
+        let (outbox, inbox) = (self.channel.outbox.size(), self.channel.inbox.size());
+        Welcome { id: self.id, name: self.name.clone(), outbox, inbox }
+    }
+
+    pub(super) fn may(&self, what: impl Fn(&Permission) -> bool) -> bool {
+        self.may.iter().any(|permission| *permission == Permission::Admin || what(permission))
+    }
+
+    pub(super) fn state_text(&self) -> &'static str {
+        match (self.nature, self.state) {
+            (Nature::Service, _) => "service",
+            (_, State::Stopping) => "stopping",
+            (_, State::Ending) => "ending",
+            (Nature::Attached, _) => "attached",
+            (_, State::Starting) => "starting",
+            (_, State::Running) => "running",
+            (_, State::Ready) => "ready",
+        }
+    }
+}
+
+/// A world that is to be started.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub name: Name,
+    pub world: World,
+    pub asked_by: Option<Header>,
+}

@@ -1,0 +1,238 @@
+//! The supervisor: owns the worlds. It starts them, vouches for them, hands them their slices, stops them, and
+//! answers as `strait.control`. It never looks into a slice but its own service's.
+//!
+//! One thread, one loop, nothing that waits for a world.
+
+mod attach;
+mod control;
+mod end;
+mod entry;
+mod spawn;
+mod start;
+
+use crate::config::Config;
+use crate::link::{Event, Link};
+use entry::Entry;
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Instant;
+use strait_client::Client;
+use strait_jail::{Launcher, Ticket};
+use strait_protocol::control::{Ended, WorldRow};
+use strait_protocol::{Header, Name, WorldId};
+use strait_sys::socket::Peer;
+
+pub(crate) use start::main;
+
+/// Worlds that one broker runs at most.
+const MAX_WORLDS: usize = 4096;
+/// Ends that are remembered, for those who ask late.
+const MAX_HISTORY: usize = 1024;
+
+/// What the loop is woken by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Token {
+    Public,
+    Rendezvous,
+    Launcher,
+    Switch,
+    Control,
+    Process(WorldId),
+    Connection(WorldId),
+    Stranger(u64),
+}
+
+impl Token {
+    const KIND: u32 = 56;
+
+    fn pack(self) -> epoll::EventData {
+        let (kind, value) = match self {
+            Self::Public => (1, 0),
+            Self::Rendezvous => (2, 0),
+            Self::Launcher => (3, 0),
+            Self::Switch => (4, 0),
+            Self::Control => (5, 0),
+            Self::Process(id) => (6, id.0),
+            Self::Connection(id) => (7, id.0),
+            Self::Stranger(number) => (8, number),
+        };
+        epoll::EventData::new_u64(kind << Self::KIND | value)
+    }
+
+    fn unpack(data: u64) -> Self {
+        let value = data & ((1 << Self::KIND) - 1);
+        match data >> Self::KIND {
+            1 => Self::Public,
+            2 => Self::Rendezvous,
+            3 => Self::Launcher,
+            4 => Self::Switch,
+            5 => Self::Control,
+            6 => Self::Process(WorldId(value)),
+            7 => Self::Connection(WorldId(value)),
+            _ => Self::Stranger(value),
+        }
+    }
+}
+
+struct Supervisor {
+    config: Config,
+    epoll: OwnedFd,
+    /// The program that embeds this broker: when it is gone, everything is over.
+    host: WorldId,
+    stdio: [OwnedFd; 3],
+    nothing: OwnedFd,
+    launcher: Launcher,
+    launches: HashMap<Ticket, WorldId>,
+    link: Link,
+    control: Client,
+    /// Where jailed processes connect; the name it had is gone.
+    rendezvous: OwnedFd,
+    rendezvous_inode: OwnedFd,
+    /// Connections whose process is not known yet: its launch has not been answered.
+    unmatched: Vec<(OwnedFd, Peer)>,
+    public: Option<OwnedFd>,
+    strangers: BTreeMap<u64, (OwnedFd, Instant)>,
+    worlds: BTreeMap<WorldId, Entry>,
+    names: HashMap<Name, WorldId>,
+    history: VecDeque<Ended>,
+    counts: HashMap<u64, (Header, Vec<WorldRow>, bool)>,
+    next_id: u64,
+    next_uid: u32,
+    next_number: u64,
+    is_root: bool,
+    is_over: bool,
+}
+
+impl Supervisor {
+    fn run(&mut self) -> Result<(), Errno> {
+        while !self.is_over {
+            let timeout = self.next_deadline().map(|end| {
+                let left = end.saturating_duration_since(Instant::now());
+                Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
+            });
+            let mut events = [MaybeUninit::<epoll::Event>::uninit(); 64];
+            let ready = match epoll::wait(&self.epoll, &mut events, timeout.as_ref()) {
+                Err(Errno::INTR) => continue,
+                other => other?.0,
+            };
+            let tokens: Vec<Token> = ready.iter().map(|event| Token::unpack(event.data.u64())).collect();
+            for token in tokens {
+                self.handle(token);
+            }
+            self.end_overdue();
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, token: Token) {
+        match token {
+            Token::Public => self.accept_strangers(),
+            Token::Rendezvous => self.accept_worlds(),
+            Token::Launcher => self.take_launched(),
+            Token::Switch => self.hear_switch(),
+            Token::Control => self.serve(),
+            Token::Process(id) => self.take_exit(id),
+            Token::Connection(id) => self.hear_connection(id),
+            Token::Stranger(number) => self.hear_stranger(number),
+        }
+    }
+
+    fn hear_switch(&mut self) {
+        loop {
+            match self.link.try_receive::<Event>() {
+                Err(Errno::AGAIN) => return,
+                Ok(Some((event, _))) => self.take_event(event),
+                Ok(None) | Err(_) => {
+                    log("the switch is gone; every world ends");
+                    self.is_over = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn take_event(&mut self, event: Event) {
+        match event {
+            Event::Attached { id } => self.take_attached(WorldId(id)),
+            Event::NotAttached { id, why } => {
+                self.kill(WorldId(id), &format!("the switch can't map its slices: {why}"))
+            }
+            Event::Detached { id } => self.finish(WorldId(id)),
+            Event::Quarantined { id, why } => {
+                if let Some(entry) = self.worlds.get(&WorldId(id)) {
+                    log(&format!("world {} is quarantined and ended: {why}", entry.name));
+                }
+                self.kill(WorldId(id), &format!("quarantined: {why}"));
+            }
+            Event::Counted { ticket, rows } => self.answer_counted(ticket, &rows),
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let stops = self.worlds.values().filter(|entry| !entry.was_killed).filter_map(|entry| entry.stop.as_ref());
+        let strangers = self.strangers.values().map(|(_, deadline)| *deadline);
+        stops.map(|stop| stop.deadline).chain(strangers).min()
+    }
+
+    fn end_overdue(&mut self) {
+        let now = Instant::now();
+        self.strangers.retain(|_, (_, deadline)| *deadline > now);
+        let late = |entry: &&Entry| !entry.was_killed && entry.stop.as_ref().is_some_and(|stop| stop.deadline <= now);
+        let overdue: Vec<WorldId> = self.worlds.values().filter(late).map(|entry| entry.id).collect();
+        for id in overdue {
+            self.kill(id, "its deadline passed");
+        }
+    }
+
+    fn watch(&self, fd: BorrowedFd<'_>, token: Token, flags: epoll::EventFlags) -> Result<(), Errno> {
+        epoll::add(&self.epoll, fd, token.pack(), flags)
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+
+    /// Whether a new world may have this name.
+    fn check_name(&self, name: &Name) -> Result<(), String> {
+        if name.is_reserved() {
+            return Err(format!("`{name}`: names that start with `strait.` belong to the system"));
+        }
+        if self.names.contains_key(name) {
+            return Err(format!("there is a world named `{name}` already"));
+        }
+        match self.worlds.len() >= MAX_WORLDS {
+            true => Err(format!("there are {MAX_WORLDS} worlds already, which is the most")),
+            false => Ok(()),
+        }
+    }
+
+    fn register(&mut self, entry: Entry, budget_bytes: u64) -> Result<(), String> {
+        let command = crate::link::Command::Attach(entry.passport(budget_bytes));
+        self.link
+            .send(&command, &entry.channel.for_switch())
+            .map_err(|errno| format!("the switch can't be told: {errno}"))?;
+        self.names.insert(entry.name.clone(), entry.id);
+        self.worlds.insert(entry.id, entry);
+        Ok(())
+    }
+
+    fn take_id(&mut self) -> WorldId {
+        self.next_id += 1;
+        WorldId(self.next_id)
+    }
+}
+
+/// One line to the operator, about the rare things that nobody asked for.
+fn log(line: &str) {
+    eprintln!("strait: {line}");
+}
+
+/// The descriptor of a socket's inode, to be connected to through `/proc/self/fd`.
+fn open_path(path: &std::path::Path) -> Result<OwnedFd, Errno> {
+    use rustix::fs::{Mode, OFlags, open};
+    open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+}

@@ -1,0 +1,257 @@
+//! From an order to a running world that the kernel vouches for.
+
+use super::entry::{Channel, Entry, Nature, Order, State};
+use super::{Supervisor, Token, log};
+use crate::config::{self, Stdio, World};
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use std::os::fd::{AsFd, OwnedFd};
+use strait_jail::{Access, Bind, Fds, Process, SpawnError, Spec, Ticket};
+use strait_protocol::control::Answer;
+use strait_protocol::{SliceSize, WorldId, handshake};
+use strait_sys::socket::{self, Peer};
+
+/// Connections that may wait for their process to become known.
+const MAX_UNMATCHED: usize = 64;
+
+impl Supervisor {
+    /// Begins to start a world. The asker is answered when its program runs, or with what went wrong.
+    pub(super) fn begin(&mut self, order: Order) -> Result<WorldId, String> {
+        let Order { name, world, asked_by } = order;
+        self.check_name(&name)?;
+        world.check().map_err(|error| error.to_string())?;
+        let size = SliceSize::new(world.slice).map_err(|error| error.to_string())?;
+        let channel = Channel::create(size).map_err(|error| error.to_string())?;
+        let mut entry = Entry::new(self.take_id(), name, Nature::Jailed, channel);
+        let id = entry.id;
+        entry.send = config::patterns(&world.send).map_err(|error| error.to_string())?;
+        entry.may = config::permissions(&world.may).map_err(|error| error.to_string())?;
+        entry.grace_ms = world.grace_ms;
+        entry.uid = if self.is_root { self.take_uid() } else { rustix::process::geteuid().as_raw() };
+        entry.asked_by = asked_by;
+        let spec = spec(&entry, &world, self.is_root).map_err(|error| error.to_string())?;
+        self.register(entry, world.budget)?;
+        match self.launch(&spec, world.stdio) {
+            Ok(ticket) => {
+                self.launches.insert(ticket, id);
+                Ok(id)
+            }
+            Err(why) => {
+                if let Some(entry) = self.worlds.get_mut(&id) {
+                    entry.asked_by = None;
+                }
+                self.detach(id);
+                Err(why)
+            }
+        }
+    }
+
+    fn launch(&mut self, spec: &Spec, stdio: Stdio) -> Result<Ticket, String> {
+        let [input, output, error] = self.stdio.each_ref().map(AsFd::as_fd);
+        let nothing = self.nothing.as_fd();
+        let (stdin, stdout, stderr) = match stdio {
+            Stdio::Inherit => (input, output, error),
+            Stdio::Output => (nothing, output, error),
+            Stdio::Null => (nothing, nothing, nothing),
+        };
+        let fds = Fds { stdin, stdout, stderr, rendezvous: Some(self.rendezvous_inode.as_fd()) };
+        self.launcher.submit(spec, fds).map_err(|error| error.to_string())
+    }
+
+    /// The next uid that no running world has.
+    fn take_uid(&mut self) -> u32 {
+        let uids = self.config.uids;
+        loop {
+            let uid = uids.first + self.next_uid % uids.count;
+            self.next_uid = self.next_uid.wrapping_add(1);
+            let is_free = self.worlds.values().all(|entry| entry.uid != uid);
+            if is_free || self.worlds.len() as u32 >= uids.count {
+                return uid;
+            }
+        }
+    }
+
+    pub(super) fn take_launched(&mut self) {
+        match self.launcher.next() {
+            Ok((ticket, result)) => {
+                if let Some(id) = self.launches.remove(&ticket) {
+                    self.take_process(id, result);
+                }
+            }
+            Err(error) => {
+                log(&format!("the launcher is gone: {error}; every world ends"));
+                self.is_over = true;
+            }
+        }
+    }
+
+    fn take_process(&mut self, id: WorldId, result: Result<Process, SpawnError>) {
+        let Some(entry) = self.worlds.get_mut(&id) else { return };
+        match result {
+            Ok(process) => {
+                entry.state = State::Running;
+                entry.pid = process.pid();
+                let was_killed = entry.was_killed;
+                let watched =
+                    rustix::event::epoll::add(&self.epoll, process.pidfd(), Token::Process(id).pack(), EventFlags::IN);
+                if was_killed || watched.is_err() {
+                    let _ = process.kill();
+                }
+                entry.process = Some(process);
+                self.answer_if_started(id);
+                self.match_connection(id);
+            }
+            Err(error) => {
+                entry.note = error.to_string();
+                self.detach(id);
+            }
+        }
+    }
+
+    /// Tells who asked for a world that it is there: when its program runs *and* the switch knows it. Before, what the asker sends
+    /// to it would come back.
+    fn answer_if_started(&mut self, id: WorldId) {
+        let Some(entry) = self.worlds.get_mut(&id) else { return };
+        if !entry.is_switched || entry.process.is_none() {
+            return;
+        }
+        if let Some(asker) = entry.asked_by.take() {
+            let name = entry.name.to_string();
+            self.answer(&asker, &Answer::World { id: id.0, name });
+        }
+    }
+
+    // --- vouching ---
+
+    /// Takes the connections that jails have made. Each is that of a process the launcher started, or of nobody we know.
+    pub(super) fn accept_worlds(&mut self) {
+        while let Ok(connection) = socket::accept(self.rendezvous.as_fd()) {
+            let Ok(peer) = socket::peer(connection.as_fd()) else { continue };
+            let id = self.worlds.values().find(|entry| is_of(entry, &peer)).map(|entry| entry.id);
+            match id {
+                Some(id) => self.take_connection(id, connection),
+                None if self.launches.is_empty() || self.unmatched.len() >= MAX_UNMATCHED => {
+                    log(&format!("a connection of pid {} is of no world and was closed", peer.pid));
+                }
+                None => self.unmatched.push((connection, peer)),
+            }
+        }
+    }
+
+    fn match_connection(&mut self, id: WorldId) {
+        let Some(entry) = self.worlds.get(&id) else { return };
+        if let Some(at) = self.unmatched.iter().position(|(_, peer)| is_of(entry, peer)) {
+            let (connection, _) = self.unmatched.swap_remove(at);
+            self.take_connection(id, connection);
+        }
+        if self.launches.is_empty() {
+            self.unmatched.clear();
+        }
+    }
+
+    fn take_connection(&mut self, id: WorldId, connection: OwnedFd) {
+        if let Some(entry) = self.worlds.get_mut(&id) {
+            entry.connection = Some(connection);
+            self.welcome_if_ready(id);
+        }
+    }
+
+    /// The switch has mapped the inbox: from here on nobody else can become its writer.
+    pub(super) fn take_attached(&mut self, id: WorldId) {
+        let Some(entry) = self.worlds.get_mut(&id) else { return };
+        match entry.channel.inbox.seal_writes() {
+            Ok(()) => {
+                entry.is_switched = true;
+                self.answer_if_started(id);
+                self.welcome_if_ready(id);
+            }
+            Err(error) => self.kill(id, &error.to_string()),
+        }
+    }
+
+    /// Hands over the slices, once the kernel has vouched for the process and the inbox is sealed.
+    pub(super) fn welcome_if_ready(&mut self, id: WorldId) {
+        let Some(entry) = self.worlds.get_mut(&id) else { return };
+        let Some(connection) = &entry.connection else { return };
+        if !entry.is_switched || entry.is_welcomed {
+            return;
+        }
+        entry.is_welcomed = true;
+        let sent = socket::try_send(connection.as_fd(), &entry.welcome().encode(), &entry.channel.for_world());
+        let flags = EventFlags::IN | EventFlags::RDHUP;
+        let watched = rustix::event::epoll::add(&self.epoll, connection, Token::Connection(id).pack(), flags);
+        // A program that knows nothing of strait may have closed its end, or ended: that is its right.
+        let heard = if matches!(sent, Err(Errno::PIPE | Errno::CONNRESET)) { Ok(()) } else { sent };
+        if let Err(errno) = heard.and(watched) {
+            self.kill(id, &format!("its slices can't be handed over: {errno}"));
+        }
+    }
+
+    /// A world says that its outbox is mapped; or its end of the connection is closed.
+    pub(super) fn hear_connection(&mut self, id: WorldId) {
+        let Some(entry) = self.worlds.get_mut(&id) else { return };
+        let Some(connection) = &entry.connection else { return };
+        let mut buffer = [0; handshake::MAX_BYTES];
+        match socket::try_receive(connection.as_fd(), &mut buffer) {
+            Err(Errno::AGAIN) => {}
+            Ok((length, _)) if length > 0 && entry.state < State::Ready && handshake::is_mapped(&buffer[..length]) => {
+                self.take_mapped(id);
+            }
+            // Anything else is the end of the conversation; descriptors that came with it are closed by now.
+            _ => self.end_connection(id),
+        }
+    }
+
+    fn take_mapped(&mut self, id: WorldId) {
+        let Some(entry) = self.worlds.get_mut(&id) else { return };
+        if entry.state < State::Ready {
+            entry.state = State::Ready;
+        }
+        if let Err(error) = entry.channel.outbox.seal_writes() {
+            self.kill(id, &error.to_string());
+        }
+    }
+
+    fn end_connection(&mut self, id: WorldId) {
+        let Some(entry) = self.worlds.get_mut(&id) else { return };
+        if let Some(connection) = entry.connection.take() {
+            let _ = rustix::event::epoll::delete(&self.epoll, &connection);
+        }
+        if entry.nature == Nature::Attached {
+            self.is_over |= id == self.host;
+            self.detach(id);
+        }
+    }
+}
+
+/// Whether the kernel says that a connection was made by this entry's process, with its uid.
+fn is_of(entry: &Entry, peer: &Peer) -> bool {
+    let same = |process: &Process| socket::same_process(process.pidfd(), peer.pidfd.as_fd()).unwrap_or(false);
+    entry.connection.is_none()
+        && !entry.is_welcomed
+        && peer.uid == entry.uid
+        && entry.process.as_ref().is_some_and(same)
+}
+
+/// The jail that a world's configuration describes.
+fn spec(entry: &Entry, world: &World, is_root: bool) -> Result<Spec, config::ConfigError> {
+    let (program, args) = world.command.split_first().ok_or(config::ConfigError::NoCommand)?;
+    let mut spec = Spec::new(entry.name.as_str(), program);
+    spec.args = args.iter().map(Into::into).collect();
+    spec.env.extend(world.env.iter().map(|(key, value)| (key.into(), value.into())));
+    spec.dir.clone_from(&world.dir);
+    spec.system = world.system;
+    spec.uid = is_root.then_some(entry.uid);
+    for (grants, access) in [(&world.read, Access::ReadOnly), (&world.write, Access::ReadWrite)] {
+        for grant in grants {
+            let (source, target) = config::grant_paths(grant)?;
+            spec.binds.push(Bind { source, target, access });
+        }
+    }
+    let limits = &mut spec.limits;
+    limits.open_files = world.limits.files.or(limits.open_files);
+    limits.processes = world.limits.processes.or(limits.processes);
+    limits.address_space_bytes = world.limits.address_space.or(limits.address_space_bytes);
+    limits.tmp_bytes = world.limits.tmp.unwrap_or(limits.tmp_bytes);
+    Ok(spec)
+}

@@ -1,0 +1,242 @@
+//! The supervisor's first moments: everything that must happen before the first world, in order.
+
+use super::entry::{Channel, Entry, Nature, State};
+use super::{Supervisor, Token, log, open_path};
+use crate::config::Config;
+use crate::link::{Command, Event, Link};
+use crate::roles;
+use rustix::event::epoll::{self, EventFlags};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{ErrorKind, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitCode};
+use std::time::{Duration, Instant};
+use strait_client::Client;
+use strait_jail::Launcher;
+use strait_protocol::{Name, SliceSize, WorldId, handshake};
+use strait_sys::{socket, wake};
+
+/// The control service answers many at once.
+const CONTROL_SLICE: u64 = 1024 * 1024;
+const CONTROL_BUDGET_BYTES: u64 = 16 * 1024 * 1024;
+/// How long the supervisor waits for room in its own outbox, which the switch empties at any load.
+const CONTROL_PATIENCE: Duration = Duration::from_secs(1);
+/// How long killed worlds may take to be gone when everything ends.
+const LAST_WAIT: Duration = Duration::from_secs(5);
+
+/// Runs the supervisor on the connection that its host left as standard input.
+pub(crate) fn main() -> ExitCode {
+    let Ok(host) = rustix::stdio::stdin().try_clone_to_owned() else { return ExitCode::FAILURE };
+    let (supervisor, switch) = match start(&host) {
+        Ok(started) => started,
+        Err(why) => {
+            let _ = socket::send(host.as_fd(), &handshake::refusal(&why), &[]);
+            return ExitCode::FAILURE;
+        }
+    };
+    drop(host);
+    supervise(supervisor, switch)
+}
+
+fn supervise(mut supervisor: Supervisor, mut switch: Child) -> ExitCode {
+    let result = supervisor.run();
+    supervisor.end_all();
+    drop(supervisor);
+    let _ = switch.wait();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(errno) => {
+            log(&format!("epoll_wait: {errno}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
+    let (config, stdio) = orders(host)?;
+    config.check().map_err(|error| error.to_string())?;
+    // First of all, while this process has nothing to inherit and one thread.
+    let launcher = Launcher::start().map_err(|error| error.to_string())?;
+    let (ours, theirs) = socket::pair().map_err(|errno| format!("socketpair: {errno}"))?;
+    let switch = roles::start(roles::SWITCH, Path::new("/proc/self/exe"), theirs)
+        .map_err(|error| format!("the switch doesn't start: {error}"))?;
+    let mut link = Link::new(ours);
+    let (control_entry, control) = control_service(&mut link)?;
+    let (rendezvous, rendezvous_inode) = rendezvous()?;
+    let public = config.socket.as_deref().map(public).transpose()?;
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|errno| format!("epoll_create: {errno}"))?;
+    let nothing = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| format!("open /dev/null: {errno}"))?;
+    let mut supervisor = Supervisor {
+        config,
+        epoll,
+        host: WorldId::SWITCH,
+        stdio,
+        nothing,
+        launcher,
+        launches: HashMap::new(),
+        link,
+        control,
+        rendezvous,
+        rendezvous_inode,
+        unmatched: Vec::new(),
+        public,
+        strangers: BTreeMap::new(),
+        names: HashMap::from([(control_entry.name.clone(), control_entry.id)]),
+        worlds: BTreeMap::from([(control_entry.id, control_entry)]),
+        history: VecDeque::new(),
+        counts: HashMap::new(),
+        next_id: WorldId::FIRST.0 - 1,
+        next_uid: 0,
+        next_number: 0,
+        is_root: rustix::process::geteuid().is_root(),
+        is_over: false,
+    };
+    supervisor.watch_all().map_err(|errno| format!("epoll_ctl: {errno}"))?;
+    supervisor.serve();
+    let name = "host".parse().map_err(|error| format!("host: {error}"))?;
+    let connection = host.try_clone().map_err(|error| error.to_string())?;
+    supervisor.host = supervisor.admit(name, SliceSize::DEFAULT, &["*".into()], &["admin".into()], connection)?;
+    if let Some(entry) = supervisor.worlds.get_mut(&supervisor.host)
+        && let Ok(peer) = socket::peer(host.as_fd())
+    {
+        (entry.uid, entry.pid) = (peer.uid, peer.pid);
+    }
+    Ok((supervisor, switch))
+}
+
+/// What the host says first: the configuration as JSON in a file of its own, and its standard streams.
+fn orders(host: &OwnedFd) -> Result<(Config, [OwnedFd; 3]), String> {
+    let (_, descriptors) = socket::receive(host.as_fd(), &mut [0; 16]).map_err(|errno| format!("recvmsg: {errno}"))?;
+    let [config, stdin, stdout, stderr]: [OwnedFd; 4] =
+        descriptors.try_into().map_err(|_| "the host didn't say what to do")?;
+    let mut text = String::new();
+    rustix::fs::seek(&config, rustix::fs::SeekFrom::Start(0)).map_err(|errno| format!("lseek: {errno}"))?;
+    File::from(config)
+        .read_to_string(&mut text)
+        .map_err(|error| format!("the configuration can't be read: {error}"))?;
+    let config = serde_json::from_str(&text).map_err(|error| format!("the configuration: {error}"))?;
+    Ok((config, [stdin, stdout, stderr]))
+}
+
+/// The control service attaches like everyone else; only that both ends of its connection are here.
+fn control_service(link: &mut Link) -> Result<(Entry, Client), String> {
+    let name: Name = "strait.control".parse().map_err(|error| format!("{error}"))?;
+    let size = SliceSize::new(CONTROL_SLICE).map_err(|error| error.to_string())?;
+    let channel = Channel::create(size).map_err(|error| error.to_string())?;
+    let mut entry = Entry::new(WorldId::CONTROL, name, Nature::Service, channel);
+    entry.send = vec!["*".parse().map_err(|error| format!("{error}"))?];
+    entry.state = State::Ready;
+    let attach = Command::Attach(entry.passport(CONTROL_BUDGET_BYTES));
+    link.send(&attach, &entry.channel.for_switch()).map_err(|errno| format!("the switch can't be told: {errno}"))?;
+    match link.receive() {
+        Ok(Some((Event::Attached { .. }, _))) => {}
+        Ok(Some((other, _))) => return Err(format!("the switch doesn't take the control service: {other:?}")),
+        Ok(None) => return Err("the switch ended before it began; see its message above".into()),
+        Err(errno) => return Err(format!("the switch doesn't answer: {errno}")),
+    }
+    entry.channel.inbox.seal_writes().map_err(|error| error.to_string())?;
+    let (ours, theirs) = socket::pair().map_err(|errno| format!("socketpair: {errno}"))?;
+    socket::send(ours.as_fd(), &entry.welcome().encode(), &entry.channel.for_world())
+        .map_err(|errno| format!("sendmsg: {errno}"))?;
+    let mut client = Client::adopt(theirs).map_err(|error| error.to_string())?;
+    client.set_patience(Some(CONTROL_PATIENCE));
+    entry.channel.outbox.seal_writes().map_err(|error| error.to_string())?;
+    entry.connection = Some(ours);
+    entry.is_switched = true;
+    entry.is_welcomed = true;
+    Ok((entry, client))
+}
+
+/// A listening socket without a name: jails connect to its inode, which only the launcher is given.
+fn rendezvous() -> Result<(OwnedFd, OwnedFd), String> {
+    let dir = private_dir().map_err(|error| format!("a private directory for the worlds' socket: {error}"))?;
+    let path = dir.join("worlds");
+    let made = make_rendezvous(&path).map_err(|error| format!("{}: {error}", path.display()));
+    let _ = fs::remove_file(&path);
+    let _ = fs::remove_dir(&dir);
+    made
+}
+
+fn make_rendezvous(path: &Path) -> std::io::Result<(OwnedFd, OwnedFd)> {
+    let listener = socket::listen(path)?;
+    // Worlds connect with uids of their own.
+    fs::set_permissions(path, Permissions::from_mode(0o666))?;
+    Ok((listener, open_path(path)?))
+}
+
+fn private_dir() -> std::io::Result<PathBuf> {
+    let base = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_dir());
+    let base = base.unwrap_or_else(std::env::temp_dir);
+    let pid = std::process::id();
+    for attempt in 0..100 {
+        let dir = base.join(format!("strait-{pid}-{attempt}"));
+        // mkdir(2) follows no link at the end of the path: what it makes is ours.
+        match DirBuilder::new().mode(0o700).create(&dir) {
+            Ok(()) => return Ok(dir),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(ErrorKind::AlreadyExists.into())
+}
+
+/// The listener for host programs. One that somebody listens on is left alone; one that nobody does is replaced.
+fn public(path: &Path) -> Result<OwnedFd, String> {
+    let say = |why: &str| format!("{}: {why}", path.display());
+    let listener = match socket::listen(path) {
+        Err(Errno::ADDRINUSE) => match socket::connect(path) {
+            Ok(_) => return Err(say("another strait is listening here: stop it, or choose another socket")),
+            Err(Errno::CONNREFUSED) => {
+                fs::remove_file(path).map_err(|error| say(&error.to_string()))?;
+                socket::listen(path)
+            }
+            Err(errno) => return Err(say(&format!("something is here already: {errno}"))),
+        },
+        other => other,
+    };
+    let listener = listener.map_err(|errno| say(&format!("can't listen here: {errno}")))?;
+    // Who may attach is decided by the uid that the kernel names, not by the file's mode.
+    fs::set_permissions(path, Permissions::from_mode(0o666)).map_err(|error| say(&error.to_string()))?;
+    Ok(listener)
+}
+
+impl Supervisor {
+    fn watch_all(&mut self) -> Result<(), Errno> {
+        self.watch(self.rendezvous.as_fd(), Token::Rendezvous, EventFlags::IN)?;
+        self.watch(self.launcher.as_fd(), Token::Launcher, EventFlags::IN)?;
+        self.watch(self.link.as_fd(), Token::Switch, EventFlags::IN)?;
+        epoll::add(&self.epoll, self.control.poll_fd(), Token::Control.pack(), EventFlags::IN)?;
+        if let Some(public) = &self.public {
+            self.watch(public.as_fd(), Token::Public, EventFlags::IN)?;
+        }
+        Ok(())
+    }
+
+    /// Ends every world by force and waits until the kernel says that they are gone.
+    fn end_all(&mut self) {
+        if let Some(path) = self.public.as_ref().and(self.config.socket.as_ref()) {
+            let _ = fs::remove_file(path);
+        }
+        let end = Instant::now() + LAST_WAIT;
+        while !self.launches.is_empty() {
+            self.take_launched();
+        }
+        for entry in self.worlds.values() {
+            if let Some(process) = &entry.process {
+                let _ = process.kill();
+            }
+        }
+        for entry in self.worlds.values_mut() {
+            if let Some(process) = &mut entry.process {
+                let _ = wake::wait_readable(process.pidfd(), Some(end.saturating_duration_since(Instant::now())));
+                let _ = process.try_wait();
+            }
+        }
+    }
+}

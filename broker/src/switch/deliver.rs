@@ -1,0 +1,423 @@
+//! One record at a time: judged, stamped, moved; or its sender is told why not.
+
+use super::Switch;
+use super::port::{Held, Port};
+use super::requests::{Key, Open};
+use std::time::{Duration, Instant};
+use strait_protocol::wait::Event;
+use strait_protocol::{Corrupt, FIRST_FLAG_OF_WORLDS, Header, Incoming, Kind, Reason, ReserveError, WorldId, stride};
+
+/// Records taken from one port before the next one has its turn.
+const BATCH: u32 = 128;
+/// Requests that one world may have open.
+const MAX_OPEN_REQUESTS: u32 = 1024;
+
+/// What became of the record at the head of an outbox.
+enum Outcome {
+    /// It is with its receiver, or held for it.
+    Taken,
+    /// Its receiver has no room.
+    Blocked(WorldId),
+    /// It goes nowhere; its sender is told.
+    Refused(Reason),
+}
+
+impl Switch {
+    /// Takes up to a batch of records from one port. Says whether anything moved.
+    pub(super) fn serve(&mut self, slot: usize) -> bool {
+        let mut moved = self.flush_held(slot);
+        for _ in 0..BATCH {
+            match self.serve_one(slot) {
+                Ok(true) => moved = true,
+                Ok(false) => break,
+                Err(corrupt) => {
+                    self.quarantine(slot, &corrupt);
+                    return true;
+                }
+            }
+        }
+        if moved {
+            self.release(slot);
+            self.publish_touched();
+        }
+        moved
+    }
+
+    /// Takes one record. False if there is none, or none that can be taken now.
+    fn serve_one(&mut self, slot: usize) -> Result<bool, Corrupt> {
+        let Some(port) = &mut self.ports[slot] else { return Ok(false) };
+        if port.held_bytes > port.budget_bytes {
+            return Ok(false);
+        }
+        let Some(incoming) = port.endpoint.peek()? else { return Ok(false) };
+        let outcome = match self.deliver(slot, &incoming)? {
+            Outcome::Blocked(receiver) if !self.must_hold(slot, &incoming, receiver)? => return Ok(false),
+            Outcome::Blocked(receiver) => self.hold(slot, &incoming, receiver),
+            other => other,
+        };
+        if !self.step(slot, &incoming) {
+            return Ok(false);
+        }
+        if let Outcome::Refused(reason) = outcome {
+            self.tell(slot, &incoming.header, reason);
+        }
+        Ok(true)
+    }
+
+    /// Steps past a record. False if its world is gone by now: delivering to one hostile world can bring another one's
+    /// corruption to light.
+    fn step(&mut self, slot: usize, incoming: &Incoming) -> bool {
+        let Some(port) = &mut self.ports[slot] else { return false };
+        port.endpoint.advance(incoming);
+        port.sequence += 1;
+        port.blocked_on = None;
+        port.looked_past = 0;
+        true
+    }
+
+    fn port(&mut self, slot: usize) -> &mut Port {
+        self.ports[slot].as_mut().expect("a slot in use")
+    }
+
+    /// Judges a record and, if its receiver has room, moves it.
+    fn deliver(&mut self, slot: usize, incoming: &Incoming) -> Result<Outcome, Corrupt> {
+        let header = &incoming.header;
+        if header.kind == Kind::Notice {
+            return Err(Corrupt::Forged);
+        }
+        let receiver = match self.route(slot, header) {
+            Ok(receiver) => receiver,
+            Err(reason) => return Ok(Outcome::Refused(reason)),
+        };
+        let [Some(sender), Some(target)] =
+            self.ports.get_disjoint_mut([slot, receiver]).expect("two worlds, two slots")
+        else {
+            unreachable!("a route leads to a port in use");
+        };
+        if header.length > target.endpoint.max_payload() {
+            return Ok(Outcome::Refused(Reason::TooLarge));
+        }
+        if !target.held.is_empty() {
+            return Ok(Outcome::Blocked(target.id));
+        }
+        let stamped = stamp(sender, header);
+        match target.take_over(sender.endpoint.theirs(), incoming, &stamped) {
+            Ok(()) => {}
+            Err(ReserveError::TooLarge { .. } | ReserveError::Full) => return Ok(Outcome::Blocked(target.id)),
+            Err(ReserveError::Corrupt(corrupt)) => {
+                // The receiver's fault, not the sender's, whose record then has no receiver any more.
+                self.quarantine(receiver, &corrupt);
+                return Ok(Outcome::Refused(Reason::NoSuchWorld));
+            }
+        }
+        self.note(receiver, &stamped);
+        Ok(Outcome::Taken)
+    }
+
+    /// After a record was delivered or held: its receiver has a turn in this pass, and a request is open or answered.
+    fn note(&mut self, receiver: usize, stamped: &Header) {
+        self.activate(receiver);
+        self.touch(receiver);
+        match stamped.kind {
+            Kind::Request => self.open_request(stamped),
+            Kind::Reply => self.close_request(stamped),
+            Kind::Message | Kind::Notice => {}
+        }
+    }
+
+    /// Where a record may go: the receiver's slot, or why nowhere.
+    fn route(&mut self, slot: usize, header: &Header) -> Result<usize, Reason> {
+        let sender = self.ports[slot].as_ref().expect("a slot in use");
+        if let Some((id, receiver)) = sender.last_route
+            && id == header.destination
+            && header.kind == Kind::Message
+            && self.ports[receiver].as_ref().is_some_and(|port| port.id == id)
+        {
+            return Ok(receiver);
+        }
+        let receiver = *self.by_id.get(&header.destination).ok_or(Reason::NoSuchWorld)?;
+        let target = self.ports[receiver].as_ref().expect("ids lead to slots in use");
+        match header.kind {
+            Kind::Reply if !self.requests.is_open((target.id, header.correlation), sender.id) => {
+                return Err(Reason::NoSuchRequest);
+            }
+            Kind::Reply => {}
+            _ if receiver == slot || !sender.may_send_to(target.id, &target.name) => return Err(Reason::Refused),
+            Kind::Request if sender.open_requests >= MAX_OPEN_REQUESTS => return Err(Reason::Quota),
+            _ => {}
+        }
+        if header.kind != Kind::Reply {
+            self.port(slot).last_route = Some((header.destination, receiver));
+        }
+        Ok(receiver)
+    }
+
+    // --- receivers without room ---
+
+    /// Whether a record that can't go on must make way: something for another receiver is behind it, and whoever is charged
+    /// has budget left. Each byte behind it is looked at once.
+    fn must_hold(&mut self, slot: usize, head: &Incoming, receiver: WorldId) -> Result<bool, Corrupt> {
+        let chargeable = self.can_hold(slot, &head.header);
+        let port = self.port(slot);
+        if port.blocked_on != Some(receiver) {
+            port.blocked_on = Some(receiver);
+            port.looked_past = head.header.stride();
+        }
+        if !chargeable {
+            return Ok(false);
+        }
+        port.endpoint.hear_produced()?;
+        while let Some(next) = port.endpoint.peek_past(port.looked_past)? {
+            if next.destination != receiver {
+                return Ok(true);
+            }
+            port.looked_past += next.stride();
+        }
+        Ok(false)
+    }
+
+    /// Who pays for a record that is held: its sender; of a reply, who asked for it, so that no server can be stopped by
+    /// clients that don't read its answers.
+    fn account(&self, slot: usize, header: &Header) -> usize {
+        match header.kind {
+            Kind::Reply => self.by_id.get(&header.destination).copied().unwrap_or(slot),
+            _ => slot,
+        }
+    }
+
+    fn can_hold(&self, slot: usize, header: &Header) -> bool {
+        // An asker over its budget gets a notice instead of the reply: that much is always held, for each request it has open.
+        let account = self.ports[self.account(slot, header)].as_ref();
+        header.kind == Kind::Reply || account.is_some_and(|port| port.can_charge(stride(header.length)))
+    }
+
+    fn hold(&mut self, slot: usize, incoming: &Incoming, receiver: WorldId) -> Outcome {
+        let account = self.account(slot, &incoming.header);
+        let receiver = self.by_id[&receiver];
+        let header = stamp(self.port(slot), &incoming.header);
+        let bytes = stride(header.length);
+        if header.kind == Kind::Reply && !self.port(account).can_charge(bytes) {
+            self.close_request(&header);
+            self.notify(receiver, &Header { destination: header.source, ..header }, Reason::Quota);
+            return Outcome::Taken;
+        }
+        let payload = self.port(slot).copy_out(incoming);
+        let charged = self.port(account).id;
+        self.port(account).held_bytes += bytes;
+        self.port(receiver).held.push_back(Held { header, payload, charged });
+        self.note(receiver, &header);
+        Outcome::Taken
+    }
+
+    /// Moves what was held for a port into its inbox, as far as there is room.
+    fn flush_held(&mut self, slot: usize) -> bool {
+        let mut moved = false;
+        while let Some(port) = &mut self.ports[slot] {
+            let Some(first) = port.held.pop_front() else { break };
+            match port.put(&first.header, &first.payload) {
+                Ok(()) => {
+                    moved = true;
+                    self.uncharge(first.charged, first.bytes());
+                }
+                Err(ReserveError::Corrupt(corrupt)) => {
+                    self.quarantine(slot, &corrupt);
+                    return true;
+                }
+                Err(_) => {
+                    port.held.push_front(first);
+                    break;
+                }
+            }
+        }
+        if moved {
+            self.touch(slot);
+        }
+        moved
+    }
+
+    pub(super) fn uncharge(&mut self, account: WorldId, bytes: u64) {
+        if let Some(slot) = self.by_id.get(&account).copied() {
+            let port = self.port(slot);
+            let was_over = port.held_bytes > port.budget_bytes;
+            port.held_bytes -= bytes;
+            if was_over && port.held_bytes <= port.budget_bytes {
+                self.activate(slot);
+            }
+        }
+    }
+
+    /// Whether a port that is about to be left alone has something to do after all.
+    pub(super) fn has_work(&mut self, slot: usize) -> bool {
+        let Some(port) = &mut self.ports[slot] else { return false };
+        if let Some(first) = port.held.front()
+            && port.endpoint.room().is_ok_and(|room| room < first.header.stride())
+        {
+            return self.has_unseen(slot);
+        }
+        !self.port(slot).held.is_empty() || self.has_unseen(slot)
+    }
+
+    /// Whether the outbox has a record that can be taken, or that was not looked at.
+    fn has_unseen(&mut self, slot: usize) -> bool {
+        let port = self.port(slot);
+        if port.held_bytes > port.budget_bytes {
+            return false;
+        }
+        // A cursor that can't be true is work: the next pass finds it again and acts on it.
+        let Ok(data) = port.endpoint.hear_produced() else { return true };
+        let Some(receiver) = port.blocked_on else { return data };
+        let unlooked = !matches!(port.endpoint.peek_past(port.looked_past), Ok(None));
+        let Ok(Some(head)) = port.endpoint.peek() else { return true };
+        if unlooked && self.can_hold(slot, &head.header) {
+            return true;
+        }
+        let needed = head.header.stride();
+        match self.by_id.get(&receiver).copied() {
+            None => true,
+            Some(receiver) => {
+                let target = self.port(receiver);
+                target.held.is_empty() && target.endpoint.room().is_ok_and(|room| room >= needed)
+            }
+        }
+    }
+
+    // --- the end of a world ---
+
+    /// Delivers everything a world published before it died. What finds no room is held, whatever its budget: it is at most a ring.
+    pub(super) fn drain(&mut self, slot: usize) {
+        // What is there now and no more: a host program may have hung up and go on writing.
+        let Some(Ok(_)) = self.ports[slot].as_mut().map(|port| port.endpoint.hear_produced()) else { return };
+        while let Some(port) = &mut self.ports[slot]
+            && !port.endpoint.is_caught_up()
+        {
+            let Ok(Some(incoming)) = port.endpoint.peek() else { break };
+            match self.deliver(slot, &incoming) {
+                Err(_) => break,
+                Ok(Outcome::Blocked(receiver)) => drop(self.hold(slot, &incoming, receiver)),
+                Ok(_) => {}
+            }
+            self.step(slot, &incoming);
+        }
+        self.publish_touched();
+    }
+
+    // --- requests ---
+
+    fn open_request(&mut self, stamped: &Header) {
+        let timeout = Duration::from_millis(u64::from(stamped.timeout_ms.max(1)));
+        let (key, to) = ((stamped.source, stamped.correlation), stamped.destination);
+        let open = Open { to, deadline: Instant::now() + timeout, sequence: stamped.sequence, tag: stamped.tag };
+        // An asker that uses a correlation id twice gets one answer for both: its own confusion.
+        if self.requests.insert(key, open) {
+            let slot = self.by_id[&stamped.source];
+            self.port(slot).open_requests += 1;
+        }
+    }
+
+    fn close_request(&mut self, stamped: &Header) {
+        if self.requests.answer((stamped.destination, stamped.correlation), stamped.source) {
+            self.asker_is_answered(stamped.destination);
+        }
+    }
+
+    fn asker_is_answered(&mut self, asker: WorldId) {
+        if let Some(slot) = self.by_id.get(&asker).copied() {
+            self.port(slot).open_requests -= 1;
+        }
+    }
+
+    /// Ends an open request without an answer.
+    pub(super) fn end_request(&mut self, key: Key, open: &Open, reason: Reason) {
+        self.asker_is_answered(key.0);
+        if let Some(slot) = self.by_id.get(&key.0).copied() {
+            let mut request = Header::new(Kind::Request, open.to, 0);
+            (request.correlation, request.sequence, request.tag) = (key.1, open.sequence, open.tag);
+            self.notify(slot, &request, reason);
+        }
+    }
+
+    // --- notices ---
+
+    /// Tells a sender what became of the record that was just taken from it.
+    fn tell(&mut self, slot: usize, header: &Header, reason: Reason) {
+        if let Some(port) = &self.ports[slot] {
+            let failed = Header { sequence: port.sequence, ..*header };
+            self.notify(slot, &failed, reason);
+        }
+    }
+
+    /// Tells the sender of a message that was held that its receiver died. (Of a request it is told as its asker.)
+    pub(super) fn tell_lost(&mut self, header: &Header) {
+        if header.kind == Kind::Message
+            && let Some(slot) = self.by_id.get(&header.source).copied()
+        {
+            self.notify(slot, header, Reason::Died);
+        }
+    }
+
+    /// Puts a notice into an inbox, or holds it on its receiver's own account: who doesn't read what became of its records is
+    /// not read either, once over budget.
+    fn notify(&mut self, slot: usize, about: &Header, reason: Reason) {
+        let port = self.port(slot);
+        let mut notice = Header::new(Kind::Notice, port.id, 0);
+        notice.source = about.destination;
+        notice.code = reason as u16;
+        (notice.correlation, notice.sequence, notice.tag) = (about.correlation, about.sequence, about.tag);
+        let put = if port.held.is_empty() { port.put(&notice, &[]) } else { Err(ReserveError::Full) };
+        match put {
+            Ok(()) => {}
+            Err(ReserveError::Corrupt(corrupt)) => return self.quarantine(slot, &corrupt),
+            Err(_) => {
+                let held = Held { header: notice, payload: Box::default(), charged: port.id };
+                port.held_bytes += held.bytes();
+                port.held.push_back(held);
+            }
+        }
+        self.activate(slot);
+        self.touch(slot);
+    }
+
+    // --- publishing ---
+
+    fn touch(&mut self, slot: usize) {
+        let port = self.port(slot);
+        if !port.is_touched {
+            port.is_touched = true;
+            self.touched.push(slot);
+        }
+    }
+
+    /// Gives a world its ring back.
+    fn release(&mut self, slot: usize) {
+        if let Some(port) = &mut self.ports[slot]
+            && port.endpoint.unreleased() > 0
+        {
+            let event = port.endpoint.release();
+            port.ring(event);
+        }
+    }
+
+    /// Shows receivers what was committed to their inboxes, and wakes those who sleep for it.
+    pub(super) fn publish_touched(&mut self) {
+        while let Some(slot) = self.touched.pop() {
+            if let Some(port) = &mut self.ports[slot]
+                && port.is_touched
+            {
+                port.is_touched = false;
+                if port.endpoint.publish() {
+                    port.ring(Event::DATA);
+                }
+            }
+        }
+    }
+}
+
+/// What the switch vouches for is written over whatever the world wrote there.
+fn stamp(sender: &Port, header: &Header) -> Header {
+    Header {
+        source: sender.id,
+        sequence: sender.sequence + 1,
+        flags: header.flags & !(FIRST_FLAG_OF_WORLDS - 1),
+        ..*header
+    }
+}

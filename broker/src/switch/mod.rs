@@ -1,0 +1,308 @@
+//! The switch: moves records between slices, checks policy, stamps identity, and knows nothing else.
+//!
+//! It runs in a process of its own that has no privilege left, and is the only parser of hostile memory. Each world
+//! has a [`Port`]. The loop looks at the *active* ports (those with traffic of late) in turn, a bounded batch each; when
+//! nothing has moved for a while it says in each inbox that it sleeps, looks once more, and sleeps in `epoll_wait`. A world whose port is
+//! not active rings its bell.
+//!
+//! A record whose receiver has no room stays where it is, in its sender's outbox, as long as nothing for somebody else is behind
+//! it; then it is taken out and held, charged to its sender. A sender over its budget is not read until the receivers have taken what
+//! it is charged for.
+
+mod deliver;
+mod port;
+mod requests;
+
+use crate::link::{Command, Event as Report, Link};
+use port::{AttachError, Port};
+use requests::Requests;
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+use strait_protocol::wait::{Event, Via};
+use strait_protocol::{Corrupt, Reason, WorldId};
+use strait_sys::wake;
+
+/// Passes without work before the switch sleeps, yielding after each. KERNEL_FACTS: what makes three parties on two cores quick.
+const LOOKS: u32 = 50;
+/// Passes without work before a single port is no longer looked at, while others are busy.
+const PORT_LOOKS: u32 = 200;
+/// Passes between two looks at the bells and the link.
+const PASSES_PER_POLL: u32 = 16;
+/// The token of the link among the bells, whose tokens are slots.
+const LINK: u64 = u64::MAX;
+
+pub(crate) struct Switch {
+    link: Link,
+    epoll: OwnedFd,
+    ports: Vec<Option<Port>>,
+    by_id: HashMap<WorldId, usize>,
+    active: Vec<usize>,
+    /// Ports with something committed or released in this pass.
+    touched: Vec<usize>,
+    requests: Requests,
+    is_over: bool,
+}
+
+impl Switch {
+    pub(crate) fn new(link: Link) -> Result<Self, Errno> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&epoll, link.as_fd(), epoll::EventData::new_u64(LINK), epoll::EventFlags::IN)?;
+        Ok(Self {
+            link,
+            epoll,
+            ports: Vec::new(),
+            by_id: HashMap::new(),
+            active: Vec::new(),
+            touched: Vec::new(),
+            requests: Requests::default(),
+            is_over: false,
+        })
+    }
+
+    /// Moves records until the supervisor is gone.
+    pub(crate) fn run(&mut self) -> Result<(), Errno> {
+        let (mut idle, mut passes) = (0, 0u32);
+        while !self.is_over {
+            let moved = self.pass();
+            passes = passes.wrapping_add(1);
+            idle = if moved { 0 } else { idle + 1 };
+            if idle > LOOKS {
+                idle = 0;
+                self.sleep()?;
+            } else if idle > 0 {
+                wake::yield_now();
+            }
+            if passes.is_multiple_of(PASSES_PER_POLL) {
+                self.poll(Some(Timespec::default()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at every active port once. Says whether anything moved.
+    fn pass(&mut self) -> bool {
+        let mut moved = self.end_overdue();
+        let mut at = 0;
+        while at < self.active.len() {
+            let slot = self.active[at];
+            let worked = self.serve(slot);
+            moved |= worked;
+            match self.ports[slot].as_mut() {
+                None => drop(self.active.swap_remove(at)),
+                Some(port) => {
+                    port.idle_passes = if worked { 0 } else { port.idle_passes + 1 };
+                    let leaves = port.idle_passes > PORT_LOOKS && self.arm(slot);
+                    if leaves {
+                        self.active.swap_remove(at);
+                    } else {
+                        at += 1;
+                    }
+                }
+            }
+        }
+        moved
+    }
+
+    fn end_overdue(&mut self) -> bool {
+        // The clock is only asked when there is something to be late for.
+        let Some(next) = self.requests.next_deadline() else { return false };
+        let now = Instant::now();
+        if next > now {
+            return false;
+        }
+        while let Some((key, open)) = self.requests.overdue(now) {
+            self.end_request(key, &open, Reason::Deadline);
+        }
+        self.publish_touched();
+        true
+    }
+
+    /// Says in every active inbox that the switch sleeps; if nothing came meanwhile, sleeps until a bell, the link or a deadline.
+    fn sleep(&mut self) -> Result<(), Errno> {
+        let mut at = 0;
+        while at < self.active.len() {
+            match self.arm(self.active[at]) {
+                true => drop(self.active.swap_remove(at)),
+                false => at += 1,
+            }
+        }
+        if !self.active.is_empty() {
+            return Ok(());
+        }
+        let left = self.requests.next_deadline().map(|end| end.saturating_duration_since(Instant::now()));
+        let timeout =
+            left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) });
+        self.poll(timeout)
+    }
+
+    /// Takes a port out of the active ones, unless there is work for it after all. The caller removes it from the list.
+    fn arm(&mut self, slot: usize) -> bool {
+        let blocked_on = match &mut self.ports[slot] {
+            None => return true,
+            Some(port) => {
+                let wants_room = !port.held.is_empty() || port.is_awaited;
+                port.endpoint.arm(if wants_room { Event::ANY } else { Event::DATA }, Via::Fd);
+                port.blocked_on
+            }
+        };
+        if let Some(receiver) = blocked_on.and_then(|id| self.by_id.get(&id)).copied() {
+            self.wait_for_room(receiver);
+        }
+        let works = self.has_work(slot);
+        let port = self.ports[slot].as_mut().expect("looked at above");
+        if works {
+            port.endpoint.disarm();
+        }
+        port.is_active = works;
+        !works
+    }
+
+    /// Asks a receiver whose inbox is full to ring when it has made room. At once, even if the receiver is active and will be armed
+    /// again: the look at its room that follows must come after this.
+    fn wait_for_room(&mut self, slot: usize) {
+        if let Some(port) = &mut self.ports[slot] {
+            port.is_awaited = true;
+            port.endpoint.arm(Event::ANY, Via::Fd);
+        }
+    }
+
+    /// Waits for bells and commands.
+    fn poll(&mut self, timeout: Option<Timespec>) -> Result<(), Errno> {
+        let mut events = [MaybeUninit::<epoll::Event>::uninit(); 64];
+        let (ready, _) = match epoll::wait(&self.epoll, &mut events, timeout.as_ref()) {
+            Err(Errno::INTR) => return Ok(()),
+            other => other?,
+        };
+        let tokens: Vec<u64> = ready.iter().map(|event| event.data.u64()).collect();
+        for token in tokens {
+            match token {
+                LINK => self.obey()?,
+                slot => self.wake(slot as usize),
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at a port in each pass from now on; and at those who wait for it.
+    fn wake(&mut self, slot: usize) {
+        let Some(port) = self.ports.get_mut(slot).and_then(Option::as_mut) else { return };
+        let (id, was_awaited) = (port.id, std::mem::take(&mut port.is_awaited));
+        self.activate(slot);
+        if was_awaited {
+            self.activate_blocked_on(id);
+        }
+    }
+
+    fn activate(&mut self, slot: usize) {
+        if let Some(port) = &mut self.ports[slot] {
+            port.idle_passes = 0;
+            if !port.is_active {
+                port.is_active = true;
+                port.endpoint.disarm();
+                self.active.push(slot);
+            }
+        }
+    }
+
+    fn activate_blocked_on(&mut self, id: WorldId) {
+        for slot in 0..self.ports.len() {
+            if self.ports[slot].as_ref().is_some_and(|port| port.blocked_on == Some(id)) {
+                self.activate(slot);
+            }
+        }
+    }
+
+    /// Does what the supervisor says.
+    fn obey(&mut self) -> Result<(), Errno> {
+        loop {
+            match self.link.try_receive() {
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(other) => return Err(other),
+                Ok(None) => {
+                    self.is_over = true;
+                    return Ok(());
+                }
+                Ok(Some((command, descriptors))) => match self.obey_one(command, descriptors) {
+                    Err(Errno::PIPE | Errno::CONNRESET) => self.is_over = true,
+                    other => other?,
+                },
+            }
+        }
+    }
+
+    fn obey_one(&mut self, command: Command, descriptors: Vec<OwnedFd>) -> Result<(), Errno> {
+        match command {
+            Command::Attach(passport) => {
+                let report = match Port::new(&passport, descriptors).and_then(|port| self.attach(port)) {
+                    Ok(()) => Report::Attached { id: passport.id },
+                    Err(error) => Report::NotAttached { id: passport.id, why: error.to_string() },
+                };
+                self.link.send(&report, &[])
+            }
+            Command::Detach { id } => {
+                if let Some(slot) = self.by_id.get(&WorldId(id)).copied() {
+                    self.drain(slot);
+                    self.remove(slot);
+                }
+                self.link.send(&Report::Detached { id }, &[])
+            }
+            Command::Count { ticket, ids } => {
+                let port = |id: &u64| self.by_id.get(&WorldId(*id)).and_then(|slot| self.ports[*slot].as_ref());
+                let rows = ids.iter().filter_map(port).map(Port::count).collect();
+                self.link.send(&Report::Counted { ticket, rows }, &[])
+            }
+        }
+    }
+
+    fn attach(&mut self, port: Port) -> Result<(), AttachError> {
+        if self.by_id.contains_key(&port.id) {
+            return Err(AttachError::Twice(port.id));
+        }
+        let slot = self.ports.iter().position(Option::is_none).unwrap_or(self.ports.len());
+        // Edge-triggered: a ring is an event, and the eventfd never has to be read, so that its holder can't make us block on it.
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&self.epoll, &port.bell, epoll::EventData::new_u64(slot as u64), flags)
+            .map_err(AttachError::Epoll)?;
+        self.by_id.insert(port.id, slot);
+        if slot == self.ports.len() {
+            self.ports.push(None);
+        }
+        self.ports[slot] = Some(port);
+        self.activate(slot);
+        Ok(())
+    }
+
+    /// Forgets a world: who waits for its answer is told, and who waited for its room goes on.
+    fn remove(&mut self, slot: usize) {
+        let Some(port) = self.ports[slot].take() else { return };
+        // The world may hold the same eventfd: closing ours would not take it out of the set.
+        let _ = epoll::delete(&self.epoll, &port.bell);
+        self.by_id.remove(&port.id);
+        for held in &port.held {
+            self.uncharge(held.charged, held.bytes());
+            self.tell_lost(&held.header);
+        }
+        for (key, open) in self.requests.forget(port.id) {
+            self.end_request(key, &open, Reason::Died);
+        }
+        self.publish_touched();
+        self.activate_blocked_on(port.id);
+    }
+
+    /// A world wrote what can't be true: it is cut off, the others don't notice, and the supervisor ends it.
+    fn quarantine(&mut self, slot: usize, corrupt: &Corrupt) {
+        if let Some(port) = &self.ports[slot] {
+            let report = Report::Quarantined { id: port.id.0, why: corrupt.to_string() };
+            // If the supervisor is gone, the link says so at the next look.
+            let _ = self.link.send(&report, &[]);
+        }
+        self.remove(slot);
+    }
+}
+
+#[cfg(test)]
+mod tests;

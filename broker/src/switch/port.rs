@@ -1,0 +1,165 @@
+//! A port: what the switch keeps for one world.
+
+use crate::link::{Count, Passport};
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+use strait_memory::{ReadOnly, SliceError, SliceFile, Writable, transfer};
+use strait_protocol::wait::{Event, Via};
+use strait_protocol::{
+    Endpoint, Header, Incoming, Name, NameError, Pattern, ReserveError, SliceMemory, SliceSize, SliceSizeError,
+    WorldId, WritableMemory,
+};
+use strait_sys::wake;
+
+/// A record that waits outside of any slice, because its receiver's inbox is full.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub header: Header,
+    pub payload: Box<[u8]>,
+    /// On whose account.
+    pub charged: WorldId,
+}
+
+impl Held {
+    pub(crate) fn bytes(&self) -> u64 {
+        u64::from(self.header.stride())
+    }
+}
+
+/// Why a world can't be attached.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AttachError {
+    #[error("a world comes with 4 descriptors, not {0}")]
+    Descriptors(usize),
+    #[error(transparent)]
+    Slice(#[from] SliceError),
+    #[error(transparent)]
+    Size(#[from] SliceSizeError),
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error("{0} is attached already")]
+    Twice(WorldId),
+    #[error("epoll_ctl: {0}")]
+    Epoll(rustix::io::Errno),
+}
+
+#[derive(Debug)]
+pub(crate) struct Port {
+    pub id: WorldId,
+    pub name: Name,
+    /// The world's slices: its inbox is ours to write, its outbox is hostile.
+    pub endpoint: Endpoint<Writable, ReadOnly>,
+    /// Rung by the world (we only watch it).
+    pub bell: OwnedFd,
+    /// Rung by us.
+    wakeup: OwnedFd,
+    send: Vec<Pattern>,
+    /// Where the last record went, so that a stream to one place is looked up once.
+    pub last_route: Option<(WorldId, usize)>,
+    /// The receiver for which this world's next record waits.
+    pub blocked_on: Option<WorldId>,
+    /// Bytes of outbox behind the blocked record that are known to be for the same receiver.
+    pub looked_past: u32,
+    /// Records for this world that found its inbox full, in order.
+    pub held: VecDeque<Held>,
+    /// Bytes held anywhere on this world's account, and how many may be.
+    pub held_bytes: u64,
+    pub budget_bytes: u64,
+    pub open_requests: u32,
+    /// Records taken from it: the sequence number of the last one.
+    pub sequence: u64,
+    pub received: u64,
+    /// Passes without work; an active port is looked at in each pass.
+    pub idle_passes: u32,
+    pub is_active: bool,
+    /// Something was committed to its inbox in this pass.
+    pub is_touched: bool,
+    /// Somebody waits for room in its inbox.
+    pub is_awaited: bool,
+}
+
+impl Port {
+    pub(crate) fn new(passport: &Passport, descriptors: Vec<OwnedFd>) -> Result<Self, AttachError> {
+        let count = descriptors.len();
+        let [outbox, inbox, bell, wakeup]: [OwnedFd; 4] =
+            descriptors.try_into().map_err(|_| AttachError::Descriptors(count))?;
+        let outbox = SliceFile::adopt(outbox, SliceSize::new(passport.outbox_bytes.into())?)?;
+        let inbox = SliceFile::adopt(inbox, SliceSize::new(passport.inbox_bytes.into())?)?;
+        Ok(Self {
+            id: WorldId(passport.id),
+            name: passport.name.parse()?,
+            endpoint: Endpoint::new(Writable::map(&inbox)?, ReadOnly::map(&outbox)?),
+            bell,
+            wakeup,
+            send: passport.send.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+            last_route: None,
+            blocked_on: None,
+            looked_past: 0,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            budget_bytes: passport.budget_bytes,
+            open_requests: 0,
+            sequence: 0,
+            received: 0,
+            idle_passes: 0,
+            is_active: false,
+            is_touched: false,
+            is_awaited: false,
+        })
+    }
+
+    /// Policy: whether this world may send to a world of that name. Everyone may ask the control service, which judges
+    /// for itself.
+    pub(crate) fn may_send_to(&self, id: WorldId, name: &Name) -> bool {
+        id == WorldId::CONTROL || self.send.iter().any(|pattern| pattern.covers(name))
+    }
+
+    /// Whether the switch may hold so much more on this world's account. One record may always be held.
+    pub(crate) fn can_charge(&self, bytes: u64) -> bool {
+        self.held_bytes == 0 || self.held_bytes + bytes <= self.budget_bytes
+    }
+
+    /// Puts a record into the inbox if there is room and nothing waits before it.
+    pub(crate) fn put(&mut self, header: &Header, payload: &[u8]) -> Result<(), ReserveError> {
+        let slot = self.endpoint.reserve(payload.len())?;
+        self.endpoint.mine_mut().copy_in(slot.payload_offset(), payload);
+        self.endpoint.commit(&slot, header);
+        self.received += 1;
+        Ok(())
+    }
+
+    /// Moves a record's payload from another world's outbox straight into the inbox.
+    pub(crate) fn take_over(
+        &mut self,
+        from: &ReadOnly,
+        incoming: &Incoming,
+        header: &Header,
+    ) -> Result<(), ReserveError> {
+        let bytes = header.length as usize;
+        let slot = self.endpoint.reserve(bytes)?;
+        transfer(from, incoming.payload_offset(), self.endpoint.mine_mut(), slot.payload_offset(), bytes);
+        self.endpoint.commit(&slot, header);
+        self.received += 1;
+        Ok(())
+    }
+
+    /// Takes a record out of the outbox into memory of our own.
+    pub(crate) fn copy_out(&self, incoming: &Incoming) -> Box<[u8]> {
+        let mut payload = vec![0; incoming.header.length as usize].into_boxed_slice();
+        self.endpoint.theirs().copy_out(incoming.payload_offset(), &mut payload);
+        payload
+    }
+
+    /// Wakes the world if it sleeps for what happened.
+    pub(crate) fn ring(&mut self, event: Event) {
+        match self.endpoint.ring_for(event) {
+            Some(Via::Futex) => wake::futex_wake(&self.endpoint.mine().control().bell),
+            Some(Via::Fd) => wake::ring_pipe(self.wakeup.as_fd()),
+            None => {}
+        }
+    }
+
+    pub(crate) fn count(&self) -> Count {
+        Count { id: self.id.0, sent: self.sequence, received: self.received, held_bytes: self.held_bytes }
+    }
+}

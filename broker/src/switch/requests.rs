@@ -1,0 +1,77 @@
+//! Requests that wait for an answer: who asked whom, and until when.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Instant;
+use strait_protocol::WorldId;
+
+/// Names a request: its asker, and the correlation id that the asker chose.
+pub(crate) type Key = (WorldId, u64);
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Open {
+    pub to: WorldId,
+    pub deadline: Instant,
+    /// The request's own sequence number and tag, for the notice.
+    pub sequence: u64,
+    pub tag: u64,
+}
+
+/// All open requests. Each ends exactly once: it is taken out by its reply, its deadline, or a death.
+#[derive(Debug, Default)]
+pub(crate) struct Requests {
+    open: HashMap<Key, Open>,
+    by_deadline: BTreeSet<(Instant, Key)>,
+}
+
+impl Requests {
+    /// False if the asker has a request open with that correlation id already.
+    pub(crate) fn insert(&mut self, key: Key, request: Open) -> bool {
+        let fresh = !self.open.contains_key(&key);
+        if fresh {
+            self.open.insert(key, request);
+            self.by_deadline.insert((request.deadline, key));
+        }
+        fresh
+    }
+
+    /// The request that a reply from `replier` answers, which with this is answered.
+    pub(crate) fn answer(&mut self, key: Key, replier: WorldId) -> bool {
+        let asked = self.open.get(&key).is_some_and(|open| open.to == replier);
+        if asked {
+            self.remove(key);
+        }
+        asked
+    }
+
+    /// Whether `replier` was asked this and hasn't answered.
+    pub(crate) fn is_open(&self, key: Key, replier: WorldId) -> bool {
+        self.open.get(&key).is_some_and(|open| open.to == replier)
+    }
+
+    fn remove(&mut self, key: Key) -> Option<Open> {
+        let open = self.open.remove(&key)?;
+        self.by_deadline.remove(&(open.deadline, key));
+        Some(open)
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.by_deadline.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Takes out one request whose deadline has passed.
+    pub(crate) fn overdue(&mut self, now: Instant) -> Option<(Key, Open)> {
+        let (deadline, key) = *self.by_deadline.first()?;
+        if deadline > now {
+            return None;
+        }
+        self.remove(key).map(|open| (key, open))
+    }
+
+    /// Takes out everything that a world that is gone asked or was asked; returns what it was asked.
+    pub(crate) fn forget(&mut self, gone: WorldId) -> Vec<(Key, Open)> {
+        let concerned = |(key, open): (&Key, &Open)| (key.0 == gone || open.to == gone).then_some(*key);
+        let keys: Vec<Key> = self.open.iter().filter_map(concerned).collect();
+        let ended = keys.into_iter().filter_map(|key| self.remove(key).map(|open| (key, open)));
+        ended.filter(|(key, _)| key.0 != gone).collect()
+    }
+}

@@ -1,0 +1,330 @@
+//! The switch on a thread of its own, with real slices and real clients: honest ones, and one that writes what it likes.
+
+use super::*;
+use crate::link::Passport;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use strait_client::{Client, Error, Kind};
+use strait_memory::{Inbox, SliceFile, Writable};
+use strait_protocol::handshake::Welcome;
+use strait_protocol::{Endpoint, Header, SliceMemory, SliceSize, WritableMemory};
+use strait_sys::socket;
+
+const SECOND: Option<Duration> = Some(Duration::from_secs(5));
+
+struct Bench {
+    link: Link,
+    switch: Option<JoinHandle<()>>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (ours, theirs) = socket::pair().unwrap();
+        let switch = thread::spawn(|| Switch::new(Link::new(theirs)).unwrap().run().unwrap());
+        Self { link: Link::new(ours), switch: Some(switch) }
+    }
+
+    fn slices(&mut self, id: u64, name: &str, send: &[&str]) -> [OwnedFd; 4] {
+        let file = || SliceFile::create(name, SliceSize::MIN).unwrap();
+        let (outbox, inbox, bell, (read, write)) =
+            (file(), file(), wake::eventfd().unwrap(), wake::bell_pipe().unwrap());
+        let bytes = SliceSize::MIN.bytes();
+        let send = send.iter().map(ToString::to_string).collect();
+        let passport =
+            Passport { id, name: name.into(), outbox_bytes: bytes, inbox_bytes: bytes, send, budget_bytes: 64 * 1024 };
+        let fds = [outbox.as_fd(), inbox.as_fd(), bell.as_fd(), write.as_fd()];
+        self.link.send(&Command::Attach(passport), &fds).unwrap();
+        assert!(matches!(self.report(), Report::Attached { .. }));
+        inbox.seal_writes().unwrap();
+        let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().unwrap();
+        [own(outbox.as_fd()), own(inbox.as_fd()), bell, read]
+    }
+
+    fn attach(&mut self, id: u64, name: &str, send: &[&str]) -> Client {
+        let fds = self.slices(id, name, send);
+        let (ours, theirs) = socket::pair().unwrap();
+        let size = SliceSize::MIN;
+        let welcome = Welcome { id: WorldId(id), name: name.parse().unwrap(), outbox: size, inbox: size };
+        socket::send(ours.as_fd(), &welcome.encode(), &fds.each_ref().map(AsFd::as_fd)).unwrap();
+        let client = Client::adopt(theirs).unwrap();
+        // Kept open, so that the client takes the broker for alive.
+        std::mem::forget(ours);
+        client
+    }
+
+    /// A world that doesn't use the client: it writes its outbox as it likes.
+    fn rogue(&mut self, id: u64, send: &[&str]) -> Rogue {
+        let [outbox, inbox, bell, _] = self.slices(id, "rogue", send);
+        let outbox = Writable::map(&SliceFile::adopt(outbox, SliceSize::MIN).unwrap()).unwrap();
+        let inbox = Inbox::map(&SliceFile::adopt(inbox, SliceSize::MIN).unwrap()).unwrap();
+        Rogue { endpoint: Endpoint::new(outbox, inbox), bell }
+    }
+
+    fn report(&mut self) -> Report {
+        self.link.receive().unwrap().unwrap().0
+    }
+
+    fn detach(&mut self, id: u64) {
+        self.link.send(&Command::Detach { id }, &[]).unwrap();
+        assert!(matches!(self.report(), Report::Detached { .. }));
+    }
+
+    fn count(&mut self, id: u64) -> crate::link::Count {
+        self.link.send(&Command::Count { ticket: 1, ids: vec![id] }, &[]).unwrap();
+        match self.report() {
+            Report::Counted { rows, .. } => rows[0],
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let (link, _) = socket::pair().unwrap();
+        drop(std::mem::replace(&mut self.link, Link::new(link)));
+        let ended = self.switch.take().unwrap().join();
+        assert!(thread::panicking() || ended.is_ok(), "the switch panicked");
+    }
+}
+
+struct Rogue {
+    endpoint: Endpoint<Writable, Inbox>,
+    bell: OwnedFd,
+}
+
+impl Rogue {
+    fn write(&mut self, header: &Header) {
+        let slot = self.endpoint.reserve(header.length as usize).unwrap();
+        self.endpoint.commit(&slot, header);
+        self.endpoint.publish();
+        wake::ring(self.bell.as_fd());
+    }
+
+    fn produced(&self, cursor: u64) {
+        self.endpoint.mine().control().produced.store(cursor, Ordering::SeqCst);
+        wake::ring(self.bell.as_fd());
+    }
+}
+
+fn receive(client: &mut Client) -> (Header, Vec<u8>) {
+    let record = client.receive(SECOND).unwrap().expect("a record within the time");
+    (*record.header(), record.payload().to_vec())
+}
+
+#[test]
+fn a_message_arrives_with_the_switchs_word_on_who_sent_it() {
+    let mut bench = Bench::new();
+    let mut rogue = bench.rogue(20, &["b"]);
+    let mut b = bench.attach(21, "b", &[]);
+    let mut forged = Header::new(Kind::Message, WorldId(21), 0);
+    (forged.source, forged.sequence, forged.flags) = (WorldId::CONTROL, 999, 0xff);
+    rogue.write(&forged);
+    let (header, _) = receive(&mut b);
+    assert_eq!((header.source, header.sequence, header.flags), (WorldId(20), 1, 0xf0));
+}
+
+#[test]
+fn policy_is_deny_unless_named() {
+    let mut bench = Bench::new();
+    let mut a = bench.attach(20, "a", &["b"]);
+    let mut b = bench.attach(21, "b", &[]);
+    for (to, reason) in [(22, Reason::NoSuchWorld), (20, Reason::Refused)] {
+        let sequence = a.send(WorldId(to), b"x").unwrap();
+        let (header, _) = receive(&mut a);
+        assert_eq!(
+            (header.kind, header.code, header.sequence, header.source),
+            (Kind::Notice, reason as u16, sequence, WorldId(to))
+        );
+    }
+    b.send(WorldId(20), b"x").unwrap();
+    assert_eq!(receive(&mut b).0.code, Reason::Refused as u16);
+    a.send(WorldId(21), b"allowed").unwrap();
+    assert_eq!(receive(&mut b).1, b"allowed");
+}
+
+#[test]
+fn a_request_ends_once() {
+    let mut bench = Bench::new();
+    let mut a = bench.attach(20, "a", &["*"]);
+    let mut b = bench.attach(21, "b", &[]);
+    let asked = a.start_request(WorldId(21), b"2+2", Duration::from_secs(5)).unwrap();
+    let (request, _) = receive(&mut b);
+    b.reply(&request, 7, b"4").unwrap();
+    let (reply, payload) = receive(&mut a);
+    assert_eq!((reply.correlation, reply.code, &payload[..]), (asked, 7, &b"4"[..]));
+    b.reply(&request, 0, b"5").unwrap();
+    assert_eq!(receive(&mut b).0.code, Reason::NoSuchRequest as u16);
+    let late = a.request(WorldId(21), b"", Duration::from_millis(20)).unwrap_err();
+    assert!(matches!(late, Error::Undelivered { reason: Reason::Deadline, .. }), "{late}");
+    let (request, _) = receive(&mut b);
+    b.reply(&request, 0, b"too late").unwrap();
+    assert_eq!(receive(&mut b).0.code, Reason::NoSuchRequest as u16);
+}
+
+#[test]
+fn what_a_dead_world_published_comes_before_the_notice() {
+    let mut bench = Bench::new();
+    let mut a = bench.attach(20, "a", &["*"]);
+    let mut b = bench.attach(21, "b", &["*"]);
+    let asked = a.start_request(WorldId(21), b"?", Duration::from_secs(60)).unwrap();
+    let _ = receive(&mut b);
+    for n in 0..10u8 {
+        b.send(WorldId(20), &[n]).unwrap();
+    }
+    bench.detach(21);
+    for n in 0..10u8 {
+        assert_eq!(receive(&mut a).1, [n]);
+    }
+    let (notice, _) = receive(&mut a);
+    assert_eq!((notice.kind, notice.correlation, notice.code), (Kind::Notice, asked, Reason::Died as u16));
+}
+
+#[test]
+fn a_receiver_that_doesnt_read_holds_up_nobody_else() {
+    let mut bench = Bench::new();
+    let mut a = bench.attach(20, "a", &["*"]);
+    let mut deaf = bench.attach(21, "deaf", &[]);
+    let mut c = bench.attach(22, "c", &[]);
+    // More than the inbox of the deaf one takes, with something for another world behind it.
+    for n in 0..20u32 {
+        a.send(WorldId(21), &[n as u8; 1000]).unwrap();
+    }
+    a.send(WorldId(22), b"through").unwrap();
+    assert_eq!(receive(&mut c).1, b"through");
+    assert!(bench.count(20).held_bytes > 0);
+    for n in 0..20u32 {
+        assert_eq!(receive(&mut deaf).1, [n as u8; 1000]);
+    }
+    a.send(WorldId(21), b"last").unwrap();
+    assert_eq!(receive(&mut deaf).1, b"last");
+    assert_eq!(bench.count(20).held_bytes, 0);
+}
+
+#[test]
+fn what_is_held_is_bounded_and_its_sender_waits() {
+    let mut bench = Bench::new();
+    let mut a = bench.attach(20, "a", &["*"]);
+    let mut deaf = bench.attach(21, "deaf", &[]);
+    let mut c = bench.attach(22, "c", &[]);
+    let mut sent = 0;
+    let soon = || Instant::now() + Duration::from_millis(50);
+    while a.send_before(soon(), WorldId(21), &[1; 1000]).is_ok() {
+        let _ = a.send_before(soon(), WorldId(22), b"between");
+        sent += 1;
+        while c.try_receive().unwrap().is_some() {}
+    }
+    let held = bench.count(20).held_bytes;
+    assert!(held <= 64 * 1024, "{held} bytes are held");
+    for _ in 0..sent {
+        assert_eq!(receive(&mut deaf).1.len(), 1000);
+    }
+    assert_eq!(bench.count(20).held_bytes, 0);
+}
+
+#[test]
+fn a_stream_keeps_its_order_and_loses_nothing() {
+    let mut bench = Bench::new();
+    let mut a = bench.attach(20, "a", &["*"]);
+    let mut b = bench.attach(21, "b", &[]);
+    let sender = thread::spawn(move || {
+        for n in 0..200_000u64 {
+            a.send(WorldId(21), &n.to_ne_bytes()[..]).unwrap();
+        }
+        a
+    });
+    for n in 0..200_000u64 {
+        let (header, payload) = receive(&mut b);
+        assert_eq!((payload, header.sequence), (n.to_ne_bytes().to_vec(), n + 1));
+    }
+    drop(sender.join());
+}
+
+#[test]
+fn corruption_costs_only_its_author() {
+    let cases: [(&str, fn(&mut Rogue)); 9] = [
+        ("length 2^32-1", |r| r.write_length(u32::MAX)),
+        ("length past what is published", |r| r.write_length(100)),
+        ("kind 0", |r| r.produced(64)),
+        ("cursor ahead", |r| r.produced(1 << 40)),
+        ("cursor unaligned", |r| r.produced(7)),
+        ("cursor at the end of time", |r| r.produced(u64::MAX)),
+        ("cursor backwards", |r| {
+            r.write(&Header::new(Kind::Message, WorldId(21), 0));
+            thread::sleep(Duration::from_millis(20));
+            r.produced(0);
+        }),
+        ("notice", |r| r.write(&Header::new(Kind::Notice, WorldId(21), 0))),
+        ("consumer ahead", |r| {
+            r.endpoint.mine().control().consumed.store(1 << 20, Ordering::SeqCst);
+            // The switch looks at that cursor when the notices have filled the inbox: 192 of them do.
+            for _ in 0..200 {
+                while r.endpoint.reserve(0).is_err() {
+                    thread::yield_now();
+                }
+                r.write(&Header::new(Kind::Message, WorldId(99), 0));
+            }
+        }),
+    ];
+    let mut bench = Bench::new();
+    let mut a = bench.attach(30, "a", &["b"]);
+    let mut b = bench.attach(21, "b", &[]);
+    for (n, (what, attack)) in cases.into_iter().enumerate() {
+        let id = 100 + n as u64;
+        let mut rogue = bench.rogue(id, &["b"]);
+        attack(&mut rogue);
+        match bench.report() {
+            Report::Quarantined { id: who, .. } if who == id => {}
+            other => panic!("{what}: {other:?}"),
+        }
+        a.send(WorldId(21), b"undisturbed").unwrap();
+        while receive(&mut b).1 != b"undisturbed" {}
+    }
+}
+
+impl Rogue {
+    fn write_length(&mut self, length: u32) {
+        let mut words = Header::new(Kind::Message, WorldId(21), 0).encode();
+        words[0] = words[0] & !0xffff_ffff | u64::from(length);
+        self.endpoint.mine_mut().store_header(0, &words);
+        self.produced(64);
+    }
+}
+
+/// A record is rewritten while the switch copies it: what arrives is of one valid length and one sender.
+#[test]
+fn a_record_that_changes_arrives_valid() {
+    let mut bench = Bench::new();
+    let mut rogue = bench.rogue(20, &["b"]);
+    let mut b = bench.attach(21, "b", &[]);
+    let mut arrived = 0u32;
+    for round in 0..20_000u32 {
+        let length = 16 + (round % 7) * 100;
+        let Ok(slot) = rogue.endpoint.reserve(length as usize) else {
+            while b.try_receive().unwrap().is_some() {
+                arrived += 1;
+            }
+            continue;
+        };
+        let mut header = Header::new(Kind::Message, WorldId(21), length);
+        rogue.endpoint.commit(&slot, &header);
+        rogue.endpoint.publish();
+        wake::ring(rogue.bell.as_fd());
+        // Shorter, and from somebody else, at whatever moment this hits.
+        (header.length, header.source) = (length / 2, WorldId::CONTROL);
+        let offset = slot.payload_offset() - Header::BYTES;
+        rogue.endpoint.mine_mut().store_header(offset, &header.encode());
+        while let Some(record) = b.try_receive().unwrap() {
+            assert_eq!(record.header().source, WorldId(20));
+            assert_eq!(record.payload().len(), record.header().length as usize);
+            arrived += 1;
+        }
+        if let Ok(Some((Report::Quarantined { .. }, _))) = bench.link.try_receive() {
+            // The change hit between two records: the stride no longer fits. Its own loss.
+            bench.detach(20);
+            rogue = bench.rogue(20, &["b"]);
+        }
+    }
+    assert!(arrived > 0);
+}

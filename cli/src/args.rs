@@ -1,0 +1,271 @@
+//! The command line, with its help.
+
+use crate::units;
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap_complete::Shell;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Runs programs in jails, and moves messages between them.
+#[derive(Debug, Parser)]
+#[command(name = "strait", version, after_help = MAIN_HELP)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a broker and its worlds from a file, and stay until they end or Ctrl-C
+    #[command(after_help = UP_HELP)]
+    Up(Up),
+    /// Run one program in a jail, with this terminal
+    #[command(after_help = RUN_HELP)]
+    Run(Run),
+    /// List the worlds of a broker
+    Ps(Ps),
+    /// Send a message to a world
+    #[command(after_help = SEND_HELP)]
+    Send(Send),
+    /// Send a request to a world and print its reply
+    #[command(after_help = REQUEST_HELP)]
+    Request(Request),
+    /// Tell a world to end, and wait until it has
+    #[command(after_help = STOP_HELP)]
+    Stop(Stop),
+    /// Show what the kernel enforces for a world: what is, not what was configured
+    Inspect(Inspect),
+    /// Play the use that strait was made for, with real worlds, and verify every step
+    #[command(after_help = DEMO_HELP)]
+    Demo(Demo),
+    /// Print a completion script for a shell
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions(Completions),
+}
+
+/// How to reach a broker.
+#[derive(Debug, Default, ClapArgs)]
+pub struct Socket {
+    /// The broker's socket [default: $XDG_RUNTIME_DIR/strait.sock, else /run/strait.sock for root, else /tmp/strait-UID.sock]
+    #[arg(long, env = "STRAIT_SOCKET", value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Up {
+    /// The configuration, in TOML
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Demo {
+    /// What to stream through the compressor [default: this program itself]
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, ClapArgs)]
+pub struct Run {
+    /// The world's name [default: the program's]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Whom it may send to: a name, or the beginning of names with a `*` at its end
+    #[arg(long, value_name = "PATTERN")]
+    pub allow_send: Vec<String>,
+    /// What it may ask the control service: `list`, `start TEMPLATE`, `stop NAME`, `inspect NAME`, `admin`
+    #[arg(long, value_name = "PERMISSION")]
+    pub may: Vec<String>,
+    /// A file or directory of the host that it may read
+    #[arg(long, value_name = "PATH[:INSIDE]")]
+    pub read: Vec<String>,
+    /// A file or directory of the host that it may read and write
+    #[arg(long, value_name = "PATH[:INSIDE]")]
+    pub write: Vec<String>,
+    /// A variable of its environment; of ours it inherits none
+    #[arg(long, value_name = "KEY=VALUE", value_parser = units::assignment)]
+    pub env: Vec<(String, String)>,
+    /// The working directory inside
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Leave out the host's programs and libraries (/usr and the like)
+    #[arg(long)]
+    pub no_system: bool,
+    /// Bytes of its outbox and of its inbox, such as 64K or 4M: a power of two
+    #[arg(long, value_name = "BYTES", value_parser = units::size)]
+    pub slice: Option<u64>,
+    /// Bytes of its /tmp, such as 16M
+    #[arg(long, value_name = "BYTES", value_parser = units::size)]
+    pub tmp: Option<u64>,
+    /// Open files per process
+    #[arg(long, value_name = "N")]
+    pub files: Option<u64>,
+    /// Processes and threads
+    #[arg(long, value_name = "N")]
+    pub processes: Option<u64>,
+    /// Milliseconds that it has to end after Ctrl-C
+    #[arg(long, value_name = "MS")]
+    pub grace: Option<u32>,
+    /// A configuration whose templates and worlds it may start, given `--may "start NAME"`
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Ps {
+    #[command(flatten)]
+    pub socket: Socket,
+    /// Print JSON: one array of objects
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Send {
+    /// The world's name
+    pub world: String,
+    /// The payload; `-`, or nothing, reads it from standard input
+    pub data: Option<String>,
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Request {
+    /// The world's name
+    pub world: String,
+    /// The payload; `-`, or nothing, reads it from standard input
+    pub data: Option<String>,
+    /// How long to wait for the reply: 300ms, 5s, 2m
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::duration)]
+    pub timeout: Duration,
+    /// Print the reply with its sender, code and tag as JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Stop {
+    /// The world's name
+    pub world: String,
+    /// How long it has before it is killed: 300ms, 5s, 2m
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = units::duration)]
+    pub deadline: Duration,
+    /// Why, for the world to read
+    #[arg(long, value_name = "TEXT", default_value = "strait stop")]
+    pub reason: String,
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Inspect {
+    /// The world's name
+    pub world: String,
+    /// Print the whole report as JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Completions {
+    /// The shell
+    pub shell: Shell,
+}
+
+const MAIN_HELP: &str = "\
+Examples:
+  strait run -- python3 -c 'print(1)'       one program in a jail
+  strait up examples/two-worlds.toml        a broker with two worlds
+  strait ps                                 what it runs
+  strait request greeter 'hello'            ask one of them
+
+Exit codes: 0 done; 1 it failed, and standard error says why and what to do next; 2 bad usage.
+`strait run` has others: see `strait run --help`.";
+
+const UP_HELP: &str = "\
+Worlds start in the order of `start = [\"a\", \"b\"]`, or of the file, and stop in reverse. The first Ctrl-C tells each \
+to end and gives it its grace; a second one kills them all at once.
+
+Examples:
+  strait up worlds.toml
+  strait up worlds.toml --socket /run/user/1000/mine.sock
+
+Exit codes: 0 stopped in order, or every world ended well by itself; 1 an error, a world that failed, or a second Ctrl-C; \
+2 bad usage.";
+
+const RUN_HELP: &str = "\
+The program sees no file of yours, no network and no other process, until you grant it. Ctrl-C tells it to end and gives \
+it its grace; a second one kills it.
+
+Examples:
+  strait run -- sh -c 'id; ls /'
+  strait run --read .:/work --dir /work -- python3 world.py
+  strait run --write /srv/out --tmp 64M --processes 8 -- ./converter
+  strait run --config worlds.toml --may 'start worker' --allow-send 'worker/*' -- ./driver
+
+Exit codes: the program's own; 128 + N when signal N ended it; 125 when strait failed; 126 when the program can't be \
+executed; 127 when it doesn't exist in the jail.";
+
+const SEND_HELP: &str = "\
+Returns when the broker has taken the message, and nothing came back within a moment. That is no proof that the world \
+has handled it: only a reply is, see `strait request`.
+
+Examples:
+  strait send logger 'a line'
+  strait send loader - < picture.png
+
+Exit codes: 0 taken; 1 undeliverable, or the broker can't be reached; 2 bad usage.";
+
+const REQUEST_HELP: &str = "\
+The reply's bytes go to standard output as they are; on a terminal, control characters are escaped.
+
+Examples:
+  strait request greeter 'hello'
+  strait request --timeout 30s resizer - < big.png > small.png
+
+Exit codes: 0 a reply with code 0; 1 a reply with another code, or none; 2 bad usage.";
+
+const STOP_HELP: &str = "\
+Examples:
+  strait stop greeter
+  strait stop database --deadline 30s --reason 'upgrade'
+
+Exit codes: 0 it is gone, by itself or by force; 1 it isn't; 2 bad usage.";
+
+const DEMO_HELP: &str = "\
+A client world asks for a compressor, streams FILE to it, checks what comes back and has it shut down; then a rogue world
+attacks; last come figures. It needs no broker and no set-up. Exit code 0 only if every step was verified.";
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  strait completions bash > ~/.local/share/bash-completion/completions/strait
+  strait completions fish > ~/.config/fish/completions/strait.fish";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_keeps_its_own_options() {
+        let args = Args::try_parse_from(["strait", "run", "--tmp", "2M", "sh", "-c", "--name"]).unwrap();
+        let Command::Run(run) = args.command else { panic!("not run") };
+        assert_eq!((run.tmp, run.command), (Some(2 << 20), vec!["sh".into(), "-c".into(), "--name".into()]));
+        assert!(Args::try_parse_from(["strait", "run", "--bogus", "--", "sh"]).is_err());
+    }
+}

@@ -1,0 +1,71 @@
+//! The end of a world in words, and as an exit code.
+
+use crate::text;
+use strait_broker::Ended;
+
+/// How it ended: `exit code 3`, `signal 9 (SIGKILL), quarantined: ...`.
+pub fn how(ended: &Ended) -> String {
+    let end = match (ended.code, ended.signal) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => signal_text(signal),
+        (None, None) => "no exit status".into(),
+    };
+    match ended.note.is_empty() {
+        true => end,
+        false => format!("{end}, {}", text::one_line(&ended.note)),
+    }
+}
+
+fn signal_text(signal: i32) -> String {
+    let name = signal_hook::low_level::signal_name(signal);
+    name.map_or_else(|| format!("signal {signal}"), |name| format!("signal {signal} ({name})"))
+}
+
+/// How it ended after it was told to.
+pub fn after_request(ended: &Ended) -> String {
+    let Ended { took_ms, .. } = ended;
+    match (ended.killed, ended.acknowledged) {
+        (true, true) => format!("acknowledged, but had to be killed after {took_ms} ms: {}", how(ended)),
+        (true, false) => format!("had to be killed after {took_ms} ms: {}", how(ended)),
+        (false, true) => format!("acknowledged and ended in {took_ms} ms: {}", how(ended)),
+        (false, false) => format!("ended in {took_ms} ms without acknowledging: {}", how(ended)),
+    }
+}
+
+/// Whether it ended as a program ends that has done its work.
+pub fn is_well(ended: &Ended) -> bool {
+    ended.code == Some(0) && !ended.killed
+}
+
+/// The exit code that tells the same, as a shell does it.
+pub fn exit_code(ended: &Ended) -> u8 {
+    let code = ended.code.or(ended.signal.map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(crate::failure::OURS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(code: Option<i32>, signal: Option<i32>) -> Ended {
+        Ended { id: 16, code, signal, acknowledged: false, killed: false, note: String::new(), took_ms: 0 }
+    }
+
+    #[test]
+    fn ends_are_told_as_by_a_shell() {
+        assert_eq!(exit_code(&end(Some(7), None)), 7);
+        assert_eq!(exit_code(&end(None, Some(9))), 137);
+        assert_eq!(exit_code(&end(None, None)), 125);
+        assert!(is_well(&end(Some(0), None)) && !is_well(&end(Some(1), None)) && !is_well(&end(None, Some(9))));
+    }
+
+    #[test]
+    fn ends_are_told_in_words() {
+        assert_eq!(how(&end(Some(7), None)), "exit code 7");
+        let quarantined = Ended { note: "quarantined: \u{1b}".into(), killed: true, ..end(None, Some(9)) };
+        assert_eq!(how(&quarantined), "signal 9 (SIGKILL), quarantined: \\u{1b}");
+        assert!(after_request(&quarantined).starts_with("had to be killed after 0 ms: signal 9"));
+        let obedient = Ended { acknowledged: true, took_ms: 4, ..end(Some(0), None) };
+        assert_eq!(after_request(&obedient), "acknowledged and ended in 4 ms: exit code 0");
+    }
+}

@@ -1,0 +1,74 @@
+//! The configuration file: read, checked as far as it can be without starting anything, and its mistakes located.
+
+mod check;
+#[cfg(test)]
+mod tests;
+
+use crate::failure::Failure;
+use crate::mistake::Mistake;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use strait_broker::{AttachRule, Config, Uids, World};
+use toml::Spanned;
+use toml::de::{DeTable, Deserializer};
+
+/// What a file asks for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    pub config: Config,
+    /// The worlds to start, in this order.
+    pub worlds: Vec<(String, World)>,
+    /// The worlds that `start` leaves out.
+    pub idle: Vec<String>,
+}
+
+/// The file's own form. Everything in it but the list of worlds is the broker's.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Document {
+    socket: Option<Spanned<PathBuf>>,
+    start: Option<Vec<Spanned<String>>>,
+    attach: Vec<AttachRule>,
+    uids: Uids,
+    templates: BTreeMap<String, World>,
+    worlds: BTreeMap<String, World>,
+}
+
+/// Reads a file; a failure says where in it the mistake is.
+pub fn read(path: &Path) -> Result<Plan, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::new(format!("{}: {error}", path.display())).hint("examples/two-worlds.toml is one to begin with")
+    })?;
+    parse(&text).map_err(|mistake| mistake.in_file(path, &text))
+}
+
+/// Reads the text of a file.
+pub fn parse(text: &str) -> Result<Plan, Mistake> {
+    let located = |error: &toml::de::Error| Mistake::from_toml(error, text);
+    let table = DeTable::parse(text).map_err(|error| located(&error))?;
+    let document = Document::deserialize(Deserializer::from(table.clone())).map_err(|error| located(&error))?;
+    check::document(&document, table.get_ref())?;
+    let order = order(&document, table.get_ref())?;
+    Ok(plan(document, &order))
+}
+
+/// The names of the worlds to start: as `start` says, or as they stand in the file.
+fn order(document: &Document, table: &DeTable<'_>) -> Result<Vec<String>, Mistake> {
+    match &document.start {
+        Some(names) => check::start(names, &document.worlds),
+        None => {
+            let worlds = check::entry(table, "worlds").and_then(|(_, worlds)| worlds.get_ref().as_table());
+            let mut keys: Vec<_> = worlds.into_iter().flatten().map(|(key, _)| key).collect();
+            keys.sort_by_key(|key| key.span().start);
+            Ok(keys.into_iter().map(|key| key.get_ref().to_string()).collect())
+        }
+    }
+}
+
+fn plan(document: Document, order: &[String]) -> Plan {
+    let Document { socket, attach, uids, templates, mut worlds, .. } = document;
+    let config = Config { socket: socket.map(Spanned::into_inner), attach, templates, uids };
+    let started = order.iter().filter_map(|name| worlds.remove_entry(name)).collect();
+    Plan { config, worlds: started, idle: worlds.into_keys().collect() }
+}

@@ -1,0 +1,152 @@
+//! What TOML and serde can't know: names, patterns, permissions, paths and references, each mistake at its place.
+//!
+//! What is right is the broker's to say: [`Config::check`] judges, this only finds the text that it judged.
+
+use super::Document;
+use crate::mistake::Mistake;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use strait_broker::{Config, ConfigError, Permission, World};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+type Entry<'t, 'i> = (&'t Spanned<Cow<'i, str>>, &'t Spanned<DeValue<'i>>);
+
+/// A key with its value.
+pub fn entry<'t, 'i>(table: &'t DeTable<'i>, key: &str) -> Option<Entry<'t, 'i>> {
+    table.iter().find(|(known, _)| known.get_ref() == key)
+}
+
+pub fn document(document: &Document, table: &DeTable<'_>) -> Result<(), Mistake> {
+    socket(document)?;
+    uids(document, table)?;
+    worlds("templates", &document.templates, document, table)?;
+    worlds("worlds", &document.worlds, document, table)?;
+    attach(document, table)
+}
+
+/// The worlds of `start`, each known and named once.
+pub fn start(names: &[Spanned<String>], worlds: &BTreeMap<String, World>) -> Result<Vec<String>, Mistake> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        let text = name.get_ref();
+        if !worlds.contains_key(text) {
+            let mistake =
+                Mistake::new(name.span(), format!("`start` names the world `{text}`, which isn't in [worlds]"));
+            return Err(mistake.among(text, worlds.keys().map(String::as_str)));
+        }
+        if !seen.insert(text) {
+            return Err(Mistake::new(name.span(), format!("`start` names the world `{text}` twice")));
+        }
+    }
+    Ok(names.iter().map(|name| name.get_ref().clone()).collect())
+}
+
+fn socket(document: &Document) -> Result<(), Mistake> {
+    match &document.socket {
+        Some(path) if !path.get_ref().is_absolute() => {
+            let what = format!("`socket`: {} isn't absolute", path.get_ref().display());
+            Err(Mistake::new(path.span(), what))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn uids(document: &Document, table: &DeTable<'_>) -> Result<(), Mistake> {
+    let alone = Config { uids: document.uids, ..Config::default() };
+    alone.check().map_err(|error| {
+        let span = entry(table, "uids").map_or(0..0, |(key, _)| key.span());
+        Mistake::new(span, error.to_string())
+    })
+}
+
+fn attach(document: &Document, table: &DeTable<'_>) -> Result<(), Mistake> {
+    let Some((key, rules)) = entry(table, "attach") else { return Ok(()) };
+    for (at, rule) in document.attach.iter().enumerate() {
+        let value = rules.get_ref().as_array().and_then(|rules| rules.get(at));
+        let section = Section { head: key.span(), table: value.and_then(|rule| rule.get_ref().as_table()) };
+        let alone = Config { attach: vec![rule.clone()], ..Config::default() };
+        alone.check().map_err(|error| section.mistake(&error))?;
+        section.references(&rule.may, document)?;
+    }
+    Ok(())
+}
+
+/// Worlds and templates are the same to the broker's judgement.
+fn worlds(of: &str, all: &BTreeMap<String, World>, document: &Document, table: &DeTable<'_>) -> Result<(), Mistake> {
+    let Some((_, tables)) = entry(table, of) else { return Ok(()) };
+    for (name, world) in all {
+        let Some((key, value)) = tables.get_ref().as_table().and_then(|tables| entry(tables, name)) else { continue };
+        let section = Section { head: key.span(), table: value.get_ref().as_table() };
+        let alone = Config { templates: BTreeMap::from([(name.clone(), world.clone())]), ..Config::default() };
+        alone.check().map_err(|error| section.mistake(&error))?;
+        if of == "worlds" && name == "host" {
+            return Err(Mistake::new(key.span(), "`host` is the name of `strait up` itself among the worlds"));
+        }
+        section.references(&world.may, document)?;
+    }
+    Ok(())
+}
+
+/// One table of the file: a world, a template, a rule.
+struct Section<'t, 'i> {
+    /// Its name, or that of the array it is in.
+    head: Range<usize>,
+    table: Option<&'t DeTable<'i>>,
+}
+
+impl Section<'_, '_> {
+    /// The broker's judgement at the text that it is about.
+    fn mistake(&self, error: &ConfigError) -> Mistake {
+        let span = match error {
+            ConfigError::NoCommand => self.key("command"),
+            ConfigError::Slice(_) => self.value("slice"),
+            ConfigError::Pattern { text, .. } | ConfigError::Permission(text) | ConfigError::Path(text) => {
+                self.text(text)
+            }
+            _ => None,
+        };
+        let mistake = Mistake::new(span.unwrap_or_else(|| self.head.clone()), error.to_string());
+        match error {
+            ConfigError::Permission(text) => {
+                let verb = text.split(' ').next().unwrap_or_default();
+                mistake.among(verb, ["list", "start TEMPLATE", "stop NAME", "inspect NAME", "admin"])
+            }
+            _ => mistake,
+        }
+    }
+
+    /// A permission to start a template that isn't there is of no use to anybody.
+    fn references(&self, may: &[String], document: &Document) -> Result<(), Mistake> {
+        for text in may {
+            let Ok(Permission::Start(template)) = text.parse() else { continue };
+            if !document.templates.contains_key(&template) {
+                let span = self.text(text).unwrap_or_else(|| self.head.clone());
+                let mistake = Mistake::new(span, format!("`{text}`: there is no template `{template}` in [templates]"));
+                return Err(mistake.among(&template, document.templates.keys().map(String::as_str)));
+            }
+        }
+        Ok(())
+    }
+
+    fn key(&self, key: &str) -> Option<Range<usize>> {
+        Some(entry(self.table?, key)?.0.span())
+    }
+
+    fn value(&self, key: &str) -> Option<Range<usize>> {
+        Some(entry(self.table?, key)?.1.span())
+    }
+
+    /// Where this text stands, as a value or in a list.
+    fn text(&self, text: &str) -> Option<Range<usize>> {
+        const KEYS: [&str; 5] = ["name", "send", "may", "read", "write"];
+        let values = KEYS.iter().filter_map(|key| entry(self.table?, key).map(|(_, value)| value));
+        let is_text = |value: &&Spanned<DeValue<'_>>| value.get_ref().as_str() == Some(text);
+        let each = values.flat_map(|value| match value.get_ref().as_array() {
+            Some(array) => array.iter().collect(),
+            None => vec![value],
+        });
+        each.into_iter().find(is_text).map(Spanned::span)
+    }
+}

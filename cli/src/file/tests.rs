@@ -1,0 +1,165 @@
+//! Mistakes are named, and found at their line and column.
+
+use super::*;
+
+/// The first mistake as its line, column, message and hint.
+fn mistake(text: &str) -> (usize, usize, String, String) {
+    let mistake = parse(text).expect_err("a mistake");
+    let before = &text[..mistake.span.start];
+    let line = before.matches('\n').count() + 1;
+    let column = before.len() - before.rfind('\n').map_or(0, |at| at + 1) + 1;
+    (line, column, mistake.message, mistake.hint.unwrap_or_default())
+}
+
+/// `[worlds.a]` with `rest` from line 3 on.
+fn world(rest: &str) -> (usize, usize, String, String) {
+    mistake(&format!("[worlds.a]\ncommand = [\"true\"]\n{rest}\n"))
+}
+
+#[test]
+fn a_file_becomes_a_plan() {
+    let plan = parse(
+        r#"
+        socket = "/run/x.sock"
+        uids = { first = 2000, count = 10 }
+        [[attach]]
+        name = "cli/*"
+        uid = 1000
+        may = ["start worker", "list"]
+        [templates.worker]
+        command = ["worker"]
+        [worlds.zebra]
+        command = ["z"]
+        stdio = "inherit"
+        limits = { files = 7 }
+        [worlds.ant]
+        command = ["a"]
+        may = ["start worker"]
+        "#,
+    )
+    .unwrap();
+    assert_eq!(plan.config.socket.as_deref(), Some(Path::new("/run/x.sock")));
+    assert_eq!(plan.config.uids.first, 2000);
+    assert_eq!(plan.config.attach[0].name, "cli/*");
+    let names: Vec<&str> = plan.worlds.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["zebra", "ant"]);
+    assert_eq!(plan.worlds[0].1.limits.files, Some(7));
+}
+
+#[test]
+fn start_gives_the_order_and_leaves_out_the_rest() {
+    let text = "start = [\"b\", \"a\"]\n[worlds]\na.command = [\"x\"]\nc.command = [\"x\"]\nb.command = [\"x\"]\n";
+    let plan = parse(text).unwrap();
+    let names: Vec<&str> = plan.worlds.iter().map(|(name, _)| &**name).collect();
+    assert_eq!((names, plan.idle), (vec!["b", "a"], vec!["c".to_owned()]));
+}
+
+#[test]
+fn an_unknown_key_has_a_nearest_one() {
+    let (line, column, message, hint) = mistake("socket = \"/x\"\n[worlds.a]\ncomand = [\"true\"]\n");
+    assert_eq!((line, column, &*message), (3, 1, "unknown key `comand`"));
+    assert!(hint.starts_with("did you mean `command`? (there are: command, env, dir, "), "{hint}");
+    let (line, column, message, hint) = world("[worlds.a.limits]\nfile = 3");
+    assert_eq!((line, column, &*message), (4, 1, "unknown key `file`"));
+    assert!(hint.starts_with("did you mean `files`?"), "{hint}");
+    let (line, column, message, hint) = mistake("\n[world.a]\ncommand = [\"true\"]\n");
+    assert_eq!((line, column, &*message), (2, 2, "unknown key `world`"));
+    assert!(hint.starts_with("did you mean `worlds`?"), "{hint}");
+}
+
+#[test]
+fn unknown_and_mistyped_values_are_found() {
+    let (line, column, message, hint) = world("stdio = \"inherited\"");
+    assert_eq!((line, column, &*message), (3, 9, "unknown value `inherited`"));
+    assert!(hint.starts_with("did you mean `inherit`?"), "{hint}");
+    let (line, column, message, _) = world("grace_ms = \"3s\"");
+    assert_eq!((line, column, &*message), (3, 12, "invalid type: string \"3s\", expected u32"));
+    let (line, column, message, _) = world("grace_ms = -1");
+    assert_eq!((line, column), (3, 12), "{message}");
+}
+
+#[test]
+fn a_missing_key_is_found_at_its_table() {
+    let (line, _, message, _) = mistake("\n[worlds.a]\nread = []\n");
+    assert_eq!((line, &*message), (2, "`command` is missing here"));
+    let (line, _, message, _) = mistake("\n[[attach]]\nname = \"x\"\n");
+    assert_eq!((line, &*message), (2, "`uid` is missing here"));
+}
+
+#[test]
+fn bad_toml_is_found() {
+    let (line, _, message, _) = mistake("[worlds.a]\ncommand = [\"true\"\n[worlds.b]\n");
+    assert!(line >= 2 && !message.is_empty(), "{line} {message}");
+    let (line, _, message, _) = mistake("[worlds.a]\ncommand = [\"x\"]\n[worlds.a]\n");
+    assert_eq!(line, 3, "{message}");
+    let (line, _, message, _) = mistake("start = [\"a");
+    assert_eq!(line, 1, "{message}");
+}
+
+#[test]
+fn what_the_broker_refuses_is_found_at_its_key() {
+    let (line, column, message, _) = mistake("[worlds.a]\nenv = { A = \"b\" }\ncommand = []\n");
+    assert!(message.starts_with("`command` is empty"), "{message}");
+    assert_eq!((line, column), (3, 1));
+    let (line, column, message, _) = world("env = {}\nslice = 1000");
+    assert!(message.starts_with("`slice`: ") && message.contains("1000"), "{message}");
+    assert_eq!((line, column), (4, 9));
+    let (line, column, message, _) = world("send = [\n  \"b\",\n  \"c*d\",\n]");
+    assert_eq!((line, column, &*message), (5, 3, "`c*d`: a pattern can have one `*`, at its end"));
+    let (line, column, message, _) = world("read = [\"/a\"]\nwrite = [\"/b\", \"c\"]");
+    assert_eq!((line, column, &*message), (4, 16, "`c`: a granted path is absolute, `/path` or `/path:/inside`"));
+}
+
+#[test]
+fn permissions_are_found_and_mended() {
+    let (line, column, message, hint) = world("may = [\"list\", \"inspekt a\"]");
+    assert_eq!((line, column), (3, 16));
+    assert!(message.starts_with("`inspekt a` is no permission"), "{message}");
+    assert!(hint.starts_with("did you mean `inspect NAME`?"), "{hint}");
+    let text = "[templates.worker]\ncommand = [\"w\"]\n[worlds.a]\ncommand = [\"x\"]\nmay = [\"start wroker\"]\n";
+    let (line, column, message, hint) = mistake(text);
+    assert_eq!((line, column), (5, 8));
+    assert_eq!(message, "`start wroker`: there is no template `wroker` in [templates]");
+    assert!(hint.starts_with("did you mean `worker`?"), "{hint}");
+    let (line, column, message, _) =
+        mistake("[[attach]]\nname = \"a\"\nuid = 0\n[[attach]]\nname = \"b c\"\nuid = 0\n");
+    assert_eq!((line, column), (5, 8), "{message}");
+}
+
+#[test]
+fn names_are_checked() {
+    let (line, column, message, _) =
+        mistake("[worlds.ok]\ncommand=[\"x\"]\n[worlds.\"strait.gate\"]\ncommand = [\"x\"]\n");
+    assert!(message.contains("belong to the system"), "{message}");
+    assert_eq!((line, column), (3, 9));
+    let (line, _, message, _) = mistake("[worlds.\"a b\"]\ncommand = [\"x\"]\n");
+    assert!(message.starts_with("`a b`: "), "{message}");
+    assert_eq!(line, 1);
+    let (_, _, message, _) = mistake("[worlds.host]\ncommand = [\"x\"]\n");
+    assert!(message.starts_with("`host` is the name of"), "{message}");
+}
+
+#[test]
+fn start_names_worlds() {
+    let (line, column, message, hint) =
+        mistake("start = [\"a\", \"greter\"]\n[worlds]\na.command = [\"x\"]\ngreeter.command = [\"x\"]\n");
+    assert_eq!((line, column), (1, 15));
+    assert_eq!(message, "`start` names the world `greter`, which isn't in [worlds]");
+    assert!(hint.starts_with("did you mean `greeter`?"), "{hint}");
+    let (line, column, message, _) = mistake("start = [\"a\", \"a\"]\n[worlds]\na.command = [\"x\"]\n");
+    assert_eq!((line, column, &*message), (1, 15, "`start` names the world `a` twice"));
+}
+
+#[test]
+fn other_places_are_checked() {
+    let (line, column, message, _) = mistake("\nsocket = \"x.sock\"\n");
+    assert_eq!((line, column, &*message), (2, 10, "`socket`: x.sock isn't absolute"));
+    let (line, column, message, _) = mistake("\n[uids]\nfirst = 0\ncount = 1\n");
+    assert_eq!((line, column), (2, 2), "{message}");
+}
+
+#[test]
+fn the_example_is_right() {
+    let plan = parse(include_str!("../../../examples/two-worlds.toml")).unwrap();
+    assert_eq!(plan.worlds.len(), 2);
+}

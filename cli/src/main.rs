@@ -1,0 +1,68 @@
+//! The `strait` binary: thin. It reads arguments and files, calls the broker's library, and says what happened.
+//!
+//! **Invariant:** nothing is decided here that a host program couldn't decide too. Policy, jails and messages are the broker's.
+#![forbid(unsafe_code)]
+
+mod args;
+mod completions;
+mod demo;
+mod ended;
+mod failure;
+mod file;
+mod inspect;
+mod keeper;
+mod mistake;
+mod ps;
+mod run;
+mod signals;
+mod socket;
+mod stop;
+mod talk;
+mod text;
+mod units;
+mod up;
+
+use args::{Args, Command};
+use clap::Parser;
+use clap::error::ErrorKind;
+use failure::{Failure, OURS, USAGE};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    strait_broker::init();
+    let arguments: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    if let Some(code) = demo::role(&arguments) {
+        return code;
+    }
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return usage(&error),
+    };
+    let result = match &args.command {
+        Command::Up(args) => up::up(args),
+        Command::Run(args) => run::run(args),
+        Command::Ps(args) => ps::ps(args),
+        Command::Send(args) => talk::send(args),
+        Command::Request(args) => talk::request(args),
+        Command::Stop(args) => stop::stop(args),
+        Command::Inspect(args) => inspect::inspect(args),
+        Command::Demo(args) => Ok(demo::run(args.file.clone())),
+        Command::Completions(args) => completions::completions(args),
+    };
+    result.unwrap_or_else(|failure| failure.tell())
+}
+
+/// Help is no error. Bad usage is 2 as everywhere, but 125 for `run`, where 2 may be the program's own exit code.
+fn usage(error: &clap::Error) -> ExitCode {
+    // If even this can't be written there is nobody to tell.
+    let _ = error.print();
+    let is_run = std::env::args_os().nth(1).is_some_and(|command| command == "run");
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+        _ if is_run => ExitCode::from(OURS),
+        _ => ExitCode::from(USAGE),
+    }
+}
+
+/// What every command gives back.
+type Outcome = Result<ExitCode, Failure>;

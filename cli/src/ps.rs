@@ -1,0 +1,97 @@
+//! `strait ps`: which worlds there are.
+
+use crate::Outcome;
+use crate::args::Ps;
+use crate::{socket, text, units};
+use serde_json::json;
+use std::fmt::Write;
+use strait_broker::WorldRow;
+
+pub fn ps(args: &Ps) -> Outcome {
+    let mut client = socket::attach(&args.socket)?;
+    let own = client.id().0;
+    let rows: Vec<WorldRow> = client.list()?.into_iter().filter(|row| row.id != own).collect();
+    let text = if args.json { json_text(&rows) } else { table(&rows) };
+    text::print(text.as_bytes())
+}
+
+fn json_text(rows: &[WorldRow]) -> String {
+    let object = |row: &WorldRow| {
+        json!({
+            "id": row.id,
+            "name": row.name,
+            "state": row.state,
+            "pid": row.pid,
+            "uid": row.uid,
+            "age_ms": row.age_ms,
+            "sent": row.sent,
+            "received": row.received,
+            "held_bytes": row.held_bytes,
+        })
+    };
+    let objects: Vec<_> = rows.iter().map(object).collect();
+    format!("{:#}\n", json!(objects))
+}
+
+const COLUMNS: usize = 9;
+const HEAD: [&str; COLUMNS] = ["ID", "NAME", "STATE", "PID", "UID", "AGE", "SENT", "RECEIVED", "HELD"];
+/// Names and states start at the left, numbers end at the right.
+const IS_TEXT: [bool; COLUMNS] = [false, true, true, false, false, false, false, false, false];
+
+fn table(rows: &[WorldRow]) -> String {
+    let mut lines = vec![HEAD.map(str::to_owned)];
+    lines.extend(rows.iter().map(cells));
+    let widths: [usize; COLUMNS] = std::array::from_fn(|at| lines.iter().map(|line| line[at].len()).max().unwrap_or(0));
+    lines.iter().map(|cells| line(cells, &widths)).collect()
+}
+
+fn cells(row: &WorldRow) -> [String; COLUMNS] {
+    [
+        row.id.to_string(),
+        text::one_line(&row.name),
+        text::one_line(&row.state),
+        row.pid.to_string(),
+        row.uid.to_string(),
+        units::age(row.age_ms),
+        row.sent.to_string(),
+        row.received.to_string(),
+        row.held_bytes.to_string(),
+    ]
+}
+
+fn line(cells: &[String; COLUMNS], widths: &[usize; COLUMNS]) -> String {
+    let mut line = String::new();
+    for ((cell, width), is_text) in cells.iter().zip(widths).zip(IS_TEXT) {
+        // Writing to a string can't fail.
+        let _ = match is_text {
+            true => write!(line, "{cell:<width$}  "),
+            false => write!(line, "{cell:>width$}  "),
+        };
+    }
+    format!("{}\n", line.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_under_their_heads() {
+        let row = WorldRow {
+            id: 16,
+            name: "compressor/1".into(),
+            state: "ready".into(),
+            pid: 4711,
+            uid: 1879048192,
+            age_ms: 61_000,
+            sent: 3,
+            received: 4,
+            held_bytes: 0,
+        };
+        let expected = "\
+ID  NAME          STATE   PID         UID  AGE  SENT  RECEIVED  HELD
+16  compressor/1  ready  4711  1879048192   1m     3         4     0
+";
+        assert_eq!(table(&[row]), expected);
+    }
+}

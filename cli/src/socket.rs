@@ -1,0 +1,73 @@
+//! Where a broker listens, and attaching there.
+
+use crate::args::Socket;
+use crate::failure::Failure;
+use rustix::process::geteuid;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use strait_broker::{Client, Error};
+
+/// The socket that was asked for, or else the one everybody of this uid uses.
+pub fn path(asked: Option<&Path>) -> Result<PathBuf, Failure> {
+    let path = asked.map_or_else(default, Into::into);
+    std::path::absolute(&path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))
+}
+
+fn default() -> PathBuf {
+    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    default_for(runtime_dir, geteuid().as_raw())
+}
+
+fn default_for(runtime_dir: Option<PathBuf>, uid: u32) -> PathBuf {
+    match (runtime_dir, uid) {
+        (Some(dir), _) => dir.join("strait.sock"),
+        (None, 0) => "/run/strait.sock".into(),
+        (None, uid) => format!("/tmp/strait-{uid}.sock").into(),
+    }
+}
+
+/// Attaches to a broker as `cli/<pid>`.
+pub fn attach(socket: &Socket) -> Result<Client, Failure> {
+    let path = path(socket.socket.as_deref())?;
+    if socket.socket.is_none() {
+        check_owner(&path)?;
+    }
+    Client::attach(&path, &format!("cli/{}", std::process::id())).map_err(|error| refused(error, &path))
+}
+
+/// In `/tmp` anybody can put a socket where ours is expected. One that somebody named is that one's business.
+fn check_owner(path: &Path) -> Result<(), Failure> {
+    let uid = geteuid().as_raw();
+    match fs::symlink_metadata(path) {
+        Ok(file) if file.uid() != uid && file.uid() != 0 => {
+            let what = format!("{} belongs to uid {}, not to you (uid {uid})", path.display(), file.uid());
+            Err(Failure::new(what).hint("if you trust that broker, name its socket with --socket"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn refused(error: Error, path: &Path) -> Failure {
+    match error {
+        Error::Handshake(why) => {
+            let uid = geteuid().as_raw();
+            let rule = format!("[[attach]] name = \"cli/*\", uid = {uid}");
+            Failure::new(format!("the broker at {}: {why}", path.display()))
+                .hint(format!("use the uid that started it, or add a rule to its configuration: {rule}"))
+        }
+        other => other.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_uid_has_its_place() {
+        assert_eq!(default_for(Some("/run/user/7".into()), 7), Path::new("/run/user/7/strait.sock"));
+        assert_eq!(default_for(None, 0), Path::new("/run/strait.sock"));
+        assert_eq!(default_for(None, 7), Path::new("/tmp/strait-7.sock"));
+    }
+}

@@ -1,0 +1,105 @@
+//! `strait up`: a broker in the foreground.
+
+use crate::Outcome;
+use crate::args::Up;
+use crate::failure::{FAILED, Failure};
+use crate::file::{self, Plan};
+use crate::keeper::{Happening, Keeper};
+use crate::text::say;
+use crate::{ended, socket};
+use rustix::process::geteuid;
+use std::path::Path;
+use std::process::ExitCode;
+use strait_broker::{AttachRule, Config, Ended, Error, Host, HostError};
+
+pub fn up(args: &Up) -> Outcome {
+    let plan = file::read(&args.file)?;
+    let path = socket::path(args.socket.socket.as_deref().or(plan.config.socket.as_deref()))?;
+    let config = config(&plan, &path);
+    let host = Host::start(&config).map_err(|error| no_broker(error, &path))?;
+    let mut keeper = Keeper::new(host, &config)?;
+    say(&format!("listening on {}", path.display()));
+    if let Err(failure) = start(&mut keeper, &plan) {
+        failure.tell();
+        wind_down(&mut keeper)?;
+        return Ok(ExitCode::from(FAILED));
+    }
+    attend(&mut keeper, plan.worlds.is_empty())
+}
+
+/// What the file says, and that whoever runs this may ask everything.
+fn config(plan: &Plan, path: &Path) -> Config {
+    let mut config = plan.config.clone();
+    config.socket = Some(path.into());
+    let own =
+        AttachRule { name: "cli/*".into(), uid: geteuid().as_raw(), send: vec!["*".into()], may: vec!["admin".into()] };
+    // The first rule that fits decides.
+    config.attach.insert(0, own);
+    config
+}
+
+fn no_broker(error: HostError, path: &Path) -> Failure {
+    let HostError::Client(Error::Handshake(refusal)) = error else { return error.into() };
+    let text = refusal.to_string();
+    let why = text.strip_prefix("refused: ").unwrap_or(&text);
+    let failure = Failure::new(why);
+    match why.strip_prefix(&*path.to_string_lossy()) {
+        Some(why) if why.contains("another strait") => {
+            failure.hint("`strait ps` with that --socket lists what runs there; --socket also names another place")
+        }
+        Some(_) => failure.hint("name another place with --socket, or with `socket` in the file"),
+        None => failure,
+    }
+}
+
+fn start(keeper: &mut Keeper, plan: &Plan) -> Result<(), Failure> {
+    for (name, world) in &plan.worlds {
+        let id = keeper.spawn(name, world).map_err(|error| {
+            let hint = format!("try it alone: strait run -- {}", world.command.join(" "));
+            Failure::from(error).about(&format!("world `{name}` doesn't start")).or_hint(&hint)
+        })?;
+        say(&format!("started {name} ({id})"));
+    }
+    for name in &plan.idle {
+        say(&format!("{name} isn't started: `start` doesn't name it"));
+    }
+    Ok(())
+}
+
+/// Until a signal, or until every world has ended by itself; a broker that was given none waits for others to start some.
+fn attend(keeper: &mut Keeper, has_none: bool) -> Outcome {
+    let mut is_well = true;
+    loop {
+        if keeper.is_idle() && !has_none {
+            keeper.adopt_others()?;
+        }
+        if keeper.is_idle() && !has_none {
+            say("every world has ended by itself");
+            return Ok(ExitCode::from(if is_well { 0 } else { FAILED }));
+        }
+        match keeper.next()? {
+            Happening::Signal => return wind_down(keeper),
+            Happening::Ended { name, ended } => {
+                is_well &= ended::is_well(&ended);
+                say(&format!("{name} (#{}) ended: {}", ended.id, ended::how(&ended)));
+            }
+        }
+    }
+}
+
+fn wind_down(keeper: &mut Keeper) -> Outcome {
+    if !keeper.is_idle() {
+        say(&format!("stopping {}, the youngest first; Ctrl-C again kills", keeper.count()));
+    }
+    let told = |name: &str, ended: &Ended| say(&format!("{name} (#{}) {}", ended.id, ended::after_request(ended)));
+    match keeper.wind_down(told)? {
+        true => {
+            say("stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        false => {
+            say(&format!("killing {}", keeper.count()));
+            Ok(ExitCode::from(FAILED))
+        }
+    }
+}

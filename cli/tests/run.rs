@@ -1,0 +1,121 @@
+//! `strait run`: one program in a jail, with its exit code.
+
+mod common;
+
+use common::{Dir, Foreground, run, strait};
+use std::io::Write;
+use std::process::Stdio;
+
+#[test]
+fn the_exit_code_is_the_programs() {
+    assert_eq!(run(strait(["run", "--", "sh", "-c", "exit 7"])).code, Some(7));
+    assert_eq!(run(strait(["run", "true"])).code, Some(0));
+    assert_eq!(run(strait(["run", "--", "sh", "-c", "kill -TERM $$"])).code, Some(128 + 15));
+}
+
+#[test]
+fn a_missing_program_is_127() {
+    for program in ["no-such-program", "/no/such/program"] {
+        let said = run(strait(["run", "--", program]));
+        assert_eq!(said.code, Some(127), "{}", said.err);
+        assert!(said.err.starts_with("strait: ") && said.err.contains("\nhint: "), "{}", said.err);
+    }
+    assert_eq!(run(strait(["run", "--no-system", "--", "/bin/sh"])).code, Some(127));
+}
+
+#[test]
+fn a_file_that_is_no_program_is_126() {
+    let said = run(strait(["run", "--", "/etc/passwd"]));
+    assert_eq!(said.code, Some(126), "{}", said.err);
+}
+
+#[test]
+fn a_grant_that_isnt_there_is_ours() {
+    let said = run(strait(["run", "--read", "/no/such/dir", "--", "true"]));
+    assert_eq!(said.code, Some(125), "{}", said.err);
+    assert!(said.err.contains("/no/such/dir"), "{}", said.err);
+}
+
+#[test]
+fn the_jail_is_a_small_place() {
+    let said = run(strait(["run", "--", "/bin/sh", "-c", "id; ls /; cat /proc/self/status | grep Cap"]));
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(said.out.contains("uid=1000"), "{}", said.out);
+    for absent in ["home", "root", "var", "work"] {
+        assert!(!said.out.lines().any(|line| line == absent), "{absent} in {}", said.out);
+    }
+    assert!(said.out.contains("CapEff:\t0000000000000000"), "{}", said.out);
+}
+
+#[test]
+fn python_runs() {
+    if !std::path::Path::new("/usr/bin/python3").exists() {
+        eprintln!("skipped: this machine has no /usr/bin/python3");
+        return;
+    }
+    let said = run(strait(["run", "--", "python3", "-c", "print(1)"]));
+    assert_eq!((said.code, &*said.out), (Some(0), "1\n"), "{}", said.err);
+}
+
+#[test]
+fn the_streams_are_ours() {
+    let mut command = strait(["run", "--", "cat"]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"through the jail").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b"through the jail"[..]));
+}
+
+#[test]
+fn options_reach_the_jail() {
+    let dir = Dir::new("options");
+    dir.file("in.txt", "granted");
+    let grant = format!("{}:/data", dir.path("").display());
+    let script = "cat /data/in.txt; echo \" $A $PWD\"; ulimit -n; hostname; touch /data/no || echo read-only";
+    let mut command = strait(["run", "--name", "tester", "--env", "A=b", "--dir", "/tmp", "--files", "32", "--read"]);
+    command.args([&grant, "--", "sh", "-c", script]).env("SECRET", "x");
+    let said = run(command);
+    assert_eq!(said.out, "granted b /tmp\n32\ntester\nread-only\n", "{}", said.err);
+}
+
+#[test]
+fn a_program_that_ends_when_told_ends_in_order() {
+    let script = "trap 'echo told; exit 5' TERM; echo up >&2; while :; do sleep 0.05; done";
+    let mut strait = Foreground::start(strait(["run", "--", "sh", "-c", script]));
+    strait.expect("up");
+    strait.interrupt();
+    assert_eq!(strait.output(), "told\n");
+    assert_eq!(strait.end().0, Some(5));
+}
+
+#[test]
+fn a_stubborn_program_is_killed_at_its_deadline_or_by_a_second_signal() {
+    let script = "trap '' TERM; echo up >&2; while :; do sleep 0.05; done";
+    let mut patient = Foreground::start(strait(["run", "--grace", "100", "--", "sh", "-c", script]));
+    patient.expect("up");
+    patient.interrupt();
+    let (code, lines) = patient.end();
+    assert_eq!(code, Some(137));
+    assert!(lines.iter().any(|line| line.contains("its deadline passed")), "{lines:?}");
+
+    let mut hurried = Foreground::start(strait(["run", "--grace", "60000", "--", "sh", "-c", script]));
+    hurried.expect("up");
+    hurried.interrupt();
+    hurried.interrupt();
+    assert_eq!(hurried.end().0, Some(137));
+}
+
+#[test]
+fn a_configuration_beside_it_is_checked() {
+    let dir = Dir::new("run-config");
+    let run_with = |text: &str| {
+        let mut command = strait(["run", "--may", "start worker", "--config"]);
+        command.arg(dir.file("w.toml", text)).args(["--", "true"]);
+        run(command)
+    };
+    let said = run_with("[templates.worker]\ncommand = [\"true\"]\n");
+    assert_eq!((said.code, &*said.err), (Some(0), ""));
+    let said = run_with("[templates.worker]\ncomand = [\"true\"]\n");
+    assert_eq!(said.code, Some(125));
+    assert!(said.err.contains("w.toml:2:1: unknown key `comand`"), "{}", said.err);
+}

@@ -1,0 +1,445 @@
+/*
+ * strait.h - talking through strait, from C. Made by cbindgen from ffi/src: don't edit.
+ *
+ * A world opens the connection that was made for it: strait_open(). A host program outside of any jail attaches
+ * to the broker's socket: strait_attach(). From then on both are the same: send, receive, reply.
+ *
+ * Results    0 or more is success. Less is one of enum strait_error, and strait_last_error() says more, with
+ *            numbers. An out parameter is written on success, unless it says otherwise; one that may be NULL says so.
+ * Pointers   NULL where something must be is STRAIT_ERROR_NULL. Every other pointer must be what its type says:
+ *            aligned, alive, of the length given with it. Texts end in NUL and are UTF-8. A client must come from
+ *            strait_open() or strait_attach() and not be closed yet. A struct that is read must have been filled, by
+ *            the library or by the caller. An out parameter doesn't overlap another argument.
+ * Threads    A client belongs to one thread at a time: it may wander, but no two calls on it may overlap, whatever
+ *            they are. Different clients have nothing to do with each other. Nothing here starts a thread.
+ * Lifetimes  strait_receive() hands out a payload that lies in the inbox itself. It stays there until
+ *            strait_release(), strait_receive(), strait_request(), strait_resolve() or strait_close(). Sending and
+ *            replying leave it alone, so it can be their payload. The other fields of a strait_record are the
+ *            caller's, for as long as it likes.
+ * Bugs       A bug inside the library ends in STRAIT_ERROR_BUG, after which that client can only be closed. (Built
+ *            with panic=abort, it ends the process.)
+ *
+ * What is promised: a record is delivered, or its sender gets a notice that says why not; records between two worlds
+ * arrive in the order they were sent; the source is the switch's word, not the sender's; a request ends in one reply
+ * or one notice. What is not: that a message was handled. Only a reply says that.
+ */
+
+#ifndef STRAIT_H
+#define STRAIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * What can go wrong. A later version may add codes; none changes its meaning.
+ */
+typedef enum strait_error {
+    /**
+     * NULL where something must be.
+     */
+    STRAIT_ERROR_NULL = -1,
+    /**
+     * A bug in strait. The client can only be closed.
+     */
+    STRAIT_ERROR_BUG = -2,
+    /**
+     * strait_open() in a process that the broker didn't start, or a second time.
+     */
+    STRAIT_ERROR_NOT_A_WORLD = -3,
+    /**
+     * The broker's socket can't be reached.
+     */
+    STRAIT_ERROR_UNREACHABLE = -4,
+    /**
+     * The broker, its policy or the control service said no.
+     */
+    STRAIT_ERROR_REFUSED = -5,
+    /**
+     * A system call failed.
+     */
+    STRAIT_ERROR_SYSTEM = -6,
+    /**
+     * The text is no name of a world.
+     */
+    STRAIT_ERROR_NAME = -7,
+    /**
+     * No room in the outbox, now or before the time was over. Nothing was sent.
+     */
+    STRAIT_ERROR_FULL = -8,
+    /**
+     * The payload is larger than the outbox takes: see strait_max_payload(). Nothing was sent.
+     */
+    STRAIT_ERROR_TOO_LARGE = -9,
+    /**
+     * A request got a notice instead of a reply.
+     */
+    STRAIT_ERROR_UNDELIVERED = -10,
+    /**
+     * More than 16 MiB arrived while strait_request() was waiting. Use strait_start_request().
+     */
+    STRAIT_ERROR_TOO_MUCH_ARRIVED = -11,
+    /**
+     * The broker is gone.
+     */
+    STRAIT_ERROR_BROKER_GONE = -12,
+    /**
+     * What the broker or a service wrote can't be true: the two sides are of different builds, or one has a bug.
+     */
+    STRAIT_ERROR_PROTOCOL = -13,
+    /**
+     * A draft is open, and this would send past it; or none is, or it isn't this one.
+     */
+    STRAIT_ERROR_DRAFT = -14,
+} strait_error;
+
+/**
+ * What a record is.
+ */
+typedef enum strait_kind {
+    /**
+     * A message that wants no answer.
+     */
+    STRAIT_KIND_MESSAGE = 1,
+    /**
+     * A request: answer it with strait_reply().
+     */
+    STRAIT_KIND_REQUEST = 2,
+    /**
+     * The answer to a request of ours: `correlation` says to which, `code` how it went (0 is success).
+     */
+    STRAIT_KIND_REPLY = 3,
+    /**
+     * From the switch alone: what became of a record of ours. `code` is an enum strait_reason, `source` the world
+     * that the record was for; `sequence`, `correlation` and `tag` are the record's.
+     */
+    STRAIT_KIND_NOTICE = 4,
+} strait_kind;
+
+/**
+ * Why a record was not delivered, or a request not answered: the `code` of a notice.
+ */
+typedef enum strait_reason {
+    /**
+     * No running world has this id.
+     */
+    STRAIT_REASON_NO_SUCH_WORLD = 1,
+    /**
+     * Policy doesn't let us reach it.
+     */
+    STRAIT_REASON_REFUSED = 2,
+    /**
+     * It was there when the request was delivered, and is gone without having answered.
+     */
+    STRAIT_REASON_DIED = 3,
+    /**
+     * The request's deadline passed.
+     */
+    STRAIT_REASON_DEADLINE = 4,
+    /**
+     * Too many requests of ours are open already.
+     */
+    STRAIT_REASON_QUOTA = 5,
+    /**
+     * A reply to no request: never asked, answered already, or given up by the asker.
+     */
+    STRAIT_REASON_NO_SUCH_REQUEST = 6,
+    /**
+     * The receiver's inbox is smaller than the record.
+     */
+    STRAIT_REASON_TOO_LARGE = 7,
+} strait_reason;
+
+/**
+ * A world's or host program's connection to the switch.
+ */
+typedef struct strait_client strait_client;
+
+/**
+ * A record that arrived.
+ */
+typedef struct strait_record {
+    /**
+     * The payload, never NULL. How long it is there says the function that filled this.
+     */
+    const uint8_t *payload;
+    /**
+     * Bytes of payload.
+     */
+    size_t length;
+    /**
+     * Who sent it: the switch's word.
+     */
+    uint64_t source;
+    /**
+     * Who it is for.
+     */
+    uint64_t destination;
+    /**
+     * Ties a reply, or a notice, to its request.
+     */
+    uint64_t correlation;
+    /**
+     * The how-manieth record of its source this is.
+     */
+    uint64_t sequence;
+    /**
+     * Sequence of the record that its source was handling when it sent this, or 0.
+     */
+    uint64_t cause;
+    /**
+     * The application's own word.
+     */
+    uint64_t tag;
+    /**
+     * Of a request: how long its asker waits, in milliseconds.
+     */
+    uint32_t timeout_ms;
+    /**
+     * Of a reply: the application's status, 0 for success. Of a notice: an enum strait_reason.
+     */
+    uint16_t code;
+    /**
+     * An enum strait_kind.
+     */
+    uint8_t kind;
+    /**
+     * 0x10 and above belong to worlds, those below to the switch.
+     */
+    uint8_t flags;
+} strait_record;
+
+/**
+ * A record under construction, its payload in the outbox itself. Before it is sent, `tag`, `code` and `flags` may
+ * be set and `length` lowered; the rest stays.
+ */
+typedef struct strait_draft {
+    /**
+     * Where the payload goes. What is there before it is written is unspecified. Aligned to 16 bytes; never NULL;
+     * alive until the draft is sent or dropped.
+     */
+    uint8_t *payload;
+    /**
+     * Bytes of payload: at first as many as were asked for; may be lowered.
+     */
+    size_t length;
+    /**
+     * The application's own word.
+     */
+    uint64_t tag;
+    /**
+     * Of a reply: the application's status, 0 for success.
+     */
+    uint16_t code;
+    /**
+     * 0x10 and above belong to worlds, those below are cleared.
+     */
+    uint8_t flags;
+    /**
+     * An enum strait_kind.
+     */
+    uint8_t kind;
+    /**
+     * Who it is for.
+     */
+    uint64_t destination;
+    /**
+     * Of a reply: that of its request.
+     */
+    uint64_t correlation;
+} strait_draft;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * What the last call of this thread that failed has to say: lowercase, without a newline. Never NULL; empty if no call
+ * has failed. Alive until another call of this thread fails.
+ */
+const char *strait_last_error(void);
+
+/**
+ * Whether this record is the notice that this world is to end: within `timeout_ms`, for the reason that is its
+ * payload (UTF-8, without a NUL). Nobody but the control service can send it. Reply to acknowledge, with any code.
+ * False for NULL.
+ */
+bool strait_shutdown_notice(const struct strait_record *record);
+
+/**
+ * What an enum strait_reason means, in words. Never NULL; empty for what is none. Alive for ever.
+ */
+const char *strait_reason_text(uint16_t code);
+
+/**
+ * Takes up the connection that was made for this world before its program started: descriptor 3. Once per process.
+ * On failure, `*client` is NULL.
+ */
+int strait_open(struct strait_client **client);
+
+/**
+ * Attaches a host program to the broker that listens at `socket_path`, under a name that policy gives to our uid.
+ * On failure, `*client` is NULL.
+ */
+int strait_attach(const char *socket_path,
+                  const char *name,
+                  struct strait_client **client);
+
+/**
+ * Shows the switch what was staged, tells the broker that this is the end, and frees the client with all that it
+ * handed out. What was sent is still delivered. NULL is fine.
+ */
+void strait_close(struct strait_client *client);
+
+/**
+ * Our id, or 0 for NULL.
+ */
+uint64_t strait_id(const struct strait_client *client);
+
+/**
+ * Our name. Alive until the client is closed. NULL for NULL.
+ */
+const char *strait_name(const struct strait_client *client);
+
+/**
+ * The largest payload that one record can carry, in bytes, or 0 for NULL.
+ */
+size_t strait_max_payload(const struct strait_client *client);
+
+/**
+ * Asks the control service for the id of the running world with this name. Remembered until a notice says that it
+ * is gone. Waits up to 10 seconds; ends the life of the payload received last.
+ */
+int strait_resolve(struct strait_client *client,
+                   const char *name,
+                   uint64_t *id);
+
+/**
+ * Sends a message. When the outbox is full, waits for room: as long as it takes (-1), not at all (0), or so many
+ * milliseconds, after which it is STRAIT_ERROR_FULL. `*sequence`, which a notice about the message would carry,
+ * may be NULL.
+ */
+int strait_send(struct strait_client *client,
+                uint64_t to,
+                const void *payload,
+                size_t length,
+                int32_t timeout_ms,
+                uint64_t *sequence);
+
+/**
+ * Sends a request and waits for its reply, for `timeout_ms` milliseconds at most; -1 is 49 days. What else arrives
+ * meanwhile is kept for later receives; the payload received last is dead. `reply` may be NULL. Its payload is a
+ * copy that lives until the next strait_request() or strait_close().
+ *
+ * STRAIT_ERROR_UNDELIVERED: there is no reply, and `*reply` is a notice without payload, whose code says why
+ * (enum strait_reason).
+ */
+int strait_request(struct strait_client *client,
+                   uint64_t to,
+                   const void *payload,
+                   size_t length,
+                   int32_t timeout_ms,
+                   struct strait_record *reply);
+
+/**
+ * Sends a request and doesn't wait: the reply, or the notice that there is none, comes by strait_receive() with this
+ * correlation, within `timeout_ms` milliseconds; -1 is 49 days. Waits for room if need be, see strait_set_patience().
+ */
+int strait_start_request(struct strait_client *client,
+                         uint64_t to,
+                         const void *payload,
+                         size_t length,
+                         int32_t timeout_ms,
+                         uint64_t *correlation);
+
+/**
+ * Answers a request, or acknowledges a notice of shutdown. `code` 0 is success; other codes are the application's.
+ * The payload may be that of the request. Only `source`, `correlation` and `tag` of the request matter, so a copy
+ * will do, at any later time. Waits for room if need be, see strait_set_patience().
+ */
+int strait_reply(struct strait_client *client,
+                 const struct strait_record *request,
+                 uint16_t code,
+                 const void *payload,
+                 size_t length);
+
+/**
+ * Bounds how long any call may wait for room in the outbox, where it has no time of its own: after that it is
+ * STRAIT_ERROR_FULL. -1, as long as it takes, is how a client begins.
+ */
+int strait_set_patience(struct strait_client *client, int32_t timeout_ms);
+
+/**
+ * Shows the switch whatever was staged.
+ */
+int strait_flush(struct strait_client *client);
+
+/**
+ * Waits until the switch has taken everything that was sent. 1 if it has, 0 if the time was over before; -1 is 49
+ * days.
+ */
+int strait_drain(struct strait_client *client,
+                 int32_t timeout_ms);
+
+/**
+ * The next record: 1 if there is one, 0 if the time was over before. Waits as long as it takes (-1), not at all
+ * (0), or so many milliseconds. The payload lies in the inbox itself (see "Lifetimes") and can't be written. What
+ * is sent from now on has this record's sequence as its cause.
+ */
+int strait_receive(struct strait_client *client,
+                   int32_t timeout_ms,
+                   struct strait_record *record);
+
+/**
+ * Says that the payload received last isn't needed any more. The next receive does that too. The switch gets the
+ * room back at the next receive, not before.
+ */
+int strait_release(struct strait_client *client);
+
+/**
+ * A descriptor that becomes readable when a record arrives, for poll(2), epoll(7) and the like. Poll it only after
+ * strait_receive() with 0 milliseconds has returned 0; when it is readable, call that again until it does. It
+ * belongs to the client: neither read nor close it.
+ */
+int strait_poll_fd(struct strait_client *client);
+
+/**
+ * Begins a message of up to `length` bytes in place, waiting for room if need be (see strait_set_patience()): fill
+ * `draft->payload`, then strait_draft_send(). Until it is sent or dropped, every other call that would send is
+ * STRAIT_ERROR_DRAFT.
+ */
+int strait_draft_begin(struct strait_client *client,
+                       uint64_t to,
+                       size_t length,
+                       struct strait_draft *draft);
+
+/**
+ * Begins the reply to a request in place, like strait_draft_begin(). The payload of the request stays readable.
+ */
+int strait_draft_begin_reply(struct strait_client *client,
+                             const struct strait_record *request,
+                             size_t length,
+                             struct strait_draft *draft);
+
+/**
+ * Sends a draft. `*sequence`, which a notice about it would carry, may be NULL. On failure it is still open.
+ */
+int strait_draft_send(struct strait_client *client, const struct strait_draft *draft, uint64_t *sequence);
+
+/**
+ * Leaves a draft in the outbox until something else is sent, or strait_flush(): for many small records in a row.
+ */
+int strait_draft_stage(struct strait_client *client,
+                       const struct strait_draft *draft,
+                       uint64_t *sequence);
+
+/**
+ * Drops the draft that is open: it is as if it had never been. Fine if none is.
+ */
+int strait_draft_drop(struct strait_client *client);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* STRAIT_H */

@@ -1,0 +1,45 @@
+//! The caller's pointers that need more than a check for null.
+
+use crate::error::{Failure, StraitError};
+use std::ffi::{CStr, c_char, c_void};
+use std::mem::MaybeUninit;
+use std::slice;
+
+/// `length` bytes of the caller, to be read during this call. Null is fine where there are none.
+///
+/// # Safety
+/// If `start` isn't null, `length` bytes from there can be read and aren't written for as long as the result lives.
+pub(crate) unsafe fn bytes<'a>(start: *const c_void, length: usize) -> Result<&'a [u8], Failure> {
+    if length == 0 {
+        return Ok(&[]);
+    }
+    if start.is_null() {
+        return Err(Failure::null("payload"));
+    }
+    if isize::try_from(length).is_err() {
+        return Err(Failure::new(StraitError::TooLarge, format!("no payload has {length} bytes")));
+    }
+    // SAFETY: not null and not longer than half the address space, as just checked; u8 needs no alignment; that the
+    // bytes are there is the caller's word.
+    Ok(unsafe { slice::from_raw_parts(start.cast(), length) })
+}
+
+/// A text of the caller, to be read during this call.
+///
+/// # Safety
+/// If `start` isn't null, it ends in NUL and isn't written for as long as the result lives.
+pub(crate) unsafe fn text<'a>(start: *const c_char, what: &str) -> Result<&'a str, Failure> {
+    if start.is_null() {
+        return Err(Failure::null(what));
+    }
+    // SAFETY: not null, as just checked; that it ends is the caller's word.
+    let text = unsafe { CStr::from_ptr(start) };
+    text.to_str().map_err(|error| Failure::new(StraitError::Name, format!("{what}: {error}")))
+}
+
+/// Writes a result that the caller may not be interested in.
+pub(crate) fn give<T>(out: Option<&mut MaybeUninit<T>>, value: T) {
+    if let Some(out) = out {
+        out.write(value);
+    }
+}

@@ -1,0 +1,142 @@
+//! Records as plain C structs.
+
+use std::ffi::{CString, c_char};
+use std::sync::LazyLock;
+use strait_client::{Header, Kind, Reason, WorldId};
+use strait_protocol::control::SHUTDOWN;
+
+/// What a record is.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub enum StraitKind {
+    /// A message that wants no answer.
+    Message = 1,
+    /// A request: answer it with strait_reply().
+    Request = 2,
+    /// The answer to a request of ours: `correlation` says to which, `code` how it went (0 is success).
+    Reply = 3,
+    /// From the switch alone: what became of a record of ours. `code` is an enum strait_reason, `source` the world
+    /// that the record was for; `sequence`, `correlation` and `tag` are the record's.
+    Notice = 4,
+}
+
+/// Why a record was not delivered, or a request not answered: the `code` of a notice.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub enum StraitReason {
+    /// No running world has this id.
+    NoSuchWorld = 1,
+    /// Policy doesn't let us reach it.
+    Refused = 2,
+    /// It was there when the request was delivered, and is gone without having answered.
+    Died = 3,
+    /// The request's deadline passed.
+    Deadline = 4,
+    /// Too many requests of ours are open already.
+    Quota = 5,
+    /// A reply to no request: never asked, answered already, or given up by the asker.
+    NoSuchRequest = 6,
+    /// The receiver's inbox is smaller than the record.
+    TooLarge = 7,
+}
+
+// The header's numbers are the protocol's.
+const _: () = {
+    assert!(StraitKind::Message as u8 == Kind::Message as u8 && StraitKind::Request as u8 == Kind::Request as u8);
+    assert!(StraitKind::Reply as u8 == Kind::Reply as u8 && StraitKind::Notice as u8 == Kind::Notice as u8);
+    assert!(StraitReason::NoSuchWorld as u16 == Reason::NoSuchWorld as u16);
+    assert!(StraitReason::Refused as u16 == Reason::Refused as u16);
+    assert!(StraitReason::Died as u16 == Reason::Died as u16);
+    assert!(StraitReason::Deadline as u16 == Reason::Deadline as u16);
+    assert!(StraitReason::Quota as u16 == Reason::Quota as u16);
+    assert!(StraitReason::NoSuchRequest as u16 == Reason::NoSuchRequest as u16);
+    assert!(StraitReason::TooLarge as u16 == Reason::TooLarge as u16);
+};
+
+/// A record that arrived.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct StraitRecord {
+    /// The payload, never NULL. How long it is there says the function that filled this.
+    pub payload: *const u8,
+    /// Bytes of payload.
+    pub length: usize,
+    /// Who sent it: the switch's word.
+    pub source: u64,
+    /// Who it is for.
+    pub destination: u64,
+    /// Ties a reply, or a notice, to its request.
+    pub correlation: u64,
+    /// The how-manieth record of its source this is.
+    pub sequence: u64,
+    /// Sequence of the record that its source was handling when it sent this, or 0.
+    pub cause: u64,
+    /// The application's own word.
+    pub tag: u64,
+    /// Of a request: how long its asker waits, in milliseconds.
+    pub timeout_ms: u32,
+    /// Of a reply: the application's status, 0 for success. Of a notice: an enum strait_reason.
+    pub code: u16,
+    /// An enum strait_kind.
+    pub kind: u8,
+    /// 0x10 and above belong to worlds, those below to the switch.
+    pub flags: u8,
+}
+
+impl StraitRecord {
+    pub(crate) fn new(header: &Header, payload: &[u8]) -> Self {
+        // An empty slice may start nowhere at all; C may not even pass such a pointer to memcpy.
+        let payload = if payload.is_empty() { c"".as_ptr().cast() } else { payload.as_ptr() };
+        Self {
+            payload,
+            length: header.length as usize,
+            source: header.source.0,
+            destination: header.destination.0,
+            correlation: header.correlation,
+            sequence: header.sequence,
+            cause: header.cause,
+            tag: header.tag,
+            timeout_ms: header.timeout_ms,
+            code: header.code,
+            kind: header.kind as u8,
+            flags: header.flags,
+        }
+    }
+
+    /// What stands in for the reply of a request that `to` won't answer.
+    pub(crate) fn undelivered(to: WorldId, reason: Reason) -> Self {
+        let header = Header { source: to, code: reason as u16, ..Header::new(Kind::Notice, WorldId::SWITCH, 0) };
+        Self::new(&header, &[])
+    }
+
+    /// The header to reply with.
+    pub(crate) fn header(&self) -> Header {
+        Header {
+            correlation: self.correlation,
+            tag: self.tag,
+            source: WorldId(self.source),
+            ..Header::new(Kind::Request, WorldId(self.destination), 0)
+        }
+    }
+}
+
+/// Whether this record is the notice that this world is to end: within `timeout_ms`, for the reason that is its
+/// payload (UTF-8, without a NUL). Nobody but the control service can send it. Reply to acknowledge, with any code.
+/// False for NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn strait_shutdown_notice(record: Option<&StraitRecord>) -> bool {
+    record.is_some_and(|record| {
+        (record.kind, record.source, record.code) == (Kind::Request as u8, WorldId::CONTROL.0, SHUTDOWN)
+    })
+}
+
+static REASONS: LazyLock<Vec<CString>> = LazyLock::new(|| {
+    let text = |code| Reason::from_code(code).and_then(|reason| CString::new(reason.to_string()).ok());
+    (0..=StraitReason::TooLarge as u16).map(|code| text(code).unwrap_or_default()).collect()
+});
+
+/// What an enum strait_reason means, in words. Never NULL; empty for what is none. Alive for ever.
+#[unsafe(no_mangle)]
+pub extern "C" fn strait_reason_text(code: u16) -> *const c_char {
+    REASONS.get(usize::from(code)).map_or(c"".as_ptr(), |text| text.as_ptr())
+}

@@ -1,0 +1,137 @@
+//! Sending: messages, requests, replies.
+
+use crate::client::{StraitClient, duration, with_client};
+use crate::error::Failure;
+use crate::pointer::{bytes, give};
+use crate::record::StraitRecord;
+use std::ffi::{c_int, c_void};
+use std::mem::MaybeUninit;
+use std::time::{Duration, Instant};
+use strait_client::{Error, WorldId};
+
+/// How long a request can wait at most.
+const AGES: Duration = Duration::from_millis(u32::MAX as u64);
+
+/// Sends a message. When the outbox is full, waits for room: as long as it takes (-1), not at all (0), or so many
+/// milliseconds, after which it is STRAIT_ERROR_FULL. `*sequence`, which a notice about the message would carry,
+/// may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn strait_send(
+    client: Option<&mut StraitClient>,
+    to: u64,
+    payload: *const c_void,
+    length: usize,
+    timeout_ms: i32,
+    sequence: Option<&mut MaybeUninit<u64>>,
+) -> c_int {
+    with_client(client, |client| {
+        // SAFETY: null is refused in `bytes`; that the bytes are there is the caller's word (strait.h, "Pointers").
+        let payload = unsafe { bytes(payload, length) }?;
+        let (client, to) = (client.sender()?, WorldId(to));
+        let sent = match duration(timeout_ms) {
+            None => client.send(to, payload),
+            Some(Duration::ZERO) => client.try_send(to, payload),
+            Some(time) => client.send_before(Instant::now() + time, to, payload),
+        };
+        give(sequence, sent?);
+        Ok(0)
+    })
+}
+
+/// Sends a request and waits for its reply, for `timeout_ms` milliseconds at most; -1 is 49 days. What else arrives
+/// meanwhile is kept for later receives; the payload received last is dead. `reply` may be NULL. Its payload is a
+/// copy that lives until the next strait_request() or strait_close().
+///
+/// STRAIT_ERROR_UNDELIVERED: there is no reply, and `*reply` is a notice without payload, whose code says why
+/// (enum strait_reason).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn strait_request(
+    client: Option<&mut StraitClient>,
+    to: u64,
+    payload: *const c_void,
+    length: usize,
+    timeout_ms: i32,
+    reply: Option<&mut MaybeUninit<StraitRecord>>,
+) -> c_int {
+    with_client(client, |client| {
+        // SAFETY: null is refused in `bytes`; that the bytes are there is the caller's word (strait.h, "Pointers").
+        let payload = unsafe { bytes(payload, length) }?;
+        let answer = client.sender()?.request(WorldId(to), payload, duration(timeout_ms).unwrap_or(AGES));
+        if let Err(Error::Undelivered { to, reason }) = answer {
+            give(reply, StraitRecord::undelivered(to, reason));
+            return Err(Error::Undelivered { to, reason }.into());
+        }
+        let answer = answer?;
+        client.reply = answer.payload;
+        give(reply, StraitRecord::new(&answer.header, &client.reply));
+        Ok(0)
+    })
+}
+
+/// Sends a request and doesn't wait: the reply, or the notice that there is none, comes by strait_receive() with this
+/// correlation, within `timeout_ms` milliseconds; -1 is 49 days. Waits for room if need be, see strait_set_patience().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn strait_start_request(
+    client: Option<&mut StraitClient>,
+    to: u64,
+    payload: *const c_void,
+    length: usize,
+    timeout_ms: i32,
+    correlation: Option<&mut MaybeUninit<u64>>,
+) -> c_int {
+    with_client(client, |client| {
+        let correlation = correlation.ok_or_else(|| Failure::null("correlation"))?;
+        // SAFETY: null is refused in `bytes`; that the bytes are there is the caller's word (strait.h, "Pointers").
+        let payload = unsafe { bytes(payload, length) }?;
+        let time = duration(timeout_ms).unwrap_or(AGES);
+        correlation.write(client.sender()?.start_request(WorldId(to), payload, time)?);
+        Ok(0)
+    })
+}
+
+/// Answers a request, or acknowledges a notice of shutdown. `code` 0 is success; other codes are the application's.
+/// The payload may be that of the request. Only `source`, `correlation` and `tag` of the request matter, so a copy
+/// will do, at any later time. Waits for room if need be, see strait_set_patience().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn strait_reply(
+    client: Option<&mut StraitClient>,
+    request: Option<&StraitRecord>,
+    code: u16,
+    payload: *const c_void,
+    length: usize,
+) -> c_int {
+    with_client(client, |client| {
+        let request = request.ok_or_else(|| Failure::null("request"))?;
+        // SAFETY: null is refused in `bytes`; that the bytes are there is the caller's word (strait.h, "Pointers"),
+        // also for a payload in the inbox: sending doesn't step past the record received last.
+        let payload = unsafe { bytes(payload, length) }?;
+        client.sender()?.reply(&request.header(), code, payload)?;
+        Ok(0)
+    })
+}
+
+/// Bounds how long any call may wait for room in the outbox, where it has no time of its own: after that it is
+/// STRAIT_ERROR_FULL. -1, as long as it takes, is how a client begins.
+#[unsafe(no_mangle)]
+pub extern "C" fn strait_set_patience(client: Option<&mut StraitClient>, timeout_ms: i32) -> c_int {
+    with_client(client, |client| {
+        client.client.set_patience(duration(timeout_ms));
+        Ok(0)
+    })
+}
+
+/// Shows the switch whatever was staged.
+#[unsafe(no_mangle)]
+pub extern "C" fn strait_flush(client: Option<&mut StraitClient>) -> c_int {
+    with_client(client, |client| {
+        client.client.flush();
+        Ok(0)
+    })
+}
+
+/// Waits until the switch has taken everything that was sent. 1 if it has, 0 if the time was over before; -1 is 49
+/// days.
+#[unsafe(no_mangle)]
+pub extern "C" fn strait_drain(client: Option<&mut StraitClient>, timeout_ms: i32) -> c_int {
+    with_client(client, |client| Ok(client.client.drain(duration(timeout_ms).unwrap_or(AGES))?.into()))
+}

@@ -1,0 +1,66 @@
+/* Every function of strait.h, with NULL wherever there is a pointer: a code, and no crash. */
+#include <strait.h>
+
+#include <stdio.h>
+#include <string.h>
+
+static int failed;
+
+static void expect(int line, long long result, long long wanted, const char *text)
+{
+    if (result != wanted || (text && !strstr(strait_last_error(), text))) {
+        fprintf(stderr, "line %d: %lld (%s) instead of %lld (%s)\n", line, result, strait_last_error(), wanted,
+                text ? text : "any text");
+        failed = 1;
+    }
+}
+
+#define IS_NULL(call, what) expect(__LINE__, call, STRAIT_ERROR_NULL, what " is NULL")
+#define IS(call, wanted) expect(__LINE__, call, wanted, NULL)
+
+int main(void)
+{
+    strait_client *none = NULL, *client = (strait_client *)&failed;
+    uint64_t number;
+    strait_draft draft;
+    strait_record record;
+
+    memset(&draft, 0, sizeof draft);
+    memset(&record, 0, sizeof record);
+    IS(strait_last_error()[0], 0);
+    IS_NULL(strait_open(NULL), "client");
+    IS_NULL(strait_attach("/nowhere", "name", NULL), "client");
+    IS_NULL(strait_attach(NULL, "name", &client), "socket_path");
+    IS(client == NULL, 1);
+    IS_NULL(strait_attach("/nowhere", NULL, &client), "name");
+    IS(strait_attach("/nowhere", "no name", &client), STRAIT_ERROR_NAME);
+    IS(strait_attach("/nowhere", "\xff", &client), STRAIT_ERROR_NAME);
+    IS(strait_attach("/nowhere", "name", &client), STRAIT_ERROR_UNREACHABLE);
+    IS(strstr(strait_last_error(), "/nowhere") != NULL, 1);
+    strait_close(none);
+    IS(strait_id(none), 0);
+    IS(strait_name(none) == NULL, 1);
+    IS(strait_max_payload(none), 0);
+    IS_NULL(strait_resolve(none, "name", &number), "client");
+    IS_NULL(strait_send(none, 16, "x", 1, -1, NULL), "client");
+    IS_NULL(strait_request(none, 16, "x", 1, -1, &record), "client");
+    IS_NULL(strait_start_request(none, 16, "x", 1, -1, &number), "client");
+    IS_NULL(strait_reply(none, &record, 0, NULL, 0), "client");
+    IS_NULL(strait_set_patience(none, 0), "client");
+    IS_NULL(strait_flush(none), "client");
+    IS_NULL(strait_drain(none, 0), "client");
+    IS_NULL(strait_receive(none, 0, &record), "client");
+    IS_NULL(strait_release(none), "client");
+    IS_NULL(strait_poll_fd(none), "client");
+    IS_NULL(strait_draft_begin(none, 16, 1, &draft), "client");
+    IS_NULL(strait_draft_begin_reply(none, &record, 1, &draft), "client");
+    IS_NULL(strait_draft_send(none, &draft, NULL), "client");
+    IS_NULL(strait_draft_stage(none, &draft, NULL), "client");
+    IS_NULL(strait_draft_drop(none), "client");
+    IS(strait_shutdown_notice(NULL), false);
+    IS(strait_shutdown_notice(&record), false);
+    IS(strait_reason_text(0)[0], 0);
+    IS(strcmp(strait_reason_text(STRAIT_REASON_NO_SUCH_WORLD), "there is no such world"), 0);
+    IS(strait_reason_text(65535)[0], 0);
+    return failed;
+}

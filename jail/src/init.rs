@@ -1,0 +1,211 @@
+//! Pid 1 of a jail: builds the jail around itself, starts the payload, and then only reaps and reports.
+//!
+//! It runs in its own copy of the launcher's memory and ends with [`exit_now`], never by returning. The payload has the same
+//! uid, so pid 1 protects itself: it isn't dumpable (no ptrace, no /proc access), it has no signal handlers (the kernel ignores what
+//! its own pid namespace sends to it), and its seccomp filter leaves it six system calls.
+
+use std::convert::Infallible;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::Mode;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::{Pid, Signal, WaitOptions};
+use strait_sys::launch::{Cloned, clone_process, exit_now, place, retain_only};
+
+use crate::error::{At, SpawnError, Step, refused};
+use crate::payload;
+use crate::privilege;
+use crate::root::{Kind, Root, open_source};
+use crate::ruleset::{self, Grant, Rights};
+use crate::seccomp::Filters;
+use crate::spec::Spec;
+use crate::system::{self, INNER_ID};
+use crate::wire::{EXIT_BYTES, Progress};
+
+/// Everything pid 1 was given.
+pub struct Init<'a> {
+    pub spec: &'a Spec,
+    pub stdio: [BorrowedFd<'a>; 3],
+    /// Where the payload's end is written.
+    pub status: BorrowedFd<'a>,
+    /// The socket inode to connect to.
+    pub rendezvous: Option<BorrowedFd<'a>>,
+    /// One byte comes when the user is mapped; the end means that it won't.
+    pub release: BorrowedFd<'a>,
+    /// [`Progress`] goes here.
+    pub report: OwnedFd,
+    /// The launcher's socket: its other end hangs up when the supervisor is gone.
+    pub lifeline: BorrowedFd<'a>,
+    pub filters: &'a Filters,
+}
+
+impl Init<'_> {
+    /// The whole life of pid 1.
+    pub fn run(mut self) -> ! {
+        let error = match self.live() {
+            Err(error) => error,
+            Ok(never) => match never {},
+        };
+        self.tell(&Progress::Failed(error));
+        exit_now(1)
+    }
+
+    fn live(&mut self) -> Result<Infallible, SpawnError> {
+        self.keep_own_descriptors()?;
+        self.await_release()?;
+        let connection = self.build()?;
+        self.tell(&Progress::Built);
+        match clone_process(0, false).at(Step::Payload, "clone3")? {
+            Cloned::Child => self.become_payload(connection.as_ref()),
+            Cloned::Parent { pid, .. } => self.attend(pid),
+        }
+    }
+
+    /// The launcher's own descriptors came along with the copy; they go before anything else happens.
+    fn keep_own_descriptors(&mut self) -> Result<(), SpawnError> {
+        // Above every number that a payload gets, so that placing those doesn't overwrite the way to report a failed execve.
+        let report =
+            rustix::io::fcntl_dupfd_cloexec(&self.report, 16).at(Step::Descriptors, "fcntl F_DUPFD_CLOEXEC")?;
+        self.report = report;
+        let [stdin, stdout, stderr] = self.stdio;
+        let mut kept = vec![stdin, stdout, stderr, self.status, self.release, self.report.as_fd(), self.lifeline];
+        kept.extend(self.rendezvous);
+        retain_only(&kept).at(Step::Descriptors, "close_range")
+    }
+
+    fn await_release(&self) -> Result<(), SpawnError> {
+        let mut byte = [0];
+        match rustix::io::read(self.release, &mut byte).at(Step::Release, "read")? {
+            1 => Ok(()),
+            _ => Err(SpawnError::Died),
+        }
+    }
+
+    /// The jail, step by step. Each step needs something that a later one gives up. See the crate's documentation for why this order.
+    fn build(&self) -> Result<Option<OwnedFd>, SpawnError> {
+        let spec = self.spec;
+        if spec.uid.is_some() {
+            forbid_executable_memfds()?;
+        }
+        let system = system::open(spec.system)?;
+        let binds = spec.binds.iter().map(|bind| open_source(&bind.source, &bind.target, Kind::Bind(bind.access)));
+        let binds = binds.collect::<Result<Vec<_>, _>>()?;
+
+        privilege::become_user(INNER_ID, INNER_ID, spec.uid.is_some())?;
+        privilege::hide()?;
+        self.tie()?;
+        let connection = self.rendezvous.map(connect).transpose()?;
+
+        rustix::process::umask(Mode::empty());
+        let root = Root::make()?;
+        let mut grants = system.attach(&root)?;
+        root.proc()?;
+        root.tmp(spec.limits.tmp_bytes)?;
+        for (source, bind) in binds.iter().zip(&spec.binds) {
+            root.attach(source, Step::Bind)?;
+            grants.push(Grant { path: bind.target.clone(), rights: Rights::Bind(bind.access) });
+        }
+        drop(binds);
+        root.enter()?;
+
+        self.settle()?;
+        privilege::limit(&spec.limits)?;
+        privilege::no_new_privileges()?;
+        privilege::lock_secure_bits()?;
+        privilege::drop_capabilities()?;
+        ruleset::confine(&grants)?;
+        Ok(connection)
+    }
+
+    /// Dies with the supervisor, whatever the supervisor dies of.
+    ///
+    /// The parent of this process is the supervisor, not the launcher. The signal is asked for after the last change of user, because
+    /// such a change takes it back; a supervisor that died before that is seen by its socket.
+    fn tie(&self) -> Result<(), SpawnError> {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).at(Step::Tie, "prctl PR_SET_PDEATHSIG")?;
+        let mut lifeline = [PollFd::new(&self.lifeline, PollFlags::empty())];
+        poll(&mut lifeline, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).at(Step::Tie, "poll")?;
+        match lifeline[0].revents().contains(PollFlags::HUP) {
+            true => Err(refused(Step::Tie, "the supervisor is gone")),
+            false => Ok(()),
+        }
+    }
+
+    fn settle(&self) -> Result<(), SpawnError> {
+        let spec = self.spec;
+        rustix::system::sethostname(spec.name.as_bytes()).at(Step::HostName, "sethostname")?;
+        // A session of its own, whose leader is pid 1: no terminal is ours, and the payload can't take one by opening it.
+        rustix::process::setsid().at(Step::Session, "setsid")?;
+        rustix::process::umask(Mode::from_raw_mode(0o022));
+        rustix::process::chdir(&spec.dir).at_path(Step::WorkingDirectory, "chdir", &spec.dir)
+    }
+
+    /// The rest of the payload's way. Comes back only with an error, which `run` reports.
+    fn become_payload(&self, connection: Option<&OwnedFd>) -> Result<Infallible, SpawnError> {
+        rustix::process::setpgid(None, None).at(Step::Payload, "setpgid")?;
+        let prepared = payload::prepare(self.spec)?;
+        let mut descriptors = self.stdio.to_vec();
+        descriptors.extend(connection.map(AsFd::as_fd));
+        place(&descriptors).at(Step::Descriptors, "dup2 and close_range")?;
+        self.filters.apply_to_payload()?;
+        Err(prepared.execute())
+    }
+
+    /// Waits for the payload, reaping every orphan of the jail on the way; then reports and ends, and with pid 1 the kernel
+    /// ends every process that is left.
+    fn attend(&self, payload: Pid) -> Result<Infallible, SpawnError> {
+        retain_only(&[self.status, self.report.as_fd()]).at(Step::Descriptors, "close_range")?;
+        self.filters.apply_to_first_process()?;
+        // From here on nothing can fail in a way that anybody could be told of; and the launcher waits for the end of this pipe.
+        // Its value still owns the number, but is never dropped: this function doesn't return.
+        strait_sys::launch::close_number(&self.report);
+        loop {
+            match rustix::process::wait(WaitOptions::from_bits_retain(libc::__WALL.cast_unsigned())) {
+                Ok(Some((pid, status))) if pid == payload => {
+                    let record = record(status.exit_status(), status.terminating_signal());
+                    let written = rustix::io::write(self.status, &record);
+                    exit_now(i32::from(written.is_err()));
+                }
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(_) => exit_now(1),
+            }
+        }
+    }
+
+    fn tell(&self, progress: &Progress) {
+        // If this fails the pipe ends without a word, and that is told as a death.
+        let bytes = postcard::to_stdvec(progress).unwrap_or_default();
+        let _ = rustix::io::write(&self.report, &bytes);
+    }
+}
+
+fn record(code: Option<i32>, signal: Option<i32>) -> [u8; EXIT_BYTES] {
+    let (kind, number) = match (code, signal) {
+        (Some(code), _) => (0, code),
+        (None, signal) => (1, signal.unwrap_or(libc::SIGKILL)),
+    };
+    let mut record = [kind; EXIT_BYTES];
+    record[1..].copy_from_slice(&number.to_le_bytes());
+    record
+}
+
+/// `memfd_create` followed by `fexecve` would run a program that no mount and no Landlock rule knows of. The setting belongs to
+/// the pid namespace, but its file to the host's root: only a launcher that is root can do this, before it changes its user.
+fn forbid_executable_memfds() -> Result<(), SpawnError> {
+    let path = Path::new("/proc/sys/vm/memfd_noexec");
+    std::fs::write(path, "2").at_path(Step::Memfd, "write", path)
+}
+
+/// Connects to a socket inode. The kernel notes the connecting process, its uid and its pidfd for the one who accepts: that is why
+/// pid 1 does it, with its final uid, and not the launcher.
+fn connect(inode: BorrowedFd<'_>) -> Result<OwnedFd, SpawnError> {
+    let step = Step::Rendezvous;
+    let path = format!("/proc/self/fd/{}", inode.as_raw_fd());
+    let address = SocketAddrUnix::new(&*path).at(step, "sockaddr_un")?;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
+    let socket = socket.at(step, "socket AF_UNIX SOCK_SEQPACKET")?;
+    rustix::net::connect(&socket, &address).at_path(step, "connect", Path::new(&path))?;
+    Ok(socket)
+}

@@ -1,0 +1,87 @@
+//! Builds a jail for one process tree and starts a program in it. Linux only; knows nothing of messages.
+//!
+//! ```no_run
+//! use std::os::fd::AsFd;
+//! use strait_jail::{Exit, Fds, Launcher, Spec};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut launcher = Launcher::start()?; // first of all, before any thread
+//! let mut spec = Spec::new("hello", "sh");
+//! spec.args = vec!["-c".into(), "id; ls /".into()];
+//! spec.uid = Some(70_001); // as root; without it: rootless
+//! let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+//! let fds = Fds { stdin: stdin.as_fd(), stdout: stdout.as_fd(), stderr: stderr.as_fd(), rendezvous: None };
+//! let mut world = launcher.spawn(&spec, fds)?;
+//! println!("{:?}", world.report()?.missing);
+//! assert_eq!(world.wait()?, Exit::Code(0));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it promises
+//!
+//! - The program and all that it starts see no file, process, network, user or host name but their own and what [`Spec`] grants. They have no
+//!   capability and can't get one, and no socket but those handed in, which they can't connect anew.
+//! - The descriptors are exactly 0, 1, 2 and, with a rendezvous, 3. The environment is exactly the one given.
+//! - Killing the [`Process`] kills the whole tree, whatever it did to hide. So does the end of the supervisor.
+//! - Everything is required. What can't be applied is an error that names the step, the call and the path; nothing is skipped in
+//!   silence. What a kind of jail can't have at all (rootless: a uid of its own) is a sentence in [`Report::missing`].
+//! - No uid 0, even mapped and without capabilities: it would own files of `/proc/sys` that other namespaces don't separate.
+//!
+//! # What it doesn't promise
+//!
+//! - A kernel without bugs. The seccomp list makes the surface smaller, not empty.
+//! - Bounds on memory and processor time: that is what cgroups are for, and they belong to the caller.
+//! - Secrecy against timing, caches and the load of the machine.
+//! - That `stdin`, `stdout` and `stderr` are harmless. A terminal there is a terminal that the world may write to; the three `ioctl`
+//!   calls that would type into it or take it over are refused.
+//! - Rootless worlds share the caller's kernel uid: the namespaces separate them, not the uid.
+//!
+//! # The order of the steps, and why
+//!
+//! A small single-threaded process, the [`Launcher`], copies itself with `clone3` into seven new namespaces. The copy is pid 1 of the
+//! jail and, thanks to `CLONE_PARENT`, a child of the supervisor. It is born with every capability over its own namespaces and
+//! none over the host. The launcher maps its user (which only somebody outside can do) and releases it. Then pid 1:
+//!
+//! 1. closes the launcher's descriptors, before anything can go wrong with them;
+//! 2. forbids executable memory files in its pid namespace, and opens the sources of all binds: both with the launcher's uid, which may pass
+//!    directories that the world may not;
+//! 3. becomes the world's user, for good. The capabilities over the namespaces stay, they aren't tied to a uid;
+//! 4. hides (not dumpable) and ties its life to the supervisor's: after the change of user, which would undo both;
+//! 5. connects to the rendezvous: with the final uid, so that the kernel vouches for that, and while the host's `/proc` is there;
+//! 6. builds the root and enters it, and detaches the old one. From here on the host's files are out of reach;
+//! 7. sets host name, session, working directory and limits;
+//! 8. gives up new privileges, locks the secure bits, drops all capabilities with the bounding set: nothing after needs any;
+//! 9. confines itself with Landlock, which forbids mounting, so it comes after the last mount;
+//! 10. makes the payload's process, closes everything but the status pipe, and restricts itself to six system calls.
+//!
+//! The payload puts its descriptors in place, installs the two seccomp filters (last, because they forbid most of the above), and
+//! executes the program.
+
+#![forbid(unsafe_code)]
+#![cfg(target_os = "linux")]
+
+mod enclose;
+mod error;
+mod init;
+mod launcher;
+mod payload;
+mod privilege;
+mod process;
+mod report;
+mod root;
+mod ruleset;
+mod seccomp;
+mod spawn;
+mod spec;
+mod syscalls;
+mod system;
+mod table;
+mod wire;
+
+pub use enclose::{Enclosure, enclose};
+pub use error::{Error, SpawnError, Step};
+pub use launcher::{Fds, Launcher, MAX_OPEN, Ticket};
+pub use process::{Exit, Process};
+pub use report::{Capabilities, Mount, Report};
+pub use spec::{Access, Bind, Limits, Spec};

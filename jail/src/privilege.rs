@@ -1,0 +1,94 @@
+//! Giving things up: the user, the capabilities, the limits, the way back.
+
+use std::io;
+
+use caps::CapSet;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, setrlimit};
+use rustix::thread::{CapabilitiesSecureBits as Bits, Gid, Uid};
+
+use crate::error::{At, SpawnError, Step, refused};
+use crate::spec::Limits;
+
+/// Becomes the user for good: real, effective and saved. With `groups` the supplementary groups go first, while there is still
+/// the right to do that; without it (rootless) the kernel doesn't let anybody change them.
+pub fn become_user(uid: u32, gid: u32, groups: bool) -> Result<(), SpawnError> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    if groups {
+        rustix::thread::set_thread_groups(&[]).at(Step::Identity, "setgroups")?;
+    }
+    rustix::thread::set_thread_res_gid(gid, gid, gid).at(Step::Identity, &format!("setresgid {gid}"))?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).at(Step::Identity, &format!("setresuid {uid}"))
+}
+
+/// Nobody of the same uid can look into this process or stop it with ptrace, and it leaves no core.
+pub fn hide() -> Result<(), SpawnError> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Step::Identity, "prctl PR_SET_DUMPABLE")
+}
+
+/// No program started from here on gains anything by being set-user-id or having file capabilities.
+pub fn no_new_privileges() -> Result<(), SpawnError> {
+    rustix::thread::set_no_new_privs(true).at(Step::NoNewPrivileges, "prctl PR_SET_NO_NEW_PRIVS")
+}
+
+/// Being uid 0 gives nothing, changing the uid gives nothing, nothing can be kept or passed on; and all of it locked.
+pub fn lock_secure_bits() -> Result<(), SpawnError> {
+    let bits = Bits::NO_ROOT
+        | Bits::NO_ROOT_LOCKED
+        | Bits::NO_SETUID_FIXUP
+        | Bits::NO_SETUID_FIXUP_LOCKED
+        | Bits::KEEP_CAPS_LOCKED
+        | Bits::NO_CAP_AMBIENT_RAISE
+        | Bits::NO_CAP_AMBIENT_RAISE_LOCKED;
+    rustix::thread::set_capabilities_secure_bits(bits).at(Step::Capabilities, "prctl PR_SET_SECUREBITS")
+}
+
+/// Empties all five capability sets, the bounding set first, because emptying it takes a capability.
+///
+/// Reads them back: the bounding set is emptied by name, and a kernel newer than the list of names would keep one.
+pub fn drop_capabilities() -> Result<(), SpawnError> {
+    // The order matters: permitted can only go once effective has.
+    let sets = [CapSet::Bounding, CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted];
+    for set in sets {
+        caps::clear(None, set).map_err(|error| refused(Step::Capabilities, error))?;
+    }
+    let left = rustix::thread::capabilities(None).at(Step::Capabilities, "capget")?;
+    if !(left.effective | left.permitted | left.inheritable).is_empty() {
+        return Err(refused(Step::Capabilities, format!("some are left: {:?}", left.permitted)));
+    }
+    for number in 0..64 {
+        let one = rustix::thread::CapabilitySet::from_bits_retain(1 << number);
+        match rustix::thread::capability_is_in_bounding_set(one) {
+            Ok(false) => {}
+            Ok(true) => return Err(refused(Step::Capabilities, format!("number {number} stays in the bounding set"))),
+            // The kernel has no capability of that number, nor of a higher one.
+            Err(_) => break,
+        }
+    }
+    Ok(())
+}
+
+/// Sets every limit, soft and hard.
+pub fn limit(limits: &Limits) -> Result<(), SpawnError> {
+    let all = [
+        (Resource::Core, Some(0), "RLIMIT_CORE"),
+        (Resource::Nofile, limits.open_files, "RLIMIT_NOFILE"),
+        (Resource::Nproc, limits.processes, "RLIMIT_NPROC"),
+        (Resource::As, limits.address_space_bytes, "RLIMIT_AS"),
+        (Resource::Fsize, limits.file_size_bytes, "RLIMIT_FSIZE"),
+        (Resource::Stack, limits.stack_bytes, "RLIMIT_STACK"),
+        (Resource::Memlock, limits.locked_bytes, "RLIMIT_MEMLOCK"),
+    ];
+    for (resource, value, name) in all {
+        let Some(value) = value else { continue };
+        lower(resource, value).at(Step::Limits, &format!("setrlimit {name} {value}"))?;
+    }
+    Ok(())
+}
+
+/// A limit that is already lower stays: raising it takes a capability, and a lower one keeps the promise.
+fn lower(resource: Resource, value: u64) -> io::Result<()> {
+    let already = rustix::process::getrlimit(resource).maximum;
+    let value = already.map_or(value, |already| already.min(value));
+    let both = Rlimit { current: Some(value), maximum: Some(value) };
+    Ok(setrlimit(resource, both)?)
+}

@@ -1,0 +1,135 @@
+//! A running jail, as its supervisor holds it.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal, waitid,
+};
+
+use crate::report::{Report, find_payload};
+use crate::wire::EXIT_BYTES;
+
+/// How a payload ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It ended itself with this code.
+    Code(i32),
+    /// This signal killed it. 9 also if the whole jail was killed, 31 (`SIGSYS`) if a seccomp filter did it.
+    Signal(i32),
+}
+
+/// A jail with its payload. Dropping it kills the whole tree.
+#[derive(Debug)]
+pub struct Process {
+    pid: Pid,
+    pidfd: OwnedFd,
+    status: OwnedFd,
+    exit: Option<Exit>,
+}
+
+impl Process {
+    pub(crate) fn new(pid: Pid, pidfd: OwnedFd, status: OwnedFd) -> Process {
+        Process { pid, pidfd, status, exit: None }
+    }
+
+    /// The jail's pid 1, as seen from here. Belongs to nobody once [`Process::wait`] has returned.
+    pub fn pid(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
+    /// The same, for ever. Readable when the whole tree is gone.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Kills the whole tree: with pid 1 of a pid namespace the kernel kills all that is in it, however it hid. It is no error if the
+    /// tree is gone already. [`Process::wait`] tells when it is.
+    pub fn kill(&self) -> io::Result<()> {
+        match pidfd_send_signal(&self.pidfd, Signal::KILL) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Asks the payload to end (`SIGTERM`), for programs that can't be told otherwise. Fails if it has ended.
+    pub fn terminate(&self) -> io::Result<()> {
+        let payload = find_payload(self.pid())?;
+        let pidfd = pidfd_open(Pid::from_raw(payload).ok_or(io::ErrorKind::NotFound)?, PidfdFlags::empty())?;
+        // Its number may have gone to another process before it was opened: then it isn't the payload any more.
+        if find_payload(self.pid())? != payload {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(pidfd_send_signal(&pidfd, Signal::TERM)?)
+    }
+
+    /// Waits until the payload has ended and nothing of the tree is left.
+    pub fn wait(&mut self) -> io::Result<Exit> {
+        loop {
+            if let Some(exit) = self.collect(WaitIdOptions::empty())? {
+                return Ok(exit);
+            }
+        }
+    }
+
+    /// The same without waiting: `None` while something of the tree is left.
+    pub fn try_wait(&mut self) -> io::Result<Option<Exit>> {
+        self.collect(WaitIdOptions::NOHANG)
+    }
+
+    /// What the kernel says about the payload, now. Fails once it has ended.
+    pub fn report(&self) -> io::Result<Report> {
+        Report::read(self.pid(), self.pidfd())
+    }
+
+    fn collect(&mut self, options: WaitIdOptions) -> io::Result<Option<Exit>> {
+        if self.exit.is_none()
+            && let Some(end) = take(&self.pidfd, options)?
+        {
+            // Pid 1 is gone, and with it the only writer: the record is there or never will be, and reading can't block.
+            self.exit = Some(self.recorded()?.unwrap_or_else(|| own_exit(&end)));
+        }
+        Ok(self.exit)
+    }
+
+    fn recorded(&self) -> io::Result<Option<Exit>> {
+        let mut record = [0; EXIT_BYTES];
+        let length = rustix::io::retry_on_intr(|| rustix::io::read(&self.status, &mut record))?;
+        let [kind, number @ ..] = record;
+        let number = i32::from_le_bytes(number);
+        Ok(match (length, kind) {
+            (EXIT_BYTES, 0) => Some(Exit::Code(number)),
+            (EXIT_BYTES, _) => Some(Exit::Signal(number)),
+            _ => None,
+        })
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.exit.is_none() {
+            // Neither can fail for a child of ours that nobody else reaped; if somebody did, there is nothing left to do.
+            let _ = self.kill();
+            let _ = reap(&self.pidfd);
+        }
+    }
+}
+
+/// Without a record pid 1 itself was killed, and its payload with it.
+fn own_exit(end: &WaitIdStatus) -> Exit {
+    match (end.exit_status(), end.terminating_signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, signal) => Exit::Signal(signal.unwrap_or(libc::SIGKILL)),
+    }
+}
+
+/// Takes a child that announces its end by no signal (`__WALL`) off the process table.
+fn take(pidfd: &OwnedFd, options: WaitIdOptions) -> io::Result<Option<WaitIdStatus>> {
+    let any_kind = WaitIdOptions::from_bits_retain(libc::__WALL.cast_unsigned());
+    let options = options | WaitIdOptions::EXITED | any_kind;
+    Ok(rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(pidfd.as_fd()), options))?)
+}
+
+pub(crate) fn reap(pidfd: &OwnedFd) -> io::Result<()> {
+    take(pidfd, WaitIdOptions::empty()).map(drop)
+}

@@ -1,0 +1,151 @@
+//! The seccomp filters: two for a payload, one for pid 1 of its jail, one for an enclosed service.
+//!
+//! The payload's first filter knows numbers: allowed, not permitted (`EPERM`), or not there (`ENOSYS`). The second knows arguments, and
+//! refuses some calls that the first allows; the kernel runs both, and the stricter answer wins (`seccomp(2)`). A call of a foreign
+//! architecture (`int 0x80`) kills the process in either; x32 numbers have bit 30 set and are on no list.
+//!
+//! Arguments are compared as 32 bits wherever the kernel looks at 32 bits: a comparison of 64 would be passed by setting a high bit.
+
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BpfProgram, SeccompAction as Action, SeccompCmpArgLen::Dword, SeccompCmpOp as Op, SeccompCondition as Condition,
+    SeccompFilter, SeccompRule, TargetArch,
+};
+
+use crate::error::{SpawnError, Step, refused};
+use crate::syscalls::{ALLOWED, ALLOWED_HERE, FIRST_PROCESS, REFUSED, REFUSED_HERE};
+use crate::table;
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// Compiled once by the launcher; every jail gets a copy with its memory.
+pub struct Filters {
+    numbers: BpfProgram,
+    arguments: BpfProgram,
+    first_process: BpfProgram,
+}
+
+impl Filters {
+    pub fn compile() -> Result<Filters, SpawnError> {
+        let mut numbers = BTreeMap::new();
+        mark(&mut numbers, ALLOWED, &Action::Allow);
+        mark(&mut numbers, ALLOWED_HERE, &Action::Allow);
+        mark(&mut numbers, REFUSED, &NOT_PERMITTED);
+        mark(&mut numbers, REFUSED_HERE, &NOT_PERMITTED);
+        Ok(Filters {
+            numbers: table::compile(&numbers, &Action::Errno(libc::ENOSYS as u32))?,
+            arguments: compile_arguments(refusals()?)?,
+            first_process: only(FIRST_PROCESS)?,
+        })
+    }
+
+    /// For the payload, right before `execve`.
+    pub fn apply_to_payload(&self) -> Result<(), SpawnError> {
+        apply(&self.numbers)?;
+        apply(&self.arguments)
+    }
+
+    /// For pid 1, once it has nothing left to do but wait.
+    pub fn apply_to_first_process(&self) -> Result<(), SpawnError> {
+        apply(&self.first_process)
+    }
+}
+
+/// Kills this process on every system call that isn't listed.
+pub fn allow_only(numbers: &[i64]) -> Result<(), SpawnError> {
+    apply(&only(numbers)?)
+}
+
+const NOT_PERMITTED: Action = Action::Errno(libc::EPERM as u32);
+
+fn only(numbers: &[i64]) -> Result<BpfProgram, SpawnError> {
+    let mut allowed = BTreeMap::new();
+    mark(&mut allowed, numbers, &Action::Allow);
+    table::compile(&allowed, &Action::KillProcess)
+}
+
+/// Numbers that aren't numbers of system calls can't be called, so they can be left out.
+fn mark(table: &mut BTreeMap<u32, Action>, numbers: &[i64], action: &Action) {
+    let numbers = numbers.iter().filter_map(|&number| u32::try_from(number).ok()).filter(|&number| number < u32::MAX);
+    table.extend(numbers.map(|number| (number, action.clone())));
+}
+
+fn apply(program: &BpfProgram) -> Result<(), SpawnError> {
+    seccompiler::apply_filter(program).map_err(|error| refused(Step::Seccomp, error))
+}
+
+fn compile_arguments(rules: Rules) -> Result<BpfProgram, SpawnError> {
+    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|error| refused(Step::Seccomp, error))?;
+    SeccompFilter::new(rules, Action::Allow, NOT_PERMITTED, arch)
+        .and_then(BpfProgram::try_from)
+        .map_err(|error| refused(Step::Seccomp, error))
+}
+
+/// Calls that are refused for what they ask.
+fn refusals() -> Result<Rules, SpawnError> {
+    let mut rules = Rules::new();
+    rules.insert(libc::SYS_clone, bits(0, NEW_NAMESPACES)?);
+    rules.insert(libc::SYS_ioctl, values(1, TERMINAL_INPUT)?);
+    // A TCP socket that was handed in could be connected anew by sending the first data with it.
+    rules.insert(libc::SYS_sendto, bits(3, FAST_OPEN)?);
+    rules.insert(libc::SYS_sendmsg, bits(2, FAST_OPEN)?);
+    rules.insert(libc::SYS_sendmmsg, bits(3, FAST_OPEN)?);
+    rules.insert(libc::SYS_socketpair, pairs()?);
+    rules.insert(libc::SYS_mknodat, kinds(2)?);
+    #[cfg(target_arch = "x86_64")]
+    rules.insert(libc::SYS_mknod, kinds(1)?);
+    rules.insert(libc::SYS_personality, vec![rule(vec![condition(0, Op::Ne, 0)?, condition(0, Op::Ne, QUERY)?])?]);
+    Ok(rules)
+}
+
+const NEW_NAMESPACES: &[i32] = &[
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWCGROUP,
+];
+const FAST_OPEN: &[i32] = &[libc::MSG_FASTOPEN];
+/// Typing into a terminal, or taking one over, on behalf of whoever looks at it.
+const TERMINAL_INPUT: &[u64] = &[libc::TIOCSTI, libc::TIOCLINUX, libc::TIOCSCTTY];
+/// The argument of `personality` that changes nothing.
+const QUERY: u64 = 0xffff_ffff;
+
+/// One rule per flag: any of them set in the argument matches.
+fn bits(argument: u8, flags: &[i32]) -> Result<Vec<SeccompRule>, SpawnError> {
+    let flags = flags.iter().map(|flag| u64::from(flag.cast_unsigned()));
+    flags.map(|flag| rule(vec![condition(argument, Op::MaskedEq(flag), flag)?])).collect()
+}
+
+fn values(argument: u8, values: &[u64]) -> Result<Vec<SeccompRule>, SpawnError> {
+    values.iter().map(|&value| rule(vec![condition(argument, Op::Eq, value)?])).collect()
+}
+
+/// A connected pair of stream or seqpacket sockets leads nowhere but to its other end, and event loops (asyncio, libuv) need one.
+/// Every other family and type is refused: an unconnected datagram socket could send to a path.
+fn pairs() -> Result<Vec<SeccompRule>, SpawnError> {
+    const TYPE: u64 = 0xf;
+    let other_family = rule(vec![condition(0, Op::Ne, libc::AF_UNIX as u64)?])?;
+    let connected = [libc::SOCK_STREAM as u64, libc::SOCK_SEQPACKET as u64];
+    let other_types = (0..=TYPE).filter(|kind| !connected.contains(kind));
+    let refused = other_types.map(|kind| rule(vec![condition(1, Op::MaskedEq(TYPE), kind)?]));
+    std::iter::once(Ok(other_family)).chain(refused).collect()
+}
+
+/// File types that are devices.
+fn kinds(argument: u8) -> Result<Vec<SeccompRule>, SpawnError> {
+    let mask = Op::MaskedEq(u64::from(libc::S_IFMT));
+    let devices = [libc::S_IFCHR, libc::S_IFBLK];
+    devices.iter().map(|&kind| rule(vec![condition(argument, mask.clone(), u64::from(kind))?])).collect()
+}
+
+fn condition(argument: u8, op: Op, value: u64) -> Result<Condition, SpawnError> {
+    Condition::new(argument, Dword, op, value).map_err(|error| refused(Step::Seccomp, error))
+}
+
+fn rule(conditions: Vec<Condition>) -> Result<SeccompRule, SpawnError> {
+    SeccompRule::new(conditions).map_err(|error| refused(Step::Seccomp, error))
+}

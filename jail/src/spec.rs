@@ -1,0 +1,128 @@
+//! What a jail is asked to be: the program, what it may see, and its limits.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// One jail and the program to start in it.
+///
+/// Nothing is inherited: what isn't named here isn't there. Paths must be UTF-8; arguments and environment are bytes.
+///
+/// ```
+/// use strait_jail::{Bind, Spec};
+///
+/// let mut spec = Spec::new("thumbnails", "python3");
+/// spec.args = vec!["/app/main.py".into()];
+/// spec.binds = vec![Bind::read_only("/srv/thumbnails", "/app")];
+/// spec.uid = Some(70_001);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    /// The host name inside, and the name in every error. 1 to 63 bytes.
+    pub name: String,
+    /// With a slash: a path inside the jail. Without: searched in the `PATH` of `env`, inside the jail.
+    pub program: PathBuf,
+    /// The arguments, without the program's own name.
+    pub args: Vec<OsString>,
+    /// The whole environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// The working directory inside.
+    pub dir: PathBuf,
+    /// What is visible beside the system, in this order: a later one may lie inside an earlier one.
+    pub binds: Vec<Bind>,
+    /// Whether the host's programs and libraries (`/usr` and its links, a few files of `/etc`) are visible, read-only.
+    pub system: bool,
+    /// `Some`: a kernel uid (and gid of the same number) of its own, which only a launcher that runs as root can give. It must not
+    /// be 0, and should belong to nobody else: two worlds with one uid can signal neither each other nor see each other, but share
+    /// the kernel's per-user limits and each other's files. `None`: the launcher's own uid, which must not be 0 either.
+    pub uid: Option<u32>,
+    /// Bounds on what it may use.
+    pub limits: Limits,
+}
+
+impl Spec {
+    /// A jail with the system visible, nothing else, the default limits and a minimal environment.
+    pub fn new(name: impl Into<String>, program: impl Into<PathBuf>) -> Spec {
+        let env = [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("HOME", "/tmp"), ("LANG", "C.UTF-8")];
+        Spec {
+            name: name.into(),
+            program: program.into(),
+            args: Vec::new(),
+            env: env.iter().map(|(key, value)| (key.into(), value.into())).collect(),
+            dir: PathBuf::from("/"),
+            binds: Vec::new(),
+            system: true,
+            uid: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// A file or directory of the host that is visible inside.
+///
+/// The source is opened with the launcher's rights, not the world's: a grant may lie below a directory that the world couldn't
+/// enter by itself. From the granted directory down, the files' own permissions decide.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bind {
+    /// Absolute path on the host. Symbolic links are followed.
+    pub source: PathBuf,
+    /// Absolute path inside, without `..`. Missing directories on the way are made, but never in something that is itself a bind.
+    pub target: PathBuf,
+    /// What may be done with it.
+    pub access: Access,
+}
+
+impl Bind {
+    /// Visible and executable, never writable.
+    pub fn read_only(source: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Bind {
+        Bind { source: source.into(), target: target.into(), access: Access::ReadOnly }
+    }
+
+    /// Writable where the files' own permissions say so.
+    pub fn read_write(source: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Bind {
+        Bind { source: source.into(), target: target.into(), access: Access::ReadWrite }
+    }
+}
+
+/// What may be done with a [`Bind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Access {
+    /// Read and execute. Writing, and changing modes or times, fails with `EROFS`.
+    ReadOnly,
+    /// Read, write and execute. Never device files.
+    ReadWrite,
+}
+
+/// Resource limits (`setrlimit(2)`), soft and hard alike. `None`: not limited here. Core dumps are always off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Descriptors per process.
+    pub open_files: Option<u64>,
+    /// Processes and threads of the jail together, its pid 1 included.
+    pub processes: Option<u64>,
+    /// Bytes of address space per process. Off by default: language VMs reserve far more than they use.
+    pub address_space_bytes: Option<u64>,
+    /// Largest file that can be written.
+    pub file_size_bytes: Option<u64>,
+    /// Stack of a main thread.
+    pub stack_bytes: Option<u64>,
+    /// Memory that may be locked.
+    pub locked_bytes: Option<u64>,
+    /// Size of the memory file system at `/tmp`.
+    pub tmp_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            open_files: Some(1024),
+            processes: Some(256),
+            address_space_bytes: None,
+            file_size_bytes: None,
+            stack_bytes: Some(8 << 20),
+            locked_bytes: Some(1 << 20),
+            tmp_bytes: 64 << 20,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Host programs attach through the listening socket: the kernel names their uid, policy says who may be whom.
+
+use std::path::PathBuf;
+use strait_broker::{AttachRule, Client, Config, Error, Host};
+use strait_client::Kind;
+use strait_tests::{LONG, Stage, program};
+
+/// A directory that is removed with this value.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("strait-test-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        Self(dir)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn config(scratch: &Scratch) -> Config {
+    let uid = rustix::process::geteuid().as_raw();
+    let rule =
+        |name: &str, uid| AttachRule { name: name.into(), uid, send: vec!["*".into()], may: vec!["list".into()] };
+    Config {
+        socket: Some(scratch.0.join("socket")),
+        attach: vec![rule("ours/*", uid), rule("theirs", uid + 1)],
+        ..Config::default()
+    }
+}
+
+fn refusal(result: Result<Client, Error>) -> String {
+    match result {
+        Err(error) => error.to_string(),
+        Ok(client) => panic!("attached as {}", client.name()),
+    }
+}
+
+#[test]
+fn who_attaches_is_who_the_kernel_says() {
+    let scratch = Scratch::new("attach");
+    let config = config(&scratch);
+    let socket = config.socket.clone().unwrap();
+    let mut stage = Stage::with(&config);
+    let mut one = Client::attach(&socket, "ours/one").unwrap();
+    let uid = rustix::process::geteuid().as_raw();
+    assert_eq!(
+        refusal(Client::attach(&socket, "theirs")),
+        format!("refused: no `attach` rule lets uid {uid} be `theirs`")
+    );
+    assert_eq!(refusal(Client::attach(&socket, "nobody")), "refused: no `attach` rule covers the name `nobody`");
+    assert_eq!(refusal(Client::attach(&socket, "ours/one")), "refused: there is a world named `ours/one` already");
+    assert!(refusal(Client::attach(&socket, "no good")).contains("' '"));
+    let row = one.list().unwrap().into_iter().find(|row| row.name == "ours/one").unwrap();
+    assert_eq!((row.state.as_str(), row.uid, row.pid), ("attached", uid, std::process::id().cast_signed()));
+
+    // What it may is what its rule says.
+    assert!(matches!(one.stop("host", LONG, ""), Err(Error::Refused(_))));
+    let host = one.resolve("host").unwrap();
+    one.send(host, b"hello").unwrap();
+    let (header, payload) = stage.receive();
+    assert_eq!((header.source, header.kind, &payload[..]), (one.id(), Kind::Message, &b"hello"[..]));
+
+    // Its end is noticed, and its name is free again.
+    let id = one.id();
+    drop(one);
+    stage.client().wait(id, Some(LONG)).unwrap();
+    Client::attach(&socket, "ours/one").unwrap();
+}
+
+#[test]
+fn bytes_that_are_no_hello_are_refused() {
+    use std::os::fd::AsFd;
+    let scratch = Scratch::new("hello");
+    let config = config(&scratch);
+    let _stage = Stage::with(&config);
+    for bytes in [&b"GET / HTTP/1.1\r\n"[..], &[0; 512], &[0; 4000], b"strt\x01\x00\x01"] {
+        let connection = strait_sys::socket::connect(config.socket.as_ref().unwrap()).unwrap();
+        strait_sys::socket::send(connection.as_fd(), bytes, &[connection.as_fd()]).unwrap();
+        let mut buffer = [0; 512];
+        let (length, fds) = strait_sys::socket::receive(connection.as_fd(), &mut buffer).unwrap_or((0, Vec::new()));
+        assert!(fds.is_empty(), "{length} bytes and {} descriptors", fds.len());
+    }
+}
+
+#[test]
+fn two_brokers_cant_share_a_socket() {
+    let scratch = Scratch::new("twice");
+    let config = config(&scratch);
+    let stage = Stage::with(&config);
+    let second = Host::start_program(&program(), &config).unwrap_err().to_string();
+    assert!(second.contains("another strait is listening here"), "{second}");
+    drop(stage);
+    // The first is gone, and so is its socket; and one that a killed broker left behind is replaced.
+    let socket = config.socket.clone().unwrap();
+    assert!(!socket.exists());
+    drop(strait_sys::socket::listen(&socket).unwrap());
+    assert!(socket.exists());
+    drop(Stage::with(&config));
+}

@@ -1,0 +1,24 @@
+//! A world written in C, against the header and the library that C programs get.
+
+#[path = "../../ffi/tests/build/mod.rs"]
+mod build;
+
+use std::time::Duration;
+use strait_broker::World;
+use strait_tests::Stage;
+
+#[test]
+fn a_c_world_answers_and_acknowledges() {
+    let echo = build::c_program("examples/world.c", build::Link::Static);
+    let mut world = World::new(["/world-c"]);
+    world.system = false;
+    world.read = vec![format!("{}:/world-c", echo.display())];
+    let mut stage = Stage::new();
+    let id = stage.host.spawn("c", &world).unwrap();
+    for length in [0, 1, 100, 40_000] {
+        let payload: Vec<u8> = (0..length).map(|n| n as u8).collect();
+        assert_eq!(stage.ask(id, &payload), payload);
+    }
+    let ended = stage.client().stop("c", Duration::from_secs(5), "enough").unwrap();
+    assert!(ended.acknowledged && ended.code == Some(0), "{ended:?}");
+}

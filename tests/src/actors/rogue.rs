@@ -1,0 +1,196 @@
+//! The actor that keeps no rule: it holds its slices itself, and does to them what the host orders.
+
+use super::{Outcome, writers};
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use strait_memory::{Inbox, SliceFile, Writable};
+use strait_protocol::handshake::{self, Welcome};
+use strait_protocol::{Endpoint, Header, Kind, SliceMemory, WorldId, WritableMemory};
+use strait_sys::{socket, wake};
+use strait_tests::attack::Attack;
+
+pub struct Rogue {
+    endpoint: Endpoint<Writable, Inbox>,
+    pub outbox: OwnedFd,
+    pub inbox: OwnedFd,
+    bell: OwnedFd,
+}
+
+/// Does what requests order, one after the other, and replies with what came of it where something can.
+pub fn run() -> Outcome<()> {
+    let mut rogue = Rogue::open()?;
+    loop {
+        let (head, order) = rogue.receive()?;
+        if head.kind != Kind::Request {
+            continue;
+        }
+        let attack: Attack = serde_json::from_slice(&order)?;
+        let Some(report) = rogue.attack(&attack)? else {
+            // What was written must stay as it is: the next honest step would repair it.
+            std::thread::sleep(Duration::from_secs(3600));
+            continue;
+        };
+        let mut reply = Header::new(Kind::Reply, head.source, 0);
+        reply.correlation = head.correlation;
+        rogue.send(reply, &report);
+    }
+}
+
+impl Rogue {
+    fn open() -> Outcome<Self> {
+        let connection = socket::adopt(handshake::WORLD_FD)?;
+        let mut buffer = [0; handshake::MAX_BYTES];
+        let (length, descriptors) = socket::receive(connection.as_fd(), &mut buffer)?;
+        let welcome = Welcome::decode(&buffer[..length])?;
+        let [outbox, inbox, bell, _wakeup]: [OwnedFd; 4] = descriptors.try_into().map_err(|_| "four descriptors")?;
+        let endpoint = Endpoint::new(
+            Writable::map(&SliceFile::adopt(outbox.try_clone()?, welcome.outbox)?)?,
+            Inbox::map(&SliceFile::adopt(inbox.try_clone()?, welcome.inbox)?)?,
+        );
+        socket::send(connection.as_fd(), &handshake::mapped(), &[])?;
+        // The supervisor seals the outbox when it hears that.
+        std::thread::sleep(Duration::from_millis(50));
+        std::mem::forget(connection);
+        Ok(Self { endpoint, outbox, inbox, bell })
+    }
+
+    fn attack(&mut self, attack: &Attack) -> Outcome<Option<Vec<u8>>> {
+        match attack {
+            Attack::Slices => return Ok(Some(serde_json::to_vec(&writers::try_all(self)?)?)),
+            Attack::Forge { to } => {
+                let forged = Header { source: WorldId::CONTROL, sequence: 4711, flags: 0xff, ..message(*to) };
+                self.send(forged, b"forged");
+            }
+            Attack::Rewrite { to, records } => self.rewrite(*to, *records),
+            Attack::Search { needle } => return Ok(Some(search(needle)?.to_string().into_bytes())),
+            Attack::Control { bytes } => return self.ask_control(bytes).map(Some),
+            Attack::ForgeNotice { to } => {
+                self.send(Header { kind: Kind::Notice, ..message(*to) }, b"");
+                return Ok(None);
+            }
+            Attack::Length { to, length } => {
+                self.lie_about_length(*to, *length);
+                return Ok(None);
+            }
+            Attack::Produced { cursor } => {
+                self.set_produced(*cursor);
+                return Ok(None);
+            }
+            Attack::Consumed { cursor } => {
+                self.set_consumed(*cursor);
+                return Ok(None);
+            }
+        }
+        Ok(Some(b"done".to_vec()))
+    }
+
+    fn receive(&mut self) -> Outcome<(Header, Vec<u8>)> {
+        loop {
+            if let Some(incoming) = self.endpoint.peek()? {
+                let mut payload = vec![0; incoming.header.length as usize];
+                self.endpoint.theirs().copy_out(incoming.payload_offset(), &mut payload);
+                self.endpoint.advance(&incoming);
+                self.endpoint.release();
+                return Ok((incoming.header, payload));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn send(&mut self, header: Header, payload: &[u8]) {
+        while !self.try_send(header, payload) {
+            std::thread::yield_now();
+        }
+    }
+
+    fn try_send(&mut self, mut header: Header, payload: &[u8]) -> bool {
+        let Ok(slot) = self.endpoint.reserve(payload.len()) else { return false };
+        header.length = payload.len() as u32;
+        self.endpoint.mine_mut().copy_in(slot.payload_offset(), payload);
+        self.endpoint.commit(&slot, &header);
+        self.endpoint.publish();
+        wake::ring(self.bell.as_fd());
+        true
+    }
+
+    fn lie_about_length(&mut self, to: u64, length: u32) {
+        let Ok(slot) = self.endpoint.reserve(0) else { return };
+        let mut words = message(to).encode();
+        words[0] = words[0] & !0xffff_ffff | u64::from(length);
+        self.endpoint.commit(&slot, &message(to));
+        self.endpoint.mine_mut().store_header(slot.payload_offset() - Header::BYTES, &words);
+        self.endpoint.publish();
+        wake::ring(self.bell.as_fd());
+    }
+
+    fn set_produced(&self, cursor: u64) {
+        self.endpoint.mine().control().produced.store(cursor, Ordering::SeqCst);
+        wake::ring(self.bell.as_fd());
+    }
+
+    /// The switch looks at this cursor when the inbox seems full: messages to nobody fill it with notices.
+    fn set_consumed(&mut self, cursor: u64) {
+        self.endpoint.mine().control().consumed.store(cursor, Ordering::SeqCst);
+        let notices = self.endpoint.theirs().ring_bytes() / Header::BYTES + 8;
+        let end = Instant::now() + Duration::from_secs(5);
+        for _ in 0..notices {
+            while !self.try_send(message(u64::MAX), b"") && Instant::now() < end {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    fn rewrite(&mut self, to: u64, records: u32) {
+        for n in 0..records {
+            let Ok(slot) = self.endpoint.reserve(512) else {
+                std::thread::yield_now();
+                continue;
+            };
+            self.endpoint.mine_mut().bytes_mut(slot.payload_offset(), 512).fill(n as u8);
+            let honest = Header { length: 512, ..message(to) };
+            self.endpoint.commit(&slot, &honest);
+            self.endpoint.publish();
+            wake::ring(self.bell.as_fd());
+            let place = slot.payload_offset() - Header::BYTES;
+            let forged = Header { source: WorldId::CONTROL, destination: WorldId::CONTROL, ..honest };
+            for _ in 0..20 {
+                self.endpoint.mine_mut().store_header(place, &forged.encode());
+                self.endpoint.mine_mut().store_header(place, &honest.encode());
+            }
+        }
+    }
+
+    fn ask_control(&mut self, bytes: &[u8]) -> Outcome<Vec<u8>> {
+        let mut request = Header::new(Kind::Request, WorldId::CONTROL, 0);
+        (request.correlation, request.timeout_ms) = (99, 5000);
+        self.send(request, bytes);
+        loop {
+            let (head, payload) = self.receive()?;
+            if head.correlation == 99 {
+                return Ok(payload);
+            }
+        }
+    }
+}
+
+fn message(to: u64) -> Header {
+    Header::new(Kind::Message, WorldId(to), 0)
+}
+
+/// How often these bytes lie in the slices that this process has mapped.
+fn search(needle: &[u8]) -> Outcome<usize> {
+    let maps = fs::read_to_string("/proc/self/maps")?;
+    let memory = fs::File::open("/proc/self/mem")?;
+    let mut found = 0;
+    for line in maps.lines().filter(|line| line.contains("memfd:strait")) {
+        let (range, _) = line.split_once(' ').ok_or("a line of maps")?;
+        let (from, to) = range.split_once('-').ok_or("a range of maps")?;
+        let (from, to) = (u64::from_str_radix(from, 16)?, u64::from_str_radix(to, 16)?);
+        let mut bytes = vec![0; (to - from) as usize];
+        let length = std::os::unix::fs::FileExt::read_at(&memory, &mut bytes, from)?;
+        found += bytes[..length].windows(needle.len()).filter(|window| *window == needle).count();
+    }
+    Ok(found)
+}

@@ -1,0 +1,33 @@
+//! What the rogue actor is told to do, and what it reports.
+
+use serde::{Deserialize, Serialize};
+
+/// One attempt; the numbers are those of the list of escapes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Attack {
+    /// Tries to become a writer of its inbox and to reopen its outbox, in every way the kernel has. Reports each error.
+    Slices,
+    /// 61: a record to this world with a forged source, sequence number and flags.
+    Forge { to: u64 },
+    /// 61: a record of a kind that only the switch makes.
+    ForgeNotice { to: u64 },
+    /// 62: a record header whose length says this while one record is published.
+    Length { to: u64, length: u32 },
+    /// 63: the producer cursor is set to this.
+    Produced { cursor: u64 },
+    /// 64: the consumer cursor is set to this, and then the inbox is filled with notices.
+    Consumed { cursor: u64 },
+    /// 65: records to this world, rewritten again and again while the switch looks at them.
+    Rewrite { to: u64, records: u32 },
+    /// 69: looks for these bytes in every slice that it has mapped. (As JSON they are numbers: the order itself isn't found.)
+    Search { needle: Vec<u8> },
+    /// 70: bytes for the control service that are no request.
+    Control { bytes: Vec<u8> },
+}
+
+/// What came of one way to write: the call, and what the kernel answered (`None`: it worked).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Try {
+    pub call: String,
+    pub error: Option<i32>,
+}

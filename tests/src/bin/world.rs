@@ -1,0 +1,36 @@
+//! The actors of the tests: one program with a role for each, which is also the broker's own processes.
+
+use std::process::ExitCode;
+
+#[path = "../actors/honest.rs"]
+mod honest;
+#[path = "../actors/rogue.rs"]
+mod rogue;
+#[path = "../actors/writers.rs"]
+mod writers;
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> ExitCode {
+    strait_broker::init();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match words[..] {
+        ["echo"] => honest::echo(),
+        ["talker", peer] => honest::talker(peer),
+        ["flood", peer] => honest::flood(peer),
+        ["asker", peer] => honest::asker(peer),
+        ["deaf"] => honest::deaf(),
+        ["stubborn"] => honest::stubborn(),
+        ["starter", template] => honest::starter(template),
+        ["rogue"] => rogue::run(),
+        _ => Err(format!("no such role: {words:?}").into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("world {words:?}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

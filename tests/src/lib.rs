@@ -1,0 +1,10 @@
+//! What the whole-system tests share: a stage with a broker, worlds to put on it, and a look at what the kernel holds.
+#![forbid(unsafe_code)]
+#![expect(missing_docs, reason = "used by this package alone, not an interface")]
+
+pub mod attack;
+mod count;
+mod stage;
+
+pub use count::Holdings;
+pub use stage::{LONG, Stage, actor, kill_payload, program};
