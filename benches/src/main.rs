@@ -8,7 +8,7 @@ use clap::Parser;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
-use strait_bench::{Outcome, Row, Table, measure, role};
+use strait_bench::{Outcome, Row, Selection, Table, measure, role};
 
 #[derive(Parser)]
 #[command(about = "Measures strait beside an unmediated Unix seqpacket socket, in one run")]
@@ -22,6 +22,18 @@ struct Options {
     /// Repetitions; the table shows medians over them.
     #[arg(long)]
     reps: Option<u32>,
+    /// Only this workload: rtt or oneway.
+    #[arg(long)]
+    workload: Option<String>,
+    /// Only this placement: free, same or cross.
+    #[arg(long)]
+    placement: Option<String>,
+    /// Only this peer.
+    #[arg(long)]
+    peer: Option<String>,
+    /// Only this message size, in bytes.
+    #[arg(long)]
+    size: Option<usize>,
     /// What a child of the benchmark is to do.
     #[arg(long, hide = true, num_args = 1.., allow_hyphen_values = true)]
     role: Vec<String>,
@@ -43,7 +55,9 @@ fn main() {
 fn run(options: &Options) -> Outcome<()> {
     let reps = options.reps.unwrap_or(if options.quick { 3 } else { 7 });
     let say = |text: &str| eprintln!("{text}");
-    let rows: Vec<Row> = measure(PREFIX, reps, options.quick, say)?;
+    let (workload, placement, peer) = (options.workload.clone(), options.placement.clone(), options.peer.clone());
+    let selection = Selection { quick: options.quick, workload, placement, peer, size: options.size };
+    let rows: Vec<Row> = measure(PREFIX, reps, &selection, say)?;
     if let Some(path) = &options.json {
         let mut file = File::create(path)?;
         for row in &rows {

@@ -9,6 +9,9 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
+/// What it is called in tables.
+pub const NAME: &str = "uds-seqpacket";
+
 /// Starts both children, waits for the figures on their standard output.
 pub fn run(prefix: Prefix, load: &Load, placement: Placement) -> Outcome<Figures> {
     let (a, b) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;

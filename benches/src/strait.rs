@@ -104,7 +104,7 @@ pub fn world() -> Outcome<()> {
     let mut client = Client::open()?;
     loop {
         let Some(record) = client.receive(None)? else { continue };
-        let (header, is_over) = (*record.header(), record.shutdown().is_some());
+        let (header, is_over) = (record.header(), record.shutdown().is_some());
         if is_over {
             client.reply(&header, 0, b"")?;
             return Ok(());

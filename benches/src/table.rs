@@ -39,7 +39,7 @@ impl Row {
 /// Medians over the repetitions, a line for each figure, a column for each peer, and the ratio to the baseline.
 pub struct Table<'a>(&'a [Row]);
 
-const BASELINE: &str = "uds-seqpacket";
+const BASELINE: &str = crate::seqpacket::NAME;
 
 impl<'a> Table<'a> {
     pub fn new(rows: &'a [Row]) -> Self {

@@ -274,7 +274,7 @@ impl Config {
             world.check()?;
         }
         let Uids { first, count } = self.uids;
-        match first >= 1000 && count > 0 && first.checked_add(count).is_some_and(|end| end <= u32::MAX - 1) {
+        match first >= 1000 && count > 0 && first.checked_add(count).is_some_and(|end| end < u32::MAX) {
             true => Ok(()),
             false => Err(ConfigError::Uids),
         }

@@ -90,7 +90,7 @@ impl Keeper {
             let client = self.host.client();
             // A client that is polled arms its descriptor whenever it finds nothing.
             client.poll_fd();
-            match client.try_receive()?.map(|record| (*record.header(), record.payload().to_vec())) {
+            match client.try_receive()?.map(|record| (record.header(), record.payload().to_vec())) {
                 Some((header, payload)) => {
                     if let Some(happening) = self.hear(&header, &payload)? {
                         return Ok(happening);

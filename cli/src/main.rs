@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         Command::Request(args) => talk::request(args),
         Command::Stop(args) => stop::stop(args),
         Command::Inspect(args) => inspect::inspect(args),
-        Command::Demo(args) => Ok(demo::run(args.file.clone())),
+        Command::Demo(args) => Ok(demo::run(args.file.as_deref())),
         Command::Completions(args) => completions::completions(args),
     };
     result.unwrap_or_else(|failure| failure.tell())

@@ -157,7 +157,7 @@ fn answer_once(socket: PathBuf, name: &'static str, code: u16) -> thread::JoinHa
         let mut client = Client::attach(&socket, name).expect("attached");
         ready.send(()).expect("the test waits");
         let record = client.receive(Some(common::PATIENCE)).expect("the broker is there").expect("a record");
-        let (header, payload) = (*record.header(), record.payload().to_vec());
+        let (header, payload) = (record.header(), record.payload().to_vec());
         if header.kind == Kind::Request {
             client.reply(&header, code, &payload.to_ascii_uppercase()).expect("replied");
             client.drain(common::PATIENCE).expect("taken");

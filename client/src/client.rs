@@ -9,7 +9,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use strait_memory::{Inbox, Writable};
 use strait_protocol::wait::{Event, Via};
-use strait_protocol::{Endpoint, Header, Incoming, Kind, Name, Reason, ReserveError, SliceMemory, Slot, WorldId};
+use strait_protocol::{
+    Endpoint, Header, Incoming, Kind, Name, RawHeader, Reason, ReserveError, SliceMemory, Slot, WorldId,
+};
 use strait_sys::wake;
 
 /// How often a party yields and looks again before it sleeps. A wake across cores costs tens of
@@ -121,6 +123,7 @@ impl Client {
 
     /// Sends a message, waiting for room in the outbox if need be. Returns its sequence number, which a notice
     /// about it would carry.
+    #[inline]
     pub fn send(&mut self, to: WorldId, payload: &[u8]) -> Result<u64, Error> {
         self.put(Header::new(Kind::Message, to, 0), payload, None)
     }
@@ -205,12 +208,14 @@ impl Client {
     }
 
     /// Shows the switch whatever was staged.
+    #[inline]
     pub fn flush(&mut self) {
         if self.endpoint.publish() {
             self.ring(Event::DATA);
         }
     }
 
+    #[inline]
     fn put(&mut self, mut header: Header, payload: &[u8], deadline: Option<Instant>) -> Result<u64, Error> {
         let slot = self.reserve(payload.len(), deadline)?;
         header.length = slot.payload_bytes();
@@ -218,6 +223,7 @@ impl Client {
         self.commit(&slot, &header, Delivery::Now)
     }
 
+    #[inline]
     fn reserve(&mut self, payload_bytes: usize, deadline: Option<Instant>) -> Result<Slot, Error> {
         match self.endpoint.reserve(payload_bytes) {
             Err(ReserveError::Full) => {
@@ -251,9 +257,10 @@ impl Client {
         self.endpoint.mine_mut().bytes_mut(slot.payload_offset(), slot.payload_bytes() as usize)
     }
 
+    #[inline]
     pub(crate) fn commit(&mut self, slot: &Slot, header: &Header, delivery: Delivery) -> Result<u64, Error> {
         let header = Header { cause: self.cause, ..*header };
-        self.endpoint.commit(slot, &header);
+        self.endpoint.commit(slot, &RawHeader::from(&header));
         self.sent += 1;
         if delivery == Delivery::Now {
             self.flush();
@@ -264,6 +271,7 @@ impl Client {
     // --- receiving ---
 
     /// The next record, or `None` when the time is over. Without a time, waits as long as it takes.
+    #[inline]
     pub fn receive(&mut self, timeout: Option<Duration>) -> Result<Option<Record<'_>>, Error> {
         if self.aside.is_empty() {
             let found = self.wait_for_data(timeout)?;
@@ -321,34 +329,38 @@ impl Client {
         let Some(incoming) = self.wait_for_data(Some(timeout))? else {
             return Ok(None);
         };
-        Ok(Some((incoming.header, self.payload(&incoming).to_vec())))
+        Ok(Some((incoming.raw.header(), self.payload(&incoming).to_vec())))
     }
 
     fn payload(&self, incoming: &Incoming) -> &[u8] {
-        self.endpoint.theirs().bytes(incoming.payload_offset(), incoming.header.length as usize)
+        self.endpoint.theirs().bytes(incoming.payload_offset(), incoming.raw.length() as usize)
     }
 
     fn record(&mut self, incoming: Incoming) -> Record<'_> {
-        self.handling(&incoming.header);
-        Record { header: incoming.header, payload: self.payload(&incoming) }
+        self.handling(&incoming.raw);
+        Record { raw: incoming.raw, payload: self.payload(&incoming) }
     }
 
     fn record_from_aside(&mut self) -> Option<Record<'_>> {
         let (header, payload) = self.aside.pop_front()?;
         self.aside_bytes -= payload.len() + Header::BYTES as usize;
-        self.handling(&header);
+        let raw = RawHeader::from(&header);
+        self.handling(&raw);
         self.current_aside = payload;
-        Some(Record { header, payload: &self.current_aside })
+        Some(Record { raw, payload: &self.current_aside })
     }
 
     /// What is sent from now on is caused by this record. A world that a notice speaks of is looked up anew next time.
-    fn handling(&mut self, header: &Header) {
+    #[inline]
+    fn handling(&mut self, raw: &RawHeader) {
+        let header = raw.header();
         self.cause = header.sequence;
         if header.kind == Kind::Notice {
             self.names.retain(|_, id| *id != header.source);
         }
     }
 
+    #[inline]
     fn wait_for_data(&mut self, timeout: Option<Duration>) -> Result<Option<Incoming>, Error> {
         self.wake_from_poll()?;
         let (mut looks, mut deadline) = (0, None);
@@ -370,6 +382,7 @@ impl Client {
     }
 
     /// Steps past the record that was handed out last and looks at the one behind it.
+    #[inline]
     fn next(&mut self) -> Result<Option<Incoming>, Error> {
         if let Some(last) = self.current.take() {
             self.endpoint.advance(&last);
@@ -381,6 +394,7 @@ impl Client {
     }
 
     /// Gives the switch its ring back: all of it when there is nothing left to read, else a good deal at a time.
+    #[inline]
     fn give_back(&mut self, caught_up: bool) {
         let unreleased = self.endpoint.unreleased();
         if unreleased > 0 && (caught_up || unreleased >= self.endpoint.theirs().ring_bytes() / 8) {

@@ -16,7 +16,7 @@
 //!     println!("{}", String::from_utf8_lossy(&answer.payload));
 //!     // Serve others, until told to end.
 //!     while let Some(record) = client.receive(None)? {
-//!         let head = *record.header();
+//!         let head = record.header();
 //!         if record.shutdown().is_some() {
 //!             client.reply(&head, 0, b"")?;
 //!             break;

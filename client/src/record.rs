@@ -4,12 +4,12 @@ use crate::client::{Client, Delivery};
 use crate::error::Error;
 use std::time::Duration;
 use strait_protocol::control::SHUTDOWN;
-use strait_protocol::{Header, Kind, Reason, Slot, WorldId};
+use strait_protocol::{Header, Kind, RawHeader, Reason, Slot, WorldId};
 
 /// A record that arrived. Its payload lies in the inbox itself and is given back at the next receive.
 #[derive(Debug)]
 pub struct Record<'a> {
-    pub(crate) header: Header,
+    pub(crate) raw: RawHeader,
     pub(crate) payload: &'a [u8],
 }
 
@@ -23,9 +23,10 @@ pub struct Shutdown {
 }
 
 impl<'a> Record<'a> {
-    /// The header. It is `Copy`: keep one to reply with.
-    pub fn header(&self) -> &Header {
-        &self.header
+    /// The header. Keep it to reply with.
+    #[inline]
+    pub fn header(&self) -> Header {
+        self.raw.header()
     }
 
     /// The payload. Aligned to 16 bytes, unless it was kept aside while a request waited.
@@ -35,8 +36,8 @@ impl<'a> Record<'a> {
 
     /// What became of a record of ours, if this is a notice; its [`Header::source`] is the world it was for.
     pub fn notice(&self) -> Option<Reason> {
-        match self.header.kind {
-            Kind::Notice => Reason::from_code(self.header.code),
+        match self.raw.kind() {
+            Kind::Notice => Reason::from_code(self.header().code),
             _ => None,
         }
     }
@@ -44,7 +45,7 @@ impl<'a> Record<'a> {
     /// The notice of shutdown, if this is one. Nobody but the control service can send it. [Reply](Client::reply) to
     /// acknowledge.
     pub fn shutdown(&self) -> Option<Shutdown> {
-        let Header { kind, source, code, timeout_ms, .. } = self.header;
+        let Header { kind, source, code, timeout_ms, .. } = self.header();
         let told = kind == Kind::Request && source == WorldId::CONTROL && code == SHUTDOWN;
         told.then(|| Shutdown {
             deadline: Duration::from_millis(u64::from(timeout_ms)),

@@ -25,7 +25,7 @@ pub extern "C" fn strait_receive(
         let Some(found) = found else { return Ok(0) };
         // The pointer outlives the borrow: the payload stays where it is until the client steps past the record,
         // which the functions listed under "Lifetimes" do, and no others.
-        record.write(StraitRecord::new(found.header(), found.payload()));
+        record.write(StraitRecord::new(&found.header(), found.payload()));
         Ok(1)
     })
 }

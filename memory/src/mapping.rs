@@ -56,16 +56,19 @@ impl Mapping {
             .map_err(call("mmap"))
     }
 
+    #[inline]
     pub(crate) fn control(&self) -> &Control {
         // SAFETY: the mapping starts with a page of which `Control` is the first 64 bytes, page-aligned, alive as long
         // as `self`, and consists of atomics only: other processes may write them at any time.
         unsafe { self.base.cast::<Control>().as_ref() }
     }
 
+    #[inline]
     pub(crate) fn ring_bytes(&self) -> u32 {
         self.size.ring_bytes()
     }
 
+    #[inline]
     /// Where `bytes` from `offset` of the ring lie. Panics unless they are inside the doubled ring.
     pub(crate) fn at(&self, offset: u32, bytes: usize) -> NonNull<u8> {
         let (ring, offset) = (self.ring_bytes() as usize, offset as usize);

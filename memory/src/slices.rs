@@ -1,11 +1,10 @@
 //! The three ways to hold a slice.
 
-use crate::copy::copy_racing;
+use crate::copy::{copy_racing, load_line};
 use crate::file::{SliceError, SliceFile};
 use crate::mapping::Mapping;
 use rustix::mm::ProtFlags;
 use std::slice;
-use std::sync::atomic::{AtomicU64, Ordering};
 use strait_protocol::{Control, SliceMemory, WritableMemory};
 
 /// A slice that a *hostile* peer writes: what is read from it may be anything, and different the next time.
@@ -34,6 +33,7 @@ impl Writable {
     }
 
     /// Payload of a record that isn't published yet, to be written in place.
+    #[inline]
     pub fn bytes_mut(&mut self, offset: u32, bytes: usize) -> &mut [u8] {
         let start = self.0.at(offset, bytes);
         // SAFETY: `at` checked the range; this process writes the mapping through `&mut self` only; the other party has it
@@ -50,6 +50,7 @@ impl Inbox {
     }
 
     /// Payload of a record that wasn't released yet, in place.
+    #[inline]
     pub fn bytes(&self, offset: u32, bytes: usize) -> &[u8] {
         let start = self.0.at(offset, bytes);
         // SAFETY: `at` checked the range. The only writer is the switch (the seal was checked), which doesn't touch a record
@@ -59,6 +60,7 @@ impl Inbox {
 }
 
 /// Copies payload from a hostile slice straight into another: each byte is read once.
+#[inline]
 pub fn transfer(from: &ReadOnly, from_offset: u32, to: &mut Writable, to_offset: u32, bytes: usize) {
     let (source, target) = (from.0.at(from_offset, bytes), to.0.at(to_offset, bytes));
     // SAFETY: `at` checked both ranges; they are in different mappings; payloads are aligned to 16 by the layout, which
@@ -66,13 +68,11 @@ pub fn transfer(from: &ReadOnly, from_offset: u32, to: &mut Writable, to_offset:
     unsafe { copy_racing(source.as_ptr(), target.as_ptr(), bytes) }
 }
 
+#[inline]
 fn load_header(mapping: &Mapping, offset: u32) -> [u64; 8] {
-    let start = mapping.at(offset, 64).as_ptr().cast::<u64>();
-    std::array::from_fn(|index| {
-        // SAFETY: `at` checked 64 bytes; records start at multiples of 16 in a page-aligned ring. Atomic, since a hostile
-        // peer may be writing it.
-        unsafe { AtomicU64::from_ptr(start.add(index)) }.load(Ordering::Relaxed)
-    })
+    let start = mapping.at(offset, 64).as_ptr();
+    // SAFETY: `at` checked 64 bytes; records start at multiples of 16 in a page-aligned ring.
+    unsafe { load_line(start) }
 }
 
 fn copy_out(mapping: &Mapping, offset: u32, to: &mut [u8]) {
@@ -84,12 +84,15 @@ fn copy_out(mapping: &Mapping, offset: u32, to: &mut [u8]) {
 macro_rules! readable {
     ($($type:ty),*) => {$(
         impl SliceMemory for $type {
+            #[inline]
             fn control(&self) -> &Control {
                 self.0.control()
             }
+            #[inline]
             fn ring_bytes(&self) -> u32 {
                 self.0.ring_bytes()
             }
+            #[inline]
             fn load_header(&self, offset: u32) -> [u64; 8] {
                 load_header(&self.0, offset)
             }
@@ -103,6 +106,7 @@ macro_rules! readable {
 readable!(ReadOnly, Writable, Inbox);
 
 impl WritableMemory for Writable {
+    #[inline]
     fn store_header(&mut self, offset: u32, words: &[u64; 8]) {
         let start = self.0.at(offset, 64).as_ptr().cast::<[u64; 8]>();
         // SAFETY: `at` checked 64 bytes; aligned to 16 by the layout; the other party reads it only once published, and then
@@ -118,7 +122,8 @@ impl WritableMemory for Writable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use strait_protocol::{Endpoint, Header, Kind, SliceSize, WorldId};
+    use std::sync::atomic::Ordering;
+    use strait_protocol::{Endpoint, Header, Kind, RawHeader, SliceSize, WorldId};
 
     fn file() -> SliceFile {
         SliceFile::create("test", SliceSize::MIN).unwrap()
@@ -188,7 +193,7 @@ mod tests {
             let length = (round % 700) as usize;
             let slot = sender.reserve(length).unwrap();
             sender.mine_mut().bytes_mut(slot.payload_offset(), length).fill(round as u8);
-            sender.commit(&slot, &Header::new(Kind::Message, WorldId(16), length as u32));
+            sender.commit(&slot, &RawHeader::from(&Header::new(Kind::Message, WorldId(16), length as u32)));
             sender.publish();
             let incoming = receiver.peek().unwrap().unwrap();
             let mut payload = vec![0; length];

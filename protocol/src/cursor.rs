@@ -68,6 +68,7 @@ impl Position {
     }
 
     /// `by` is at most a ring, so that one subtraction wraps the offset.
+    #[inline]
     fn advance(&mut self, by: u32, ring_bytes: u32) {
         debug_assert!(by <= ring_bytes);
         self.at += u64::from(by);
@@ -98,16 +99,19 @@ impl Producer {
     }
 
     /// Bytes that can be written, as far as the consumer has been heard of.
+    #[inline]
     pub fn free(&self) -> u32 {
         self.ring_bytes - (self.head.at - self.consumed) as u32
     }
 
     /// Whether all that was published has been released, as far as the consumer has been heard of.
+    #[inline]
     pub fn is_drained(&self) -> bool {
         self.consumed == self.published
     }
 
     /// Takes in the peer's consumer cursor: never backwards, never past what was published.
+    #[inline]
     pub fn learn(&mut self, claimed: u64) -> Result<(), Corrupt> {
         if claimed < self.consumed || claimed > self.published || !aligned(claimed) {
             return Err(Corrupt::Consumed { claimed, lowest: self.consumed, highest: self.published });
@@ -117,22 +121,26 @@ impl Producer {
     }
 
     /// Where in the ring the next record goes, if `bytes` of it are free.
+    #[inline]
     pub fn reserve(&self, bytes: u32) -> Option<u32> {
         (bytes <= self.free()).then_some(self.head.offset)
     }
 
     /// Counts `bytes` as written. They must have been reserved.
+    #[inline]
     pub fn commit(&mut self, bytes: u32) {
         assert!(bytes <= self.free() && bytes.is_multiple_of(RECORD_ALIGN), "commit without a reservation");
         self.head.advance(bytes, self.ring_bytes);
     }
 
     /// Whether something is committed that was not published.
+    #[inline]
     pub fn is_staged(&self) -> bool {
         self.published != self.head.at
     }
 
     /// Publishes what was committed: the value to store in the header.
+    #[inline]
     pub fn publish(&mut self) -> u64 {
         self.published = self.head.at;
         self.published
@@ -155,11 +163,13 @@ impl Consumer {
     }
 
     /// Bytes published and not yet read, as far as the producer has been heard of.
+    #[inline]
     pub fn available(&self) -> u32 {
         (self.produced - self.tail.at) as u32
     }
 
     /// Takes in the peer's producer cursor: never backwards, never more than a ring past what was released.
+    #[inline]
     pub fn learn(&mut self, claimed: u64) -> Result<(), Corrupt> {
         let highest = self.released.saturating_add(u64::from(self.ring_bytes));
         if claimed < self.produced || claimed > highest || !aligned(claimed) {
@@ -170,22 +180,26 @@ impl Consumer {
     }
 
     /// Where in the ring the next unread byte is.
+    #[inline]
     pub fn offset(&self) -> u32 {
         self.tail.offset
     }
 
     /// Counts `bytes` as read. They must be available.
+    #[inline]
     pub fn advance(&mut self, bytes: u32) {
         assert!(bytes <= self.available() && bytes.is_multiple_of(RECORD_ALIGN), "read past what was published");
         self.tail.advance(bytes, self.ring_bytes);
     }
 
     /// Bytes read that were not yet given back to the producer.
+    #[inline]
     pub fn unreleased(&self) -> u32 {
         (self.tail.at - self.released) as u32
     }
 
     /// Gives back what was read: the value to store in the header.
+    #[inline]
     pub fn release(&mut self) -> u64 {
         self.released = self.tail.at;
         self.released

@@ -7,7 +7,7 @@
 use crate::layout::Control;
 use crate::primitive::{Ordering, fence};
 use crate::wait::{Event, Via, Waiting};
-use crate::{Consumer, Corrupt, Header, Producer, stride};
+use crate::{Consumer, Corrupt, Header, Producer, RawHeader, stride};
 
 /// A slice that can be read. `offset` is a place in the ring; header and payload may run past the ring's
 /// end by up to a ring, where the same bytes lie again.
@@ -54,7 +54,7 @@ impl Slot {
 #[derive(Clone, Copy, Debug)]
 pub struct Incoming {
     /// The header.
-    pub header: Header,
+    pub raw: RawHeader,
     offset: u32,
 }
 
@@ -129,6 +129,7 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
     }
 
     /// Makes room for a record, looking at the other party's cursor only when the room it knows of is too small.
+    #[inline]
     pub fn reserve(&mut self, payload_bytes: usize) -> Result<Slot, ReserveError> {
         let max_bytes = self.max_payload();
         let length = match u32::try_from(payload_bytes) {
@@ -146,9 +147,10 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
     }
 
     /// Writes the header of a reserved record; the payload is in place. Its length may be less than reserved.
-    pub fn commit(&mut self, slot: &Slot, header: &Header) {
-        assert!(header.length <= slot.payload_bytes, "a record longer than its reservation");
-        self.mine.store_header(slot.offset, &header.encode());
+    #[inline]
+    pub fn commit(&mut self, slot: &Slot, header: &RawHeader) {
+        assert!(header.length() <= slot.payload_bytes, "a record longer than its reservation");
+        self.mine.store_header(slot.offset, header.words());
         self.producer.commit(header.stride());
     }
 
@@ -179,23 +181,24 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
     }
 
     /// The next record of the other party, if there is one, its header copied once and judged.
+    #[inline]
     pub fn peek(&mut self) -> Result<Option<Incoming>, Corrupt> {
         if self.consumer.available() == 0 && !self.hear_produced()? {
             return Ok(None);
         }
         let offset = self.consumer.offset();
-        let header = Header::decode(&self.theirs.load_header(offset), self.consumer.available())?;
-        Ok(Some(Incoming { header, offset }))
+        let raw = RawHeader::judge(self.theirs.load_header(offset), self.consumer.available())?;
+        Ok(Some(Incoming { raw, offset }))
     }
 
     /// The record that starts `past` bytes behind the head, if one is published there: to see what is coming without
     /// taking it. What it says may have changed by the time it is taken.
-    pub fn peek_past(&self, past: u32) -> Result<Option<Header>, Corrupt> {
+    pub fn peek_past(&self, past: u32) -> Result<Option<RawHeader>, Corrupt> {
         match self.consumer.available().checked_sub(past) {
             None | Some(0) => Ok(None),
             Some(left) => {
                 let offset = (self.consumer.offset() + past) % self.theirs.ring_bytes();
-                Header::decode(&self.theirs.load_header(offset), left).map(Some)
+                RawHeader::judge(self.theirs.load_header(offset), left).map(Some)
             }
         }
     }
@@ -209,7 +212,7 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
     /// Steps past a record that was peeked.
     pub fn advance(&mut self, past: &Incoming) {
         assert!(past.offset == self.consumer.offset(), "only the record at the head can be stepped past");
-        self.consumer.advance(past.header.stride());
+        self.consumer.advance(past.raw.stride());
     }
 
     /// Bytes read and not yet given back.

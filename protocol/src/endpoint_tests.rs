@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::primitive::{AtomicU64, Ordering::Relaxed};
-use crate::{Kind, WorldId};
+use crate::{Kind, RawHeader, WorldId};
 use std::sync::Arc;
 
 /// A slice on the heap; every word is atomic, so that two threads may hold it.
@@ -63,14 +63,14 @@ fn pair(ring_bytes: u32) -> (Side, Side) {
 fn send(side: &mut Side, payload: &[u8]) -> Result<(), ReserveError> {
     let slot = side.reserve(payload.len())?;
     side.mine_mut().copy_in(slot.payload_offset(), payload);
-    side.commit(&slot, &Header::new(Kind::Message, WorldId(20), payload.len() as u32));
+    side.commit(&slot, &RawHeader::from(&Header::new(Kind::Message, WorldId(20), payload.len() as u32)));
     side.publish();
     Ok(())
 }
 
 fn take(side: &mut Side) -> Option<Vec<u8>> {
     let incoming = side.peek().unwrap()?;
-    let mut payload = vec![0; incoming.header.length as usize];
+    let mut payload = vec![0; incoming.raw.length() as usize];
     side.theirs().copy_out(incoming.payload_offset(), &mut payload);
     side.advance(&incoming);
     Some(payload)
@@ -112,7 +112,7 @@ mod oracle {
                     2 if value % 2 == 0 => a.mine().control().produced.store(value % 4096, Relaxed),
                     2 => a.mine().control().consumed.store(value % 4096, Relaxed),
                     _ => if let Ok(Some(incoming)) = b.peek() {
-                        let mut payload = vec![0; incoming.header.length as usize];
+                        let mut payload = vec![0; incoming.raw.length() as usize];
                         b.theirs().copy_out(incoming.payload_offset(), &mut payload);
                         b.advance(&incoming);
                         b.release();

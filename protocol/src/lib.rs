@@ -31,5 +31,5 @@ mod world;
 pub use cursor::{Consumer, Corrupt, Producer};
 pub use endpoint::{Endpoint, Incoming, ReserveError, SliceMemory, Slot, WritableMemory};
 pub use layout::{Control, SliceSize, SliceSizeError};
-pub use record::{FIRST_FLAG_OF_WORLDS, Header, Kind, Reason, stride};
+pub use record::{FIRST_FLAG_OF_WORLDS, Header, Kind, RawHeader, Reason, stride};
 pub use world::{Name, NameError, Pattern, WorldId};

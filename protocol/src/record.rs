@@ -17,6 +17,7 @@ use crate::{Corrupt, WorldId, layout::RECORD_ALIGN};
 pub const FIRST_FLAG_OF_WORLDS: u8 = 0x10;
 
 /// Bytes of ring that a record with this much payload takes. 64-bit, so that no claimed length overflows it.
+#[inline]
 pub const fn stride(payload_bytes: u32) -> u64 {
     Header::BYTES as u64 + (payload_bytes as u64).next_multiple_of(RECORD_ALIGN as u64)
 }
@@ -121,6 +122,7 @@ impl Header {
     }
 
     /// The header as it lies in the ring.
+    #[inline]
     pub fn encode(&self) -> [u64; 8] {
         let first = u64::from(self.length)
             | (self.kind as u64) << 32
@@ -138,26 +140,97 @@ impl Header {
         ]
     }
 
+    /// Bytes of ring that the record takes.
+    #[inline]
+    pub fn stride(&self) -> u32 {
+        stride(self.length) as u32
+    }
+}
+
+/// A header as it lies in a ring, judged: its kind exists and its record fits what was published.
+///
+/// It stays the eight words it was read as, and its fields are taken out where they are used: a decoded struct that is
+/// handed up through several calls costs more than everything else that is done with a small record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawHeader([u64; 8]);
+
+impl RawHeader {
     /// Judges a copy of what a peer wrote: `published` bytes of ring start with this header.
-    pub fn decode(words: &[u64; 8], published: u32) -> Result<Self, Corrupt> {
-        let [first, source, destination, correlation, sequence, cause, tag, last] = *words;
-        let length = first as u32;
-        let kind = match (first >> 32) as u8 {
+    #[inline]
+    pub fn judge(words: [u64; 8], published: u32) -> Result<Self, Corrupt> {
+        let raw = Self(words);
+        let kind = (words[0] >> 32) as u8;
+        if !(Kind::Message as u8..=Kind::Notice as u8).contains(&kind) {
+            return Err(Corrupt::Kind(kind));
+        }
+        let needed = stride(raw.length());
+        if needed > u64::from(published) {
+            return Err(Corrupt::Truncated { payload_bytes: raw.length(), needed, published });
+        }
+        match words[7] >> 32 {
+            0 => Ok(raw),
+            odd => Err(Corrupt::Reserved(odd as u32)),
+        }
+    }
+
+    /// The words.
+    #[inline]
+    pub fn words(&self) -> &[u64; 8] {
+        &self.0
+    }
+
+    /// Bytes of payload.
+    #[inline]
+    pub fn length(&self) -> u32 {
+        self.0[0] as u32
+    }
+
+    /// Bytes of ring that the record takes.
+    #[inline]
+    pub fn stride(&self) -> u32 {
+        stride(self.length()) as u32
+    }
+
+    /// What the record is.
+    #[inline]
+    pub fn kind(&self) -> Kind {
+        match (self.0[0] >> 32) as u8 {
             1 => Kind::Message,
             2 => Kind::Request,
             3 => Kind::Reply,
-            4 => Kind::Notice,
-            odd => return Err(Corrupt::Kind(odd)),
-        };
-        if stride(length) > u64::from(published) {
-            return Err(Corrupt::Truncated { payload_bytes: length, needed: stride(length), published });
+            _ => Kind::Notice,
         }
-        if last >> 32 != 0 {
-            return Err(Corrupt::Reserved((last >> 32) as u32));
-        }
-        Ok(Self {
-            length,
-            kind,
+    }
+
+    /// Who it is for.
+    #[inline]
+    pub fn destination(&self) -> WorldId {
+        WorldId(self.0[2])
+    }
+
+    /// Ties a reply to its request.
+    #[inline]
+    pub fn correlation(&self) -> u64 {
+        self.0[3]
+    }
+
+    /// The same with what the switch vouches for written over whatever the world wrote there.
+    #[inline]
+    pub fn stamped(mut self, source: WorldId, sequence: u64) -> Self {
+        const FLAGS_OF_THE_SWITCH: u64 = (FIRST_FLAG_OF_WORLDS as u64 - 1) << 40;
+        self.0[0] &= !FLAGS_OF_THE_SWITCH;
+        self.0[1] = source.0;
+        self.0[4] = sequence;
+        self
+    }
+
+    /// All of it, decoded.
+    #[inline]
+    pub fn header(&self) -> Header {
+        let [first, source, destination, correlation, sequence, cause, tag, last] = self.0;
+        Header {
+            length: self.length(),
+            kind: self.kind(),
             flags: (first >> 40) as u8,
             code: (first >> 48) as u16,
             source: WorldId(source),
@@ -167,12 +240,13 @@ impl Header {
             cause,
             tag,
             timeout_ms: last as u32,
-        })
+        }
     }
+}
 
-    /// Bytes of ring that the record takes.
-    pub fn stride(&self) -> u32 {
-        stride(self.length) as u32
+impl From<&Header> for RawHeader {
+    fn from(header: &Header) -> Self {
+        Self(header.encode())
     }
 }
 
@@ -184,9 +258,11 @@ mod tests {
     proptest! {
         #[test]
         fn any_words_decode_or_are_refused(words in any::<[u64; 8]>(), published in 0..=65536u32) {
-            if let Ok(header) = Header::decode(&words, published) {
-                prop_assert!(u64::from(header.stride()) <= u64::from(published));
-                prop_assert_eq!(header.encode(), words);
+            if let Ok(raw) = RawHeader::judge(words, published) {
+                prop_assert!(u64::from(raw.stride()) <= u64::from(published));
+                prop_assert_eq!(raw.header().encode(), words);
+                let stamped = raw.stamped(WorldId(7), 9).header();
+                prop_assert_eq!(stamped, Header { source: WorldId(7), sequence: 9, flags: raw.header().flags & 0xf0, ..raw.header() });
             }
         }
 
@@ -195,12 +271,12 @@ mod tests {
             let mut words = Header::new(Kind::Message, WorldId(20), 0).encode();
             words[0] = words[0] & !0xffff_ffff | u64::from(length);
             let fits = 64 + u64::from(length).div_ceil(16) * 16 <= u64::from(published);
-            prop_assert_eq!(Header::decode(&words, published).is_ok(), fits);
+            prop_assert_eq!(RawHeader::judge(words, published).is_ok(), fits);
         }
     }
 
     #[test]
     fn zeroed_memory_is_no_record() {
-        assert_eq!(Header::decode(&[0; 8], 4096), Err(Corrupt::Kind(0)));
+        assert_eq!(RawHeader::judge([0; 8], 4096), Err(Corrupt::Kind(0)));
     }
 }

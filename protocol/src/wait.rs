@@ -34,6 +34,7 @@ impl Event {
     }
 
     /// Whether the sets have something in common.
+    #[inline]
     pub const fn meets(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
@@ -57,6 +58,7 @@ pub struct Waiting(pub u32);
 
 impl Waiting {
     /// The next sleep's word.
+    #[inline]
     pub fn asleep(self, until: Event, via: Via) -> Self {
         let count = (self.0 & !(ONE_SLEEP - 1)).wrapping_add(ONE_SLEEP);
         let how = if via == Via::Fd { BY_FD } else { 0 };
@@ -64,12 +66,14 @@ impl Waiting {
     }
 
     /// The same count, awake.
+    #[inline]
     pub fn awake(self) -> Self {
         Self(self.0 & !(ONE_SLEEP - 1))
     }
 
     /// How to wake the sleeper if `happened` is something it waits for. A hostile word has a meaning too:
     /// at worst its writer is rung for nothing.
+    #[inline]
     pub fn rings_for(self, happened: Event) -> Option<Via> {
         let waits = Event(self.0 & Event::ANY.0);
         waits.meets(happened).then_some(if self.0 & BY_FD != 0 { Via::Fd } else { Via::Futex })

@@ -57,7 +57,7 @@ impl Stage {
 
     pub fn receive(&mut self) -> (Header, Vec<u8>) {
         let record = self.client().receive(Some(LONG)).expect("a broker").expect("a record");
-        (*record.header(), record.payload().to_vec())
+        (record.header(), record.payload().to_vec())
     }
 
     /// Pid 1 of a world's jail.

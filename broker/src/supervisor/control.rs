@@ -16,8 +16,8 @@ impl Supervisor {
     pub(super) fn serve(&mut self) {
         loop {
             let (header, payload) = match self.control.try_receive() {
-                Ok(Some(record)) if record.payload().len() > MAX_REQUEST_BYTES => (*record.header(), None),
-                Ok(Some(record)) => (*record.header(), Some(record.payload().to_vec())),
+                Ok(Some(record)) if record.payload().len() > MAX_REQUEST_BYTES => (record.header(), None),
+                Ok(Some(record)) => (record.header(), Some(record.payload().to_vec())),
                 Ok(None) => return,
                 Err(error) => {
                     log(&format!("the control service is cut off: {error}"));

@@ -5,9 +5,12 @@ use super::{MAX_HISTORY, Supervisor, log};
 use crate::link::Command;
 use std::time::{Duration, Instant};
 use strait_client::Error;
-use strait_jail::Exit;
+use strait_jail::{Exit, Process};
 use strait_protocol::control::{Answer, Ended, SHUTDOWN};
 use strait_protocol::{Header, Kind, WorldId};
+
+/// How long a program may take to open its connection before it is taken for one that knows nothing of strait.
+const OPENING: Duration = Duration::from_secs(1);
 
 impl Supervisor {
     /// Tells a world to end. Whoever asked is answered when it is gone.
@@ -18,15 +21,33 @@ impl Supervisor {
         if entry.state >= State::Stopping {
             return;
         }
-        // A world that has never opened its connection reads no notices: it is only told by a signal.
-        let reads_notices = entry.state == State::Ready;
         let now = Instant::now();
+        // The notice waits in the inbox of a program that is about to open its connection. One that hasn't for a while never will:
+        // it is told by a signal.
+        let signal_at = (!entry.is_mapped).then(|| (entry.started + OPENING).max(now).min(now + deadline / 2));
         entry.state = State::Stopping;
-        entry.stop = Some(Stop { since: now, deadline: now + deadline, correlation, acknowledged: false });
-        if !reads_notices && let Some(process) = &entry.process {
-            let _ = process.terminate();
-        } else if let Err(error) = self.tell(id, correlation, deadline, reason) {
+        entry.stop = Some(Stop { since: now, deadline: now + deadline, correlation, acknowledged: false, signal_at });
+        if let Err(error) = self.tell(id, correlation, deadline, reason) {
             self.kill(id, &format!("it can't be told: {error}"));
+        }
+    }
+
+    /// Tells those by a signal who are not going to read their notice, and ends those whose time is over.
+    pub(super) fn end_late(&mut self, now: Instant) {
+        let mut overdue = Vec::new();
+        for entry in self.worlds.values_mut().filter(|entry| !entry.was_killed) {
+            let Some(stop) = &mut entry.stop else { continue };
+            if stop.signal_at.is_some_and(|at| at <= now) {
+                stop.signal_at = None;
+                // It may have ended meanwhile, which is what it is asked for.
+                let _ = entry.process.as_ref().map(Process::terminate);
+            }
+            if stop.deadline <= now {
+                overdue.push(entry.id);
+            }
+        }
+        for id in overdue {
+            self.kill(id, "its deadline passed");
         }
     }
 

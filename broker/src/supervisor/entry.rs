@@ -85,6 +85,8 @@ pub(super) struct Stop {
     pub deadline: Instant,
     pub correlation: u64,
     pub acknowledged: bool,
+    /// When a program that has not opened its connection by then is told by a signal.
+    pub signal_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -104,6 +106,8 @@ pub(super) struct Entry {
     /// The switch has mapped its slices.
     pub is_switched: bool,
     pub is_welcomed: bool,
+    /// It has mapped its slices: it is a program that knows strait.
+    pub is_mapped: bool,
     pub started: Instant,
     pub stop: Option<Stop>,
     /// Who asked for its start and was not answered yet.
@@ -132,6 +136,7 @@ impl Entry {
             process: None,
             is_switched: false,
             is_welcomed: false,
+            is_mapped: false,
             started: Instant::now(),
             stop: None,
             asked_by: None,

@@ -158,9 +158,13 @@ impl Supervisor {
         match event {
             Event::Attached { id } => self.take_attached(WorldId(id)),
             Event::NotAttached { id, why } => {
-                self.kill(WorldId(id), &format!("the switch can't map its slices: {why}"))
+                self.kill(WorldId(id), &format!("the switch can't map its slices: {why}"));
             }
-            Event::Detached { id } => self.finish(WorldId(id)),
+            Event::Detached { id } => {
+                // What the world said last, such as that it ends, was delivered before this: it is heard first.
+                self.serve();
+                self.finish(WorldId(id));
+            }
             Event::Quarantined { id, why } => {
                 if let Some(entry) = self.worlds.get(&WorldId(id)) {
                     log(&format!("world {} is quarantined and ended: {why}", entry.name));
@@ -173,18 +177,14 @@ impl Supervisor {
 
     fn next_deadline(&self) -> Option<Instant> {
         let stops = self.worlds.values().filter(|entry| !entry.was_killed).filter_map(|entry| entry.stop.as_ref());
-        let strangers = self.strangers.values().map(|(_, deadline)| *deadline);
-        stops.map(|stop| stop.deadline).chain(strangers).min()
+        let stops = stops.map(|stop| stop.signal_at.map_or(stop.deadline, |at| at.min(stop.deadline)));
+        stops.chain(self.strangers.values().map(|(_, deadline)| *deadline)).min()
     }
 
     fn end_overdue(&mut self) {
         let now = Instant::now();
         self.strangers.retain(|_, (_, deadline)| *deadline > now);
-        let late = |entry: &&Entry| !entry.was_killed && entry.stop.as_ref().is_some_and(|stop| stop.deadline <= now);
-        let overdue: Vec<WorldId> = self.worlds.values().filter(late).map(|entry| entry.id).collect();
-        for id in overdue {
-            self.kill(id, "its deadline passed");
-        }
+        self.end_late(now);
     }
 
     fn watch(&self, fd: BorrowedFd<'_>, token: Token, flags: epoll::EventFlags) -> Result<(), Errno> {

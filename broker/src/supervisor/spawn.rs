@@ -194,7 +194,7 @@ impl Supervisor {
         let mut buffer = [0; handshake::MAX_BYTES];
         match socket::try_receive(connection.as_fd(), &mut buffer) {
             Err(Errno::AGAIN) => {}
-            Ok((length, _)) if length > 0 && entry.state < State::Ready && handshake::is_mapped(&buffer[..length]) => {
+            Ok((length, _)) if !entry.is_mapped && handshake::is_mapped(&buffer[..length]) => {
                 self.take_mapped(id);
             }
             // Anything else is the end of the conversation; descriptors that came with it are closed by now.
@@ -204,8 +204,12 @@ impl Supervisor {
 
     fn take_mapped(&mut self, id: WorldId) {
         let Some(entry) = self.worlds.get_mut(&id) else { return };
+        entry.is_mapped = true;
         if entry.state < State::Ready {
             entry.state = State::Ready;
+        }
+        if let Some(stop) = &mut entry.stop {
+            stop.signal_at = None;
         }
         if let Err(error) = entry.channel.outbox.seal_writes() {
             self.kill(id, &error.to_string());

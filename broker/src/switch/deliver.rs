@@ -5,7 +5,7 @@ use super::port::{Held, Port};
 use super::requests::{Key, Open};
 use std::time::{Duration, Instant};
 use strait_protocol::wait::Event;
-use strait_protocol::{Corrupt, FIRST_FLAG_OF_WORLDS, Header, Incoming, Kind, Reason, ReserveError, WorldId, stride};
+use strait_protocol::{Corrupt, Header, Incoming, Kind, RawHeader, Reason, ReserveError, WorldId};
 
 /// Records taken from one port before the next one has its turn.
 const BATCH: u32 = 128;
@@ -59,7 +59,7 @@ impl Switch {
             return Ok(false);
         }
         if let Outcome::Refused(reason) = outcome {
-            self.tell(slot, &incoming.header, reason);
+            self.tell(slot, &incoming.raw.header(), reason);
         }
         Ok(true)
     }
@@ -81,11 +81,11 @@ impl Switch {
 
     /// Judges a record and, if its receiver has room, moves it.
     fn deliver(&mut self, slot: usize, incoming: &Incoming) -> Result<Outcome, Corrupt> {
-        let header = &incoming.header;
-        if header.kind == Kind::Notice {
+        let raw = &incoming.raw;
+        if raw.kind() == Kind::Notice {
             return Err(Corrupt::Forged);
         }
-        let receiver = match self.route(slot, header) {
+        let receiver = match self.route(slot, raw) {
             Ok(receiver) => receiver,
             Err(reason) => return Ok(Outcome::Refused(reason)),
         };
@@ -94,13 +94,13 @@ impl Switch {
         else {
             unreachable!("a route leads to a port in use");
         };
-        if header.length > target.endpoint.max_payload() {
+        if raw.length() > target.endpoint.max_payload() {
             return Ok(Outcome::Refused(Reason::TooLarge));
         }
         if !target.held.is_empty() {
             return Ok(Outcome::Blocked(target.id));
         }
-        let stamped = stamp(sender, header);
+        let stamped = raw.stamped(sender.id, sender.sequence + 1);
         match target.take_over(sender.endpoint.theirs(), incoming, &stamped) {
             Ok(()) => {}
             Err(ReserveError::TooLarge { .. } | ReserveError::Full) => return Ok(Outcome::Blocked(target.id)),
@@ -115,30 +115,33 @@ impl Switch {
     }
 
     /// After a record was delivered or held: its receiver has a turn in this pass, and a request is open or answered.
-    fn note(&mut self, receiver: usize, stamped: &Header) {
+    #[inline]
+    fn note(&mut self, receiver: usize, stamped: &RawHeader) {
         self.activate(receiver);
         self.touch(receiver);
-        match stamped.kind {
-            Kind::Request => self.open_request(stamped),
-            Kind::Reply => self.close_request(stamped),
+        match stamped.kind() {
+            Kind::Request => self.open_request(&stamped.header()),
+            Kind::Reply => self.close_request(&stamped.header()),
             Kind::Message | Kind::Notice => {}
         }
     }
 
     /// Where a record may go: the receiver's slot, or why nowhere.
-    fn route(&mut self, slot: usize, header: &Header) -> Result<usize, Reason> {
+    #[inline]
+    fn route(&mut self, slot: usize, raw: &RawHeader) -> Result<usize, Reason> {
+        let (kind, destination) = (raw.kind(), raw.destination());
         let sender = self.ports[slot].as_ref().expect("a slot in use");
         if let Some((id, receiver)) = sender.last_route
-            && id == header.destination
-            && header.kind == Kind::Message
+            && id == destination
+            && kind == Kind::Message
             && self.ports[receiver].as_ref().is_some_and(|port| port.id == id)
         {
             return Ok(receiver);
         }
-        let receiver = *self.by_id.get(&header.destination).ok_or(Reason::NoSuchWorld)?;
+        let receiver = *self.by_id.get(&destination).ok_or(Reason::NoSuchWorld)?;
         let target = self.ports[receiver].as_ref().expect("ids lead to slots in use");
-        match header.kind {
-            Kind::Reply if !self.requests.is_open((target.id, header.correlation), sender.id) => {
+        match kind {
+            Kind::Reply if !self.requests.is_open((target.id, raw.correlation()), sender.id) => {
                 return Err(Reason::NoSuchRequest);
             }
             Kind::Reply => {}
@@ -146,8 +149,8 @@ impl Switch {
             Kind::Request if sender.open_requests >= MAX_OPEN_REQUESTS => return Err(Reason::Quota),
             _ => {}
         }
-        if header.kind != Kind::Reply {
-            self.port(slot).last_route = Some((header.destination, receiver));
+        if kind != Kind::Reply {
+            self.port(slot).last_route = Some((destination, receiver));
         }
         Ok(receiver)
     }
@@ -157,18 +160,18 @@ impl Switch {
     /// Whether a record that can't go on must make way: something for another receiver is behind it, and whoever is charged
     /// has budget left. Each byte behind it is looked at once.
     fn must_hold(&mut self, slot: usize, head: &Incoming, receiver: WorldId) -> Result<bool, Corrupt> {
-        let chargeable = self.can_hold(slot, &head.header);
+        let chargeable = self.can_hold(slot, &head.raw);
         let port = self.port(slot);
         if port.blocked_on != Some(receiver) {
             port.blocked_on = Some(receiver);
-            port.looked_past = head.header.stride();
+            port.looked_past = head.raw.stride();
         }
         if !chargeable {
             return Ok(false);
         }
         port.endpoint.hear_produced()?;
         while let Some(next) = port.endpoint.peek_past(port.looked_past)? {
-            if next.destination != receiver {
+            if next.destination() != receiver {
                 return Ok(true);
             }
             port.looked_past += next.stride();
@@ -178,25 +181,27 @@ impl Switch {
 
     /// Who pays for a record that is held: its sender; of a reply, who asked for it, so that no server can be stopped by
     /// clients that don't read its answers.
-    fn account(&self, slot: usize, header: &Header) -> usize {
-        match header.kind {
-            Kind::Reply => self.by_id.get(&header.destination).copied().unwrap_or(slot),
+    fn account(&self, slot: usize, raw: &RawHeader) -> usize {
+        match raw.kind() {
+            Kind::Reply => self.by_id.get(&raw.destination()).copied().unwrap_or(slot),
             _ => slot,
         }
     }
 
-    fn can_hold(&self, slot: usize, header: &Header) -> bool {
+    fn can_hold(&self, slot: usize, raw: &RawHeader) -> bool {
         // An asker over its budget gets a notice instead of the reply: that much is always held, for each request it has open.
-        let account = self.ports[self.account(slot, header)].as_ref();
-        header.kind == Kind::Reply || account.is_some_and(|port| port.can_charge(stride(header.length)))
+        let account = self.ports[self.account(slot, raw)].as_ref();
+        raw.kind() == Kind::Reply || account.is_some_and(|port| port.can_charge(u64::from(raw.stride())))
     }
 
     fn hold(&mut self, slot: usize, incoming: &Incoming, receiver: WorldId) -> Outcome {
-        let account = self.account(slot, &incoming.header);
+        let account = self.account(slot, &incoming.raw);
         let receiver = self.by_id[&receiver];
-        let header = stamp(self.port(slot), &incoming.header);
-        let bytes = stride(header.length);
-        if header.kind == Kind::Reply && !self.port(account).can_charge(bytes) {
+        let sender = self.port(slot);
+        let raw = incoming.raw.stamped(sender.id, sender.sequence + 1);
+        let bytes = u64::from(raw.stride());
+        if raw.kind() == Kind::Reply && !self.port(account).can_charge(bytes) {
+            let header = raw.header();
             self.close_request(&header);
             self.notify(receiver, &Header { destination: header.source, ..header }, Reason::Quota);
             return Outcome::Taken;
@@ -204,8 +209,8 @@ impl Switch {
         let payload = self.port(slot).copy_out(incoming);
         let charged = self.port(account).id;
         self.port(account).held_bytes += bytes;
-        self.port(receiver).held.push_back(Held { header, payload, charged });
-        self.note(receiver, &header);
+        self.port(receiver).held.push_back(Held { raw, payload, charged });
+        self.note(receiver, &raw);
         Outcome::Taken
     }
 
@@ -214,7 +219,7 @@ impl Switch {
         let mut moved = false;
         while let Some(port) = &mut self.ports[slot] {
             let Some(first) = port.held.pop_front() else { break };
-            match port.put(&first.header, &first.payload) {
+            match port.put(&first.raw, &first.payload) {
                 Ok(()) => {
                     moved = true;
                     self.uncharge(first.charged, first.bytes());
@@ -250,7 +255,7 @@ impl Switch {
     pub(super) fn has_work(&mut self, slot: usize) -> bool {
         let Some(port) = &mut self.ports[slot] else { return false };
         if let Some(first) = port.held.front()
-            && port.endpoint.room().is_ok_and(|room| room < first.header.stride())
+            && port.endpoint.room().is_ok_and(|room| room < first.raw.stride())
         {
             return self.has_unseen(slot);
         }
@@ -268,10 +273,10 @@ impl Switch {
         let Some(receiver) = port.blocked_on else { return data };
         let unlooked = !matches!(port.endpoint.peek_past(port.looked_past), Ok(None));
         let Ok(Some(head)) = port.endpoint.peek() else { return true };
-        if unlooked && self.can_hold(slot, &head.header) {
+        if unlooked && self.can_hold(slot, &head.raw) {
             return true;
         }
-        let needed = head.header.stride();
+        let needed = head.raw.stride();
         match self.by_id.get(&receiver).copied() {
             None => true,
             Some(receiver) => {
@@ -363,12 +368,13 @@ impl Switch {
         notice.source = about.destination;
         notice.code = reason as u16;
         (notice.correlation, notice.sequence, notice.tag) = (about.correlation, about.sequence, about.tag);
-        let put = if port.held.is_empty() { port.put(&notice, &[]) } else { Err(ReserveError::Full) };
+        let raw = RawHeader::from(&notice);
+        let put = if port.held.is_empty() { port.put(&raw, &[]) } else { Err(ReserveError::Full) };
         match put {
             Ok(()) => {}
             Err(ReserveError::Corrupt(corrupt)) => return self.quarantine(slot, &corrupt),
             Err(_) => {
-                let held = Held { header: notice, payload: Box::default(), charged: port.id };
+                let held = Held { raw, payload: Box::default(), charged: port.id };
                 port.held_bytes += held.bytes();
                 port.held.push_back(held);
             }
@@ -409,15 +415,5 @@ impl Switch {
                 }
             }
         }
-    }
-}
-
-/// What the switch vouches for is written over whatever the world wrote there.
-fn stamp(sender: &Port, header: &Header) -> Header {
-    Header {
-        source: sender.id,
-        sequence: sender.sequence + 1,
-        flags: header.flags & !(FIRST_FLAG_OF_WORLDS - 1),
-        ..*header
     }
 }

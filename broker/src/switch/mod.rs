@@ -30,7 +30,7 @@ use strait_sys::wake;
 const LOOKS: u32 = 50;
 /// Passes without work before a single port is no longer looked at, while others are busy.
 const PORT_LOOKS: u32 = 200;
-/// Passes between two looks at the bells and the link.
+/// Passes between two looks at the bells, the link and the clock.
 const PASSES_PER_POLL: u32 = 16;
 /// The token of the link among the bells, whose tokens are slots.
 const LINK: u64 = u64::MAX;
@@ -77,6 +77,7 @@ impl Switch {
                 wake::yield_now();
             }
             if passes.is_multiple_of(PASSES_PER_POLL) {
+                self.end_overdue();
                 self.poll(Some(Timespec::default()))?;
             }
         }
@@ -85,8 +86,7 @@ impl Switch {
 
     /// Looks at every active port once. Says whether anything moved.
     fn pass(&mut self) -> bool {
-        let mut moved = self.end_overdue();
-        let mut at = 0;
+        let (mut moved, mut at) = (false, 0);
         while at < self.active.len() {
             let slot = self.active[at];
             let worked = self.serve(slot);
@@ -107,22 +107,21 @@ impl Switch {
         moved
     }
 
-    fn end_overdue(&mut self) -> bool {
+    fn end_overdue(&mut self) {
         // The clock is only asked when there is something to be late for.
-        let Some(next) = self.requests.next_deadline() else { return false };
-        let now = Instant::now();
-        if next > now {
-            return false;
+        if self.requests.next_deadline().is_none() {
+            return;
         }
+        let now = Instant::now();
         while let Some((key, open)) = self.requests.overdue(now) {
             self.end_request(key, &open, Reason::Deadline);
         }
         self.publish_touched();
-        true
     }
 
     /// Says in every active inbox that the switch sleeps; if nothing came meanwhile, sleeps until a bell, the link or a deadline.
     fn sleep(&mut self) -> Result<(), Errno> {
+        self.end_overdue();
         let mut at = 0;
         while at < self.active.len() {
             match self.arm(self.active[at]) {
@@ -197,6 +196,7 @@ impl Switch {
         }
     }
 
+    #[inline]
     fn activate(&mut self, slot: usize) {
         if let Some(port) = &mut self.ports[slot] {
             port.idle_passes = 0;
@@ -284,7 +284,7 @@ impl Switch {
         self.by_id.remove(&port.id);
         for held in &port.held {
             self.uncharge(held.charged, held.bytes());
-            self.tell_lost(&held.header);
+            self.tell_lost(&held.raw.header());
         }
         for (key, open) in self.requests.forget(port.id) {
             self.end_request(key, &open, Reason::Died);

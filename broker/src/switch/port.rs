@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use strait_memory::{ReadOnly, SliceError, SliceFile, Writable, transfer};
 use strait_protocol::wait::{Event, Via};
 use strait_protocol::{
-    Endpoint, Header, Incoming, Name, NameError, Pattern, ReserveError, SliceMemory, SliceSize, SliceSizeError,
+    Endpoint, Incoming, Name, NameError, Pattern, RawHeader, ReserveError, SliceMemory, SliceSize, SliceSizeError,
     WorldId, WritableMemory,
 };
 use strait_sys::wake;
@@ -14,7 +14,7 @@ use strait_sys::wake;
 /// A record that waits outside of any slice, because its receiver's inbox is full.
 #[derive(Debug)]
 pub(crate) struct Held {
-    pub header: Header,
+    pub raw: RawHeader,
     pub payload: Box<[u8]>,
     /// On whose account.
     pub charged: WorldId,
@@ -22,7 +22,7 @@ pub(crate) struct Held {
 
 impl Held {
     pub(crate) fn bytes(&self) -> u64 {
-        u64::from(self.header.stride())
+        u64::from(self.raw.stride())
     }
 }
 
@@ -120,7 +120,7 @@ impl Port {
     }
 
     /// Puts a record into the inbox if there is room and nothing waits before it.
-    pub(crate) fn put(&mut self, header: &Header, payload: &[u8]) -> Result<(), ReserveError> {
+    pub(crate) fn put(&mut self, header: &RawHeader, payload: &[u8]) -> Result<(), ReserveError> {
         let slot = self.endpoint.reserve(payload.len())?;
         self.endpoint.mine_mut().copy_in(slot.payload_offset(), payload);
         self.endpoint.commit(&slot, header);
@@ -133,9 +133,9 @@ impl Port {
         &mut self,
         from: &ReadOnly,
         incoming: &Incoming,
-        header: &Header,
+        header: &RawHeader,
     ) -> Result<(), ReserveError> {
-        let bytes = header.length as usize;
+        let bytes = header.length() as usize;
         let slot = self.endpoint.reserve(bytes)?;
         transfer(from, incoming.payload_offset(), self.endpoint.mine_mut(), slot.payload_offset(), bytes);
         self.endpoint.commit(&slot, header);
@@ -145,7 +145,7 @@ impl Port {
 
     /// Takes a record out of the outbox into memory of our own.
     pub(crate) fn copy_out(&self, incoming: &Incoming) -> Box<[u8]> {
-        let mut payload = vec![0; incoming.header.length as usize].into_boxed_slice();
+        let mut payload = vec![0; incoming.raw.length() as usize].into_boxed_slice();
         self.endpoint.theirs().copy_out(incoming.payload_offset(), &mut payload);
         payload
     }

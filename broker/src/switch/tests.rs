@@ -9,7 +9,7 @@ use std::time::Duration;
 use strait_client::{Client, Error, Kind};
 use strait_memory::{Inbox, SliceFile, Writable};
 use strait_protocol::handshake::Welcome;
-use strait_protocol::{Endpoint, Header, SliceMemory, SliceSize, WritableMemory};
+use strait_protocol::{Endpoint, Header, RawHeader, SliceMemory, SliceSize, WritableMemory};
 use strait_sys::socket;
 
 const SECOND: Option<Duration> = Some(Duration::from_secs(5));
@@ -97,7 +97,7 @@ struct Rogue {
 impl Rogue {
     fn write(&mut self, header: &Header) {
         let slot = self.endpoint.reserve(header.length as usize).unwrap();
-        self.endpoint.commit(&slot, header);
+        self.endpoint.commit(&slot, &RawHeader::from(header));
         self.endpoint.publish();
         wake::ring(self.bell.as_fd());
     }
@@ -110,7 +110,7 @@ impl Rogue {
 
 fn receive(client: &mut Client) -> (Header, Vec<u8>) {
     let record = client.receive(SECOND).unwrap().expect("a record within the time");
-    (*record.header(), record.payload().to_vec())
+    (record.header(), record.payload().to_vec())
 }
 
 #[test]
@@ -243,7 +243,8 @@ fn a_stream_keeps_its_order_and_loses_nothing() {
 
 #[test]
 fn corruption_costs_only_its_author() {
-    let cases: [(&str, fn(&mut Rogue)); 9] = [
+    type Case = (&'static str, fn(&mut Rogue));
+    let cases: [Case; 9] = [
         ("length 2^32-1", |r| r.write_length(u32::MAX)),
         ("length past what is published", |r| r.write_length(100)),
         ("kind 0", |r| r.produced(64)),
@@ -308,7 +309,7 @@ fn a_record_that_changes_arrives_valid() {
             continue;
         };
         let mut header = Header::new(Kind::Message, WorldId(21), length);
-        rogue.endpoint.commit(&slot, &header);
+        rogue.endpoint.commit(&slot, &RawHeader::from(&header));
         rogue.endpoint.publish();
         wake::ring(rogue.bell.as_fd());
         // Shorter, and from somebody else, at whatever moment this hits.

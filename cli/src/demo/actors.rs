@@ -197,7 +197,7 @@ pub fn compressor() -> Outcome<()> {
     let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3)?;
     loop {
         let Some(record) = client.receive(None)? else { continue };
-        let (head, is_over) = (*record.header(), record.shutdown().is_some());
+        let (head, is_over) = (record.header(), record.shutdown().is_some());
         if head.kind == Kind::Message {
             encoder.write_all(record.payload())?;
         }
@@ -229,7 +229,7 @@ pub fn listener() -> Outcome<()> {
     let mut client = Client::open()?;
     loop {
         let Some(record) = client.receive(None)? else { continue };
-        let (head, is_over) = (*record.header(), record.shutdown().is_some());
+        let (head, is_over) = (record.header(), record.shutdown().is_some());
         if head.kind == Kind::Request {
             client.reply(&head, 0, b"undisturbed")?;
         }

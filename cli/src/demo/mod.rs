@@ -9,7 +9,7 @@ mod story;
 mod summary;
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// The first argument by which this program is told to be one of the demo's worlds.
@@ -20,7 +20,7 @@ pub const BENCH: &str = "demo-bench";
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Plays the demo with a file, or with this very program if none is given. Success only if every step was verified.
-pub fn run(file: Option<PathBuf>) -> ExitCode {
+pub fn run(file: Option<&Path>) -> ExitCode {
     match story::play(file) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

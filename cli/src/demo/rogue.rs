@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use strait_memory::{Inbox, SliceFile, Writable};
 use strait_protocol::handshake::{self, Welcome};
-use strait_protocol::{Endpoint, Header, Kind, Reason, SliceMemory, SliceSize, WorldId, WritableMemory};
+use strait_protocol::{Endpoint, Header, Kind, RawHeader, Reason, SliceMemory, SliceSize, WorldId, WritableMemory};
 use strait_sys::{socket, wake};
 
 /// One attempt and what came of it, as the rogue saw it.
@@ -84,11 +84,11 @@ impl Rogue {
         let end = Instant::now() + Duration::from_secs(20);
         while Instant::now() < end {
             if let Some(incoming) = self.endpoint.peek()? {
-                let mut payload = vec![0; incoming.header.length as usize];
+                let mut payload = vec![0; incoming.raw.length() as usize];
                 self.endpoint.theirs().copy_out(incoming.payload_offset(), &mut payload);
                 self.endpoint.advance(&incoming);
                 self.endpoint.release();
-                return Ok((incoming.header, payload));
+                return Ok((incoming.raw.header(), payload));
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -99,7 +99,7 @@ impl Rogue {
         let Ok(slot) = self.endpoint.reserve(payload.len()) else { return };
         header.length = payload.len() as u32;
         self.endpoint.mine_mut().copy_in(slot.payload_offset(), payload);
-        self.endpoint.commit(&slot, &header);
+        self.endpoint.commit(&slot, &RawHeader::from(&header));
         self.endpoint.publish();
         wake::ring(self.bell.as_fd());
     }

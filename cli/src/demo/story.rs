@@ -12,9 +12,9 @@ use strait_broker::{Config, Host, World, WorldId};
 
 const LONG: Duration = Duration::from_secs(120);
 
-pub fn play(file: Option<PathBuf>) -> Outcome<()> {
+pub fn play(file: Option<&Path>) -> Outcome<()> {
     let program = std::env::current_exe()?;
-    let file = input(file.as_deref().unwrap_or(&program))?;
+    let file = input(file.unwrap_or(&program))?;
     let mut host = Host::start(&config(&program))?;
     compress(&mut host, &program, &file)?;
     attack(&mut host, &program)?;

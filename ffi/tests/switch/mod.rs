@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use strait_memory::{ReadOnly, SliceFile, Writable};
 use strait_protocol::handshake::{self, Welcome};
 use strait_protocol::wait::{Event, Via};
-use strait_protocol::{Endpoint, Header, Kind, SliceMemory, SliceSize, WorldId};
+use strait_protocol::{Endpoint, Header, Kind, RawHeader, SliceMemory, SliceSize, WorldId};
 use strait_sys::{socket, wake};
 
 /// The world's id.
@@ -50,7 +50,7 @@ impl Switch {
     pub fn deliver(&mut self, header: Header, payload: &[u8]) {
         let slot = self.endpoint.reserve(payload.len()).unwrap();
         self.endpoint.mine_mut().bytes_mut(slot.payload_offset(), payload.len()).copy_from_slice(payload);
-        self.endpoint.commit(&slot, &Header { length: slot.payload_bytes(), ..header });
+        self.endpoint.commit(&slot, &RawHeader::from(&Header { length: slot.payload_bytes(), ..header }));
         self.endpoint.publish();
         self.ring(Event::DATA);
     }
@@ -70,12 +70,12 @@ impl Switch {
     /// The next record of the world, if there is one.
     pub fn try_take(&mut self) -> Option<(Header, Vec<u8>)> {
         let incoming = self.endpoint.peek().unwrap()?;
-        let mut payload = vec![0; incoming.header.length as usize];
+        let mut payload = vec![0; incoming.raw.length() as usize];
         self.endpoint.theirs().copy_out(incoming.payload_offset(), &mut payload);
         self.endpoint.advance(&incoming);
         let event = self.endpoint.release();
         self.ring(event);
-        Some((incoming.header, payload))
+        Some((incoming.raw.header(), payload))
     }
 
     fn ring(&mut self, event: Event) {

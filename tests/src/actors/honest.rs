@@ -11,7 +11,7 @@ pub fn echo() -> Outcome<()> {
     let mut client = Client::open()?;
     loop {
         let Some(record) = client.receive(None)? else { continue };
-        let (head, payload, is_over) = (*record.header(), record.payload().to_vec(), record.shutdown().is_some());
+        let (head, payload, is_over) = (record.header(), record.payload().to_vec(), record.shutdown().is_some());
         match head.kind {
             Kind::Request => drop(client.reply(&head, 0, &payload)?),
             Kind::Message => drop(client.send(head.source, &payload)?),
@@ -36,7 +36,7 @@ pub fn talker(peer: &str) -> Outcome<()> {
         }
         right += 1;
         while let Some(record) = client.try_receive()? {
-            let (head, is_over) = (*record.header(), record.shutdown().is_some());
+            let (head, is_over) = (record.header(), record.shutdown().is_some());
             if head.kind == Kind::Request {
                 client.reply(&head, 0, right.to_string().as_bytes())?;
             }
@@ -85,7 +85,7 @@ pub fn stubborn() -> Outcome<()> {
     let mut client = Client::open()?;
     loop {
         let Some(record) = client.receive(None)? else { continue };
-        let head = *record.header();
+        let head = record.header();
         if head.kind == Kind::Request && record.shutdown().is_none() {
             client.reply(&head, 0, b"still here")?;
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use strait_memory::{Inbox, SliceFile, Writable};
 use strait_protocol::handshake::{self, Welcome};
-use strait_protocol::{Endpoint, Header, Kind, SliceMemory, WorldId, WritableMemory};
+use strait_protocol::{Endpoint, Header, Kind, RawHeader, SliceMemory, WorldId, WritableMemory};
 use strait_sys::{socket, wake};
 use strait_tests::attack::Attack;
 
@@ -89,11 +89,11 @@ impl Rogue {
     fn receive(&mut self) -> Outcome<(Header, Vec<u8>)> {
         loop {
             if let Some(incoming) = self.endpoint.peek()? {
-                let mut payload = vec![0; incoming.header.length as usize];
+                let mut payload = vec![0; incoming.raw.length() as usize];
                 self.endpoint.theirs().copy_out(incoming.payload_offset(), &mut payload);
                 self.endpoint.advance(&incoming);
                 self.endpoint.release();
-                return Ok((incoming.header, payload));
+                return Ok((incoming.raw.header(), payload));
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -109,7 +109,7 @@ impl Rogue {
         let Ok(slot) = self.endpoint.reserve(payload.len()) else { return false };
         header.length = payload.len() as u32;
         self.endpoint.mine_mut().copy_in(slot.payload_offset(), payload);
-        self.endpoint.commit(&slot, &header);
+        self.endpoint.commit(&slot, &RawHeader::from(&header));
         self.endpoint.publish();
         wake::ring(self.bell.as_fd());
         true
@@ -119,7 +119,7 @@ impl Rogue {
         let Ok(slot) = self.endpoint.reserve(0) else { return };
         let mut words = message(to).encode();
         words[0] = words[0] & !0xffff_ffff | u64::from(length);
-        self.endpoint.commit(&slot, &message(to));
+        self.endpoint.commit(&slot, &RawHeader::from(&message(to)));
         self.endpoint.mine_mut().store_header(slot.payload_offset() - Header::BYTES, &words);
         self.endpoint.publish();
         wake::ring(self.bell.as_fd());
@@ -150,7 +150,7 @@ impl Rogue {
             };
             self.endpoint.mine_mut().bytes_mut(slot.payload_offset(), 512).fill(n as u8);
             let honest = Header { length: 512, ..message(to) };
-            self.endpoint.commit(&slot, &honest);
+            self.endpoint.commit(&slot, &RawHeader::from(&honest));
             self.endpoint.publish();
             wake::ring(self.bell.as_fd());
             let place = slot.payload_offset() - Header::BYTES;

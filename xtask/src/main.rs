@@ -1,0 +1,77 @@
+//! The project's own chores. Each does its own set-up.
+//!
+//! `cargo xtask test` runs everything that can be run here and says at its end how much passed, failed and was skipped, and why.
+#![forbid(unsafe_code)]
+
+mod packages;
+mod suites;
+mod tally;
+mod unprivileged;
+
+use clap::{Parser, Subcommand};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "The project's own chores")]
+struct Args {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Install what is missing, build, and run every test: as this user, and as root also as an unprivileged one
+    Test,
+    /// Measure strait beside a plain Unix socket, with the arguments of the benchmark (try `-- --help`)
+    Bench {
+        /// For the benchmark: --quick, --json FILE, --workload W, --placement P, --peer P, --size BYTES, --reps N
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Args::parse().chore {
+        Chore::Test => test(),
+        Chore::Bench { arguments } => bench(&arguments),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("xtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn test() -> Result<bool, String> {
+    packages::install()?;
+    let mut tally = tally::Tally::default();
+    suites::workspace(&root(), &mut tally)?;
+    suites::loom(&root(), &mut tally)?;
+    suites::miri(&root(), &mut tally)?;
+    unprivileged::run(&root(), &mut tally)?;
+    print!("{tally}");
+    Ok(tally.failed() == 0)
+}
+
+fn bench(arguments: &[String]) -> Result<bool, String> {
+    let mut command = cargo(&root());
+    command.args(["run", "--release", "--quiet", "--package", "strait-bench", "--"]).args(arguments);
+    let status = command.status().map_err(|error| format!("cargo: {error}"))?;
+    Ok(status.success())
+}
+
+/// The workspace's folder.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap_or_else(|_| "..".into())
+}
+
+/// The cargo that runs this, in a folder.
+fn cargo(dir: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    command.current_dir(dir);
+    command
+}
