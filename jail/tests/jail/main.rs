@@ -41,7 +41,7 @@ fn both() -> ExitCode {
             ExitCode::FAILURE
         }
         Err(error) => {
-            println!("skip  rootless run: setpriv: {error}");
+            println!("skipped: rootless run: setpriv: {error}");
             ExitCode::SUCCESS
         }
     };
