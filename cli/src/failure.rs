@@ -4,6 +4,7 @@ use crate::text;
 use std::fmt;
 use std::process::ExitCode;
 use strait_broker::{Error, HostError, Reason};
+use strait_protocol::handshake::HandshakeError;
 
 /// Something went wrong.
 pub const FAILED: u8 = 1;
@@ -15,6 +16,12 @@ pub const OURS: u8 = 125;
 pub const NOT_EXECUTABLE: u8 = 126;
 /// `strait run`: the program isn't there.
 pub const NO_PROGRAM: u8 = 127;
+
+/// How a broker begins to say that its first unprivileged process didn't come up.
+const SWITCH_FAILED: &str = "the switch ended";
+/// By far the most common reason for that, and what helps.
+const NAMESPACES: &str = "without root, user namespaces must be allowed: see `sysctl user.max_user_namespaces` (more than 0) and, \
+where there is one, `sysctl kernel.apparmor_restrict_unprivileged_userns` (0); Landlock must be on, at ABI 6 (Linux 6.12)";
 
 /// Why a command failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +96,9 @@ impl From<Error> for Failure {
                 failure.hint("start a broker with `strait up FILE`, or name its socket with --socket")
             }
             Error::Undelivered { reason, .. } => Self::from(reason),
+            Error::Handshake(HandshakeError::Refused(why)) if why.starts_with(SWITCH_FAILED) => {
+                failure.hint(NAMESPACES)
+            }
             Error::TooLarge { .. } => failure.hint("send less at a time: the `cli/*` attachment has slices of 64 KiB"),
             Error::BrokerGone => failure
                 .hint("its worlds are gone with it: start it again; the last lines of its `strait up` may say why"),

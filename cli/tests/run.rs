@@ -50,11 +50,28 @@ fn the_jail_is_a_small_place() {
 #[test]
 fn python_runs() {
     if !std::path::Path::new("/usr/bin/python3").exists() {
-        eprintln!("skipped: this machine has no /usr/bin/python3");
-        return;
+        return skip("python_runs: this machine has no /usr/bin/python3");
     }
-    let said = run(strait(["run", "--", "python3", "-c", "print(1)"]));
-    assert_eq!((said.code, &*said.out), (Some(0), "1\n"), "{}", said.err);
+    // The second needs a socket pair for its event loop.
+    for script in ["print(1)", "import asyncio; print(asyncio.run(asyncio.sleep(0, 1)))"] {
+        let said = run(strait(["run", "--", "python3", "-c", script]));
+        assert_eq!((said.code, &*said.out), (Some(0), "1\n"), "{}", said.err);
+    }
+}
+
+/// Where a user may make no user namespace there is no rootless jail, and the message says what to change.
+#[test]
+fn without_user_namespaces_it_says_what_to_change() {
+    if std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) != 0) {
+        return skip("without_user_namespaces_it_says_what_to_change: only root can set up such a place");
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/no_namespaces.py");
+    let mut command = std::process::Command::new("/usr/bin/python3");
+    command.args([script, env!("CARGO_BIN_EXE_strait"), "run", "--", "true"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let said = run(command);
+    assert_eq!(said.code, Some(125), "{}", said.err);
+    assert!(said.err.contains("hint: ") && said.err.contains("user.max_user_namespaces"), "{}", said.err);
 }
 
 #[test]
@@ -118,4 +135,9 @@ fn a_configuration_beside_it_is_checked() {
     let said = run_with("[templates.worker]\ncomand = [\"true\"]\n");
     assert_eq!(said.code, Some(125));
     assert!(said.err.contains("w.toml:2:1: unknown key `comand`"), "{}", said.err);
+}
+
+/// Says so where the harness doesn't keep it to itself.
+fn skip(why: &str) {
+    let _ = writeln!(std::io::stdout(), "skipped: {why}");
 }

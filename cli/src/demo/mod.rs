@@ -8,9 +8,11 @@ mod rogue;
 mod story;
 mod summary;
 
+use crate::failure::Failure;
 use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
+use strait_broker::HostError;
 
 /// The first argument by which this program is told to be one of the demo's worlds.
 pub const ROLE: &str = "demo-world";
@@ -23,10 +25,10 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 pub fn run(file: Option<&Path>) -> ExitCode {
     match story::play(file) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("strait: the demo failed: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => match error.downcast::<HostError>() {
+            Ok(error) => Failure::from(*error).tell(),
+            Err(error) => Failure::new(format!("the demo failed: {error}")).tell(),
+        },
     }
 }
 
