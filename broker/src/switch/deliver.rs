@@ -26,10 +26,17 @@ impl Switch {
     /// Takes up to a batch of records from one port. Says whether anything moved.
     pub(super) fn serve(&mut self, slot: usize) -> bool {
         let mut moved = self.flush_held(slot);
-        for _ in 0..BATCH {
-            match self.serve_one(slot) {
-                Ok(true) => moved = true,
-                Ok(false) => break,
+        let mut left = BATCH;
+        while left > 0 {
+            match self
+                .serve_one(slot)
+                .and_then(|taken| Ok((taken, if taken { self.follow(slot, left - 1)? } else { 0 })))
+            {
+                Ok((true, followed)) => {
+                    moved = true;
+                    left -= 1 + followed;
+                }
+                Ok((false, _)) => break,
                 Err(corrupt) => {
                     self.quarantine(slot, &corrupt);
                     return true;
@@ -62,6 +69,33 @@ impl Switch {
             self.tell(slot, &incoming.raw.header(), reason);
         }
         Ok(true)
+    }
+
+    /// Moves the messages that follow one that was just delivered, as long as they are for the same receiver and it has room: the
+    /// verdict on the first holds for them, and what was looked up once is at hand. Anything else is left to `serve_one`.
+    fn follow(&mut self, slot: usize, at_most: u32) -> Result<u32, Corrupt> {
+        let Some((id, receiver)) = self.ports[slot].as_ref().and_then(|port| port.last_route) else { return Ok(0) };
+        let Ok([Some(sender), Some(target)]) = self.ports.get_disjoint_mut([slot, receiver]) else { return Ok(0) };
+        // Not touched: the record before these went elsewhere, or was refused.
+        if target.id != id || !target.is_touched || !target.held.is_empty() {
+            return Ok(0);
+        }
+        let mut taken = 0;
+        while taken < at_most {
+            let Some(incoming) = sender.endpoint.peek()? else { break };
+            let raw = &incoming.raw;
+            if raw.kind() != Kind::Message || raw.destination() != id {
+                break;
+            }
+            let stamped = raw.stamped(sender.id, sender.sequence + 1);
+            if target.take_over(sender.endpoint.theirs(), &incoming, &stamped).is_err() {
+                break;
+            }
+            sender.endpoint.advance(&incoming);
+            sender.sequence += 1;
+            taken += 1;
+        }
+        Ok(taken)
     }
 
     /// Steps past a record. False if its world is gone by now: delivering to one hostile world can bring another one's
