@@ -303,9 +303,7 @@ fn a_record_that_changes_arrives_valid() {
     for round in 0..20_000u32 {
         let length = 16 + (round % 7) * 100;
         let Ok(slot) = rogue.endpoint.reserve(length as usize) else {
-            while b.try_receive().unwrap().is_some() {
-                arrived += 1;
-            }
+            arrived += take_valid(&mut b, Duration::ZERO);
             continue;
         };
         let mut header = Header::new(Kind::Message, WorldId(21), length);
@@ -316,16 +314,24 @@ fn a_record_that_changes_arrives_valid() {
         (header.length, header.source) = (length / 2, WorldId::CONTROL);
         let offset = slot.payload_offset() - Header::BYTES;
         rogue.endpoint.mine_mut().store_header(offset, &header.encode());
-        while let Some(record) = b.try_receive().unwrap() {
-            assert_eq!(record.header().source, WorldId(20));
-            assert_eq!(record.payload().len(), record.header().length as usize);
-            arrived += 1;
-        }
+        arrived += take_valid(&mut b, Duration::ZERO);
         if let Ok(Some((Report::Quarantined { .. }, _))) = bench.link.try_receive() {
             // The change hit between two records: the stride no longer fits. Its own loss.
             bench.detach(20);
             rogue = bench.rogue(20, &["b"]);
         }
     }
+    arrived += take_valid(&mut b, Duration::from_millis(500));
     assert!(arrived > 0);
+}
+
+/// Takes what has arrived: each record of the one sender, and as long as it says.
+fn take_valid(client: &mut Client, patience: Duration) -> u32 {
+    let mut taken = 0;
+    while let Some(record) = client.receive(Some(patience)).unwrap() {
+        assert_eq!(record.header().source, WorldId(20));
+        assert_eq!(record.payload().len(), record.header().length as usize);
+        taken += 1;
+    }
+    taken
 }
