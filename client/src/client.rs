@@ -182,7 +182,7 @@ impl Client {
             };
             match header.kind {
                 Kind::Reply if header.correlation == correlation => return Ok(Reply { header, payload }),
-                Kind::Notice if header.correlation == correlation => {
+                Kind::Notice if RawHeader::from(&header).ends_request(correlation) => {
                     let reason = Reason::from_code(header.code).ok_or(Error::Unexpected)?;
                     return Err(Error::Undelivered { to, reason });
                 }

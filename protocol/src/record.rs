@@ -33,7 +33,8 @@ pub enum Kind {
     /// The answer to a request that was delivered to the sender of this.
     Reply = 3,
     /// From the switch alone: what became of a record. Its source is the world that the record was for,
-    /// its `code` is a [`Reason`], its sequence and correlation are the record's, its tag too.
+    /// its `code` is a [`Reason`], its sequence and correlation are the record's, its tag too. Its lower flags are the record's kind:
+    /// who answers others must not take what became of a reply for the end of a request of its own.
     Notice = 4,
 }
 
@@ -222,6 +223,12 @@ impl RawHeader {
         self.0[1] = source.0;
         self.0[4] = sequence;
         self
+    }
+
+    /// Whether this is the notice that ends a request of ours with this correlation id.
+    pub fn ends_request(&self, correlation: u64) -> bool {
+        let about = (self.0[0] >> 40) as u8 & (FIRST_FLAG_OF_WORLDS - 1);
+        self.kind() == Kind::Notice && about == Kind::Request as u8 && self.correlation() == correlation
     }
 
     /// All of it, decoded.

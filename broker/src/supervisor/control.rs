@@ -8,17 +8,23 @@ use std::time::Duration;
 use strait_protocol::control::{Answer, MAX_REQUEST_BYTES, MAX_WORLDS_PER_ANSWER, Request, WorldRow};
 use strait_protocol::{Header, Kind, Name, WorldId};
 
+/// Records that are answered before the supervisor looks at what else there is.
+const MAX_IN_ONE_GO: u32 = 64;
 /// Lists that may wait for the switch's counters.
 const MAX_COUNTS: usize = 1024;
 
 impl Supervisor {
-    /// Answers everything that has arrived.
+    /// Answers what has arrived, up to a bound: worlds that ask without end must not keep the supervisor from its other work.
     pub(super) fn serve(&mut self) {
-        loop {
+        self.is_behind = true;
+        for _ in 0..MAX_IN_ONE_GO {
             let (header, payload) = match self.control.try_receive() {
                 Ok(Some(record)) if record.payload().len() > MAX_REQUEST_BYTES => (record.header(), None),
                 Ok(Some(record)) => (record.header(), Some(record.payload().to_vec())),
-                Ok(None) => return,
+                Ok(None) => {
+                    self.is_behind = false;
+                    return;
+                }
                 Err(error) => {
                     log(&format!("the control service is cut off: {error}"));
                     self.is_over = true;
@@ -141,7 +147,7 @@ impl Supervisor {
             &format!("stop {}", target.name),
         )?;
         if let Some(target) = self.worlds.get_mut(&id) {
-            target.waiters.push(*asker);
+            target.add_waiter(*asker);
         }
         Ok(())
     }

@@ -17,7 +17,9 @@ impl Supervisor {
     pub(super) fn begin_stop(&mut self, id: WorldId, asker: Option<Header>, deadline: Duration, reason: &str) {
         let correlation = self.number();
         let Some(entry) = self.worlds.get_mut(&id) else { return };
-        entry.waiters.extend(asker);
+        if let Some(asker) = asker {
+            entry.add_waiter(asker);
+        }
         if entry.state >= State::Stopping {
             return;
         }

@@ -10,6 +10,9 @@ use strait_protocol::handshake::Welcome;
 use strait_protocol::{Header, Name, Pattern, SliceSize, WorldId};
 use strait_sys::wake;
 
+/// Requests of one world that wait for the end of another.
+const MAX_WAITS_PER_ASKER: usize = 16;
+
 /// Where a world is in its life, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 pub(super) enum State {
@@ -165,6 +168,17 @@ impl Entry {
 
     pub(super) fn may(&self, what: impl Fn(&Permission) -> bool) -> bool {
         self.may.iter().any(|permission| *permission == Permission::Admin || what(permission))
+    }
+
+    /// Remembers who waits for the end: a few requests of each, the latest. One that is forgotten ends by its deadline.
+    pub(super) fn add_waiter(&mut self, asker: Header) {
+        let of_asker = self.waiters.iter().filter(|waiter| waiter.source == asker.source);
+        if of_asker.count() >= MAX_WAITS_PER_ASKER
+            && let Some(oldest) = self.waiters.iter().position(|waiter| waiter.source == asker.source)
+        {
+            self.waiters.remove(oldest);
+        }
+        self.waiters.push(asker);
     }
 
     pub(super) fn state_text(&self) -> &'static str {

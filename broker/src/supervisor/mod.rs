@@ -13,9 +13,10 @@ mod start;
 use crate::config::Config;
 use crate::link::{Event, Link};
 use entry::Entry;
-use rustix::event::{Timespec, epoll};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io::Write;
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Instant;
@@ -103,13 +104,17 @@ struct Supervisor {
     next_uid: u32,
     next_number: u64,
     is_root: bool,
+    /// The control service has more to answer than it did in one go.
+    is_behind: bool,
+    max_worlds: usize,
     is_over: bool,
 }
 
 impl Supervisor {
     fn run(&mut self) -> Result<(), Errno> {
         while !self.is_over {
-            let timeout = self.next_deadline().map(|end| {
+            let next = if self.is_behind { Some(Instant::now()) } else { self.next_deadline() };
+            let timeout = next.map(|end| {
                 let left = end.saturating_duration_since(Instant::now());
                 Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
             });
@@ -121,6 +126,9 @@ impl Supervisor {
             let tokens: Vec<Token> = ready.iter().map(|event| Token::unpack(event.data.u64())).collect();
             for token in tokens {
                 self.handle(token);
+            }
+            if self.is_behind {
+                self.serve();
             }
             self.end_overdue();
         }
@@ -204,8 +212,8 @@ impl Supervisor {
         if self.names.contains_key(name) {
             return Err(format!("there is a world named `{name}` already"));
         }
-        match self.worlds.len() >= MAX_WORLDS {
-            true => Err(format!("there are {MAX_WORLDS} worlds already, which is the most")),
+        match self.worlds.len() >= self.max_worlds {
+            true => Err(format!("there are {} worlds already, which is the most", self.max_worlds)),
             false => Ok(()),
         }
     }
@@ -226,9 +234,15 @@ impl Supervisor {
     }
 }
 
-/// One line to the operator, about the rare things that nobody asked for.
+/// One line to the operator, about the rare things that nobody asked for. Worlds may share the stream that it goes to: a line that would have
+/// to wait there, or can't be written, is lost rather than the supervisor.
 fn log(line: &str) {
-    eprintln!("strait: {line}");
+    let stderr = std::io::stderr();
+    let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut polled = [PollFd::new(&stderr, PollFlags::OUT)];
+    if poll(&mut polled, Some(&zero)).is_ok_and(|ready| ready > 0) {
+        let _ = writeln!(&stderr, "strait: {line}");
+    }
 }
 
 /// The descriptor of a socket's inode, to be connected to through `/proc/self/fd`.

@@ -1,17 +1,18 @@
 //! The supervisor's first moments: everything that must happen before the first world, in order.
 
 use super::entry::{Channel, Entry, Nature, State};
-use super::{Supervisor, Token, log, open_path};
+use super::{MAX_WORLDS, Supervisor, Token, log, open_path};
 use crate::config::Config;
 use crate::link::{Command, Event, Link};
 use crate::roles;
 use rustix::event::epoll::{self, EventFlags};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{ErrorKind, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode};
@@ -26,6 +27,9 @@ const CONTROL_SLICE: u64 = 1024 * 1024;
 const CONTROL_BUDGET_BYTES: u64 = 16 * 1024 * 1024;
 /// How long the supervisor waits for room in its own outbox, which the switch empties at any load.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(1);
+/// Descriptors that the supervisor keeps for each world at most, while it starts, and those it needs for itself.
+const FILES_PER_WORLD: usize = 10;
+const OWN_FILES: usize = 200;
 /// How long killed worlds may take to be gone when everything ends.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
@@ -95,6 +99,8 @@ fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
         next_uid: 0,
         next_number: 0,
         is_root: rustix::process::geteuid().is_root(),
+        is_behind: false,
+        max_worlds: raise_files(),
         is_over: false,
     };
     supervisor.watch_all().map_err(|errno| format!("epoll_ctl: {errno}"))?;
@@ -110,6 +116,18 @@ fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
     Ok((supervisor, switch))
 }
 
+/// Lets this process have as many descriptors as it may, and says how many worlds that is enough for.
+fn raise_files() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let files = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let files = files.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX));
+    (files.saturating_sub(OWN_FILES) / FILES_PER_WORLD).min(MAX_WORLDS)
+}
+
 /// What the host says first: the configuration as JSON in a file of its own, and its standard streams.
 fn orders(host: &OwnedFd) -> Result<(Config, [OwnedFd; 3]), String> {
     let (_, descriptors) = socket::receive(host.as_fd(), &mut [0; 16]).map_err(|errno| format!("recvmsg: {errno}"))?;
@@ -121,7 +139,19 @@ fn orders(host: &OwnedFd) -> Result<(Config, [OwnedFd; 3]), String> {
         .read_to_string(&mut text)
         .map_err(|error| format!("the configuration can't be read: {error}"))?;
     let config = serde_json::from_str(&text).map_err(|error| format!("the configuration: {error}"))?;
-    Ok((config, [stdin, stdout, stderr]))
+    Ok((config, [stdin, only_to_write(stdout), only_to_write(stderr)]))
+}
+
+/// A terminal or pipe opened anew, for writing alone: a world that gets the host's own description of a terminal as its output could read
+/// what is typed there, and its file flags would be ours too. Where that can't be done (a file, a socket) it is left as it is.
+fn only_to_write(stream: OwnedFd) -> OwnedFd {
+    let kind = rustix::fs::fstat(&stream).map(|stat| FileType::from_raw_mode(stat.st_mode));
+    if !matches!(kind, Ok(FileType::CharacterDevice | FileType::Fifo)) {
+        return stream;
+    }
+    let name = format!("/proc/self/fd/{}", stream.as_raw_fd());
+    let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::open(name, flags, Mode::empty()).unwrap_or(stream)
 }
 
 /// The control service attaches like everyone else; only that both ends of its connection are here.

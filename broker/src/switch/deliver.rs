@@ -9,6 +9,8 @@ use strait_protocol::{Corrupt, Header, Incoming, Kind, RawHeader, Reason, Reserv
 
 /// Records taken from one port before the next one has its turn.
 const BATCH: u32 = 128;
+/// Records looked at in one go behind one that can't go on.
+const LOOK_AHEAD: u32 = 1024;
 /// Requests that one world may have open.
 const MAX_OPEN_REQUESTS: u32 = 1024;
 
@@ -25,6 +27,9 @@ enum Outcome {
 impl Switch {
     /// Takes up to a batch of records from one port. Says whether anything moved.
     pub(super) fn serve(&mut self, slot: usize) -> bool {
+        if self.ports[slot].as_ref().is_none_or(|port| port.is_doomed) {
+            return false;
+        }
         let mut moved = self.flush_held(slot);
         let mut left = BATCH;
         while left > 0 {
@@ -59,7 +64,11 @@ impl Switch {
         let Some(incoming) = port.endpoint.peek()? else { return Ok(false) };
         let outcome = match self.deliver(slot, &incoming)? {
             Outcome::Blocked(receiver) if !self.must_hold(slot, &incoming, receiver)? => return Ok(false),
-            Outcome::Blocked(receiver) => self.hold(slot, &incoming, receiver),
+            Outcome::Blocked(receiver) => {
+                let account = self.account(slot, &incoming.raw);
+                self.hold(slot, &incoming, receiver, account);
+                return Ok(self.step_held(slot, &incoming));
+            }
             other => other,
         };
         if !self.step(slot, &incoming) {
@@ -107,6 +116,17 @@ impl Switch {
         port.blocked_on = None;
         port.looked_past = 0;
         true
+    }
+
+    /// Steps past a record that was held: what is known of those behind it stays known.
+    fn step_held(&mut self, slot: usize, incoming: &Incoming) -> bool {
+        let Some(port) = &self.ports[slot] else { return false };
+        let (blocked_on, looked_past) = (port.blocked_on, port.looked_past.saturating_sub(incoming.raw.stride()));
+        let steps = self.step(slot, incoming);
+        if let Some(port) = &mut self.ports[slot] {
+            (port.blocked_on, port.looked_past) = (blocked_on, looked_past);
+        }
+        steps
     }
 
     fn port(&mut self, slot: usize) -> &mut Port {
@@ -191,24 +211,31 @@ impl Switch {
 
     // --- receivers without room ---
 
-    /// Whether a record that can't go on must make way: something for another receiver is behind it, and whoever is charged
-    /// has budget left. Each byte behind it is looked at once.
+    /// Whether a record that can't go on must make way: something for another receiver is behind it, and its sender has budget
+    /// left. A reply always makes way, so that no server waits for a client that doesn't read.
+    ///
+    /// Each byte behind it is looked at once, whatever becomes of the records before it, and a bounded number of records at a time.
     fn must_hold(&mut self, slot: usize, head: &Incoming, receiver: WorldId) -> Result<bool, Corrupt> {
-        let chargeable = self.can_hold(slot, &head.raw);
+        if head.raw.kind() == Kind::Reply {
+            return Ok(true);
+        }
         let port = self.port(slot);
         if port.blocked_on != Some(receiver) {
             port.blocked_on = Some(receiver);
-            port.looked_past = head.raw.stride();
+            port.looked_past = 0;
         }
-        if !chargeable {
+        port.looked_past = port.looked_past.max(head.raw.stride());
+        // Before anything else: a cursor that can't be true must be found here, whoever pays.
+        port.endpoint.hear_produced()?;
+        if !port.can_charge(u64::from(head.raw.stride())) {
             return Ok(false);
         }
-        port.endpoint.hear_produced()?;
-        while let Some(next) = port.endpoint.peek_past(port.looked_past)? {
-            if next.destination() != receiver {
-                return Ok(true);
+        for _ in 0..LOOK_AHEAD {
+            match port.endpoint.peek_past(port.looked_past)? {
+                None => return Ok(false),
+                Some(next) if next.destination() != receiver => return Ok(true),
+                Some(next) => port.looked_past += next.stride(),
             }
-            port.looked_past += next.stride();
         }
         Ok(false)
     }
@@ -222,14 +249,7 @@ impl Switch {
         }
     }
 
-    fn can_hold(&self, slot: usize, raw: &RawHeader) -> bool {
-        // An asker over its budget gets a notice instead of the reply: that much is always held, for each request it has open.
-        let account = self.ports[self.account(slot, raw)].as_ref();
-        raw.kind() == Kind::Reply || account.is_some_and(|port| port.can_charge(u64::from(raw.stride())))
-    }
-
-    fn hold(&mut self, slot: usize, incoming: &Incoming, receiver: WorldId) -> Outcome {
-        let account = self.account(slot, &incoming.raw);
+    fn hold(&mut self, slot: usize, incoming: &Incoming, receiver: WorldId, account: usize) {
         let receiver = self.by_id[&receiver];
         let sender = self.port(slot);
         let raw = incoming.raw.stamped(sender.id, sender.sequence + 1);
@@ -237,15 +257,14 @@ impl Switch {
         if raw.kind() == Kind::Reply && !self.port(account).can_charge(bytes) {
             let header = raw.header();
             self.close_request(&header);
-            self.notify(receiver, &Header { destination: header.source, ..header }, Reason::Quota);
-            return Outcome::Taken;
+            let asked = Header { kind: Kind::Request, destination: header.source, ..header };
+            return self.notify(receiver, &asked, Reason::Quota);
         }
         let payload = self.port(slot).copy_out(incoming);
         let charged = self.port(account).id;
         self.port(account).held_bytes += bytes;
         self.port(receiver).held.push_back(Held { raw, payload, charged });
         self.note(receiver, &raw);
-        Outcome::Taken
     }
 
     /// Moves what was held for a port into its inbox, as far as there is room.
@@ -258,12 +277,13 @@ impl Switch {
                     moved = true;
                     self.uncharge(first.charged, first.bytes());
                 }
-                Err(ReserveError::Corrupt(corrupt)) => {
-                    self.quarantine(slot, &corrupt);
-                    return true;
-                }
-                Err(_) => {
+                Err(error) => {
+                    // Also if its world is at fault: what is held is uncharged and told when that is forgotten.
                     port.held.push_front(first);
+                    if let ReserveError::Corrupt(corrupt) = error {
+                        self.quarantine(slot, &corrupt);
+                        return true;
+                    }
                     break;
                 }
             }
@@ -277,9 +297,9 @@ impl Switch {
     pub(super) fn uncharge(&mut self, account: WorldId, bytes: u64) {
         if let Some(slot) = self.by_id.get(&account).copied() {
             let port = self.port(slot);
-            let was_over = port.held_bytes > port.budget_bytes;
+            let waits = port.held_bytes > port.budget_bytes || port.blocked_on.is_some();
             port.held_bytes -= bytes;
-            if was_over && port.held_bytes <= port.budget_bytes {
+            if waits {
                 self.activate(slot);
             }
         }
@@ -307,7 +327,7 @@ impl Switch {
         let Some(receiver) = port.blocked_on else { return data };
         let unlooked = !matches!(port.endpoint.peek_past(port.looked_past), Ok(None));
         let Ok(Some(head)) = port.endpoint.peek() else { return true };
-        if unlooked && self.can_hold(slot, &head.raw) {
+        if head.raw.kind() == Kind::Reply || unlooked && port.can_charge(u64::from(head.raw.stride())) {
             return true;
         }
         let needed = head.raw.stride();
@@ -332,12 +352,21 @@ impl Switch {
             let Ok(Some(incoming)) = port.endpoint.peek() else { break };
             match self.deliver(slot, &incoming) {
                 Err(_) => break,
-                Ok(Outcome::Blocked(receiver)) => drop(self.hold(slot, &incoming, receiver)),
+                Ok(Outcome::Blocked(receiver)) => self.bequeath(slot, &incoming, receiver),
                 Ok(_) => {}
             }
             self.step(slot, &incoming);
         }
         self.publish_touched();
+    }
+
+    /// What a dead world leaves to a receiver without room is held on the receiver's account, since there is no other any more. Beyond
+    /// its budget it is lost, and nobody is left to be told.
+    fn bequeath(&mut self, slot: usize, incoming: &Incoming, receiver: WorldId) {
+        let account = self.by_id[&receiver];
+        if self.port(account).can_charge(u64::from(incoming.raw.stride())) {
+            self.hold(slot, incoming, receiver, account);
+        }
     }
 
     // --- requests ---
@@ -401,6 +430,7 @@ impl Switch {
         let mut notice = Header::new(Kind::Notice, port.id, 0);
         notice.source = about.destination;
         notice.code = reason as u16;
+        notice.flags = about.kind as u8;
         (notice.correlation, notice.sequence, notice.tag) = (about.correlation, about.sequence, about.tag);
         let raw = RawHeader::from(&notice);
         let put = if port.held.is_empty() { port.put(&raw, &[]) } else { Err(ReserveError::Full) };

@@ -44,6 +44,8 @@ pub(crate) struct Switch {
     /// Ports with something committed or released in this pass.
     touched: Vec<usize>,
     requests: Requests,
+    /// Worlds that were found corrupt and not yet forgotten.
+    doomed: Vec<(usize, WorldId, Corrupt)>,
     is_over: bool,
 }
 
@@ -59,6 +61,7 @@ impl Switch {
             active: Vec::new(),
             touched: Vec::new(),
             requests: Requests::default(),
+            doomed: Vec::new(),
             is_over: false,
         })
     }
@@ -90,6 +93,7 @@ impl Switch {
         while at < self.active.len() {
             let slot = self.active[at];
             let worked = self.serve(slot);
+            self.bury();
             moved |= worked;
             match self.ports[slot].as_mut() {
                 None => drop(self.active.swap_remove(at)),
@@ -117,6 +121,7 @@ impl Switch {
             self.end_request(key, &open, Reason::Deadline);
         }
         self.publish_touched();
+        self.bury();
     }
 
     /// Says in every active inbox that the switch sleeps; if nothing came meanwhile, sleeps until a bell, the link or a deadline.
@@ -204,6 +209,11 @@ impl Switch {
                 port.is_active = true;
                 port.endpoint.disarm();
                 self.active.push(slot);
+                // Disarmed, it doesn't ring for room: who waits for that looks by itself from now on.
+                let id = port.id;
+                if std::mem::take(&mut port.is_awaited) {
+                    self.activate_blocked_on(id);
+                }
             }
         }
     }
@@ -247,6 +257,7 @@ impl Switch {
                 if let Some(slot) = self.by_id.get(&WorldId(id)).copied() {
                     self.drain(slot);
                     self.remove(slot);
+                    self.bury();
                 }
                 self.link.send(&Report::Detached { id }, &[])
             }
@@ -293,14 +304,26 @@ impl Switch {
         self.activate_blocked_on(port.id);
     }
 
-    /// A world wrote what can't be true: it is cut off, the others don't notice, and the supervisor ends it.
+    /// A world wrote what can't be true: nothing more is taken from it. It is forgotten at the next [`bury`](Self::bury), and not here:
+    /// telling those who wait for it can bring to light that they are corrupt too, and so on.
     fn quarantine(&mut self, slot: usize, corrupt: &Corrupt) {
-        if let Some(port) = &self.ports[slot] {
-            let report = Report::Quarantined { id: port.id.0, why: corrupt.to_string() };
-            // If the supervisor is gone, the link says so at the next look.
-            let _ = self.link.send(&report, &[]);
+        if let Some(port) = &mut self.ports[slot]
+            && !port.is_doomed
+        {
+            port.is_doomed = true;
+            self.doomed.push((slot, port.id, *corrupt));
         }
-        self.remove(slot);
+    }
+
+    /// Cuts off the worlds that were found corrupt: the others don't notice, and the supervisor ends them.
+    fn bury(&mut self) {
+        while let Some((slot, id, corrupt)) = self.doomed.pop() {
+            // If the supervisor is gone, the link says so at the next look.
+            let _ = self.link.send(&Report::Quarantined { id: id.0, why: corrupt.to_string() }, &[]);
+            if self.by_id.get(&id) == Some(&slot) {
+                self.remove(slot);
+            }
+        }
     }
 }
 

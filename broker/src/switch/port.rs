@@ -76,6 +76,8 @@ pub(crate) struct Port {
     pub is_touched: bool,
     /// Somebody waits for room in its inbox.
     pub is_awaited: bool,
+    /// It wrote what can't be true, and is about to be forgotten.
+    pub is_doomed: bool,
 }
 
 impl Port {
@@ -105,6 +107,7 @@ impl Port {
             is_active: false,
             is_touched: false,
             is_awaited: false,
+            is_doomed: false,
         })
     }
 

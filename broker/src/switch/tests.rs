@@ -335,3 +335,132 @@ fn take_valid(client: &mut Client, patience: Duration) -> u32 {
     }
     taken
 }
+
+#[test]
+fn budget_that_comes_back_is_noticed() {
+    let mut bench = Bench::new();
+    let mut a = bench.attach(20, "a", &["*"]);
+    let _deaf = bench.attach(21, "deaf", &[]);
+    let mut slow = bench.attach(22, "slow", &[]);
+    let mut c = bench.attach(23, "c", &[]);
+    for _ in 0..11 {
+        a.send(WorldId(21), &[1; 1000]).unwrap();
+    }
+    let mut to_slow = 0;
+    while bench.count(20).held_bytes < 62 * 1024 {
+        a.send(WorldId(22), &[2; 2000]).unwrap();
+        a.send(WorldId(23), b"").unwrap();
+        thread::sleep(Duration::from_millis(1));
+        while c.try_receive().unwrap().is_some() {}
+        to_slow += 1;
+    }
+    while c.try_receive().unwrap().is_some() {}
+    // It can't be charged any more, so it is stuck at the head, and with it what is for c.
+    a.send(WorldId(21), &[3; 4000]).unwrap();
+    a.send(WorldId(23), b"for c").unwrap();
+    thread::sleep(Duration::from_millis(50));
+    for _ in 0..to_slow {
+        assert_eq!(receive(&mut slow).1.len(), 2000);
+    }
+    assert_eq!(receive(&mut c).1, b"for c");
+}
+
+#[test]
+fn what_was_held_for_a_corrupt_world_is_told_and_uncharged() {
+    let mut bench = Bench::new();
+    let mut a = bench.attach(20, "a", &["*"]);
+    let mut c = bench.attach(23, "c", &[]);
+    for id in 100..106 {
+        let rogue = bench.rogue(id, &["*"]);
+        let lost = [a.send(WorldId(id), &[1; 12000]).unwrap(), a.send(WorldId(id), &[1; 12000]).unwrap()][1];
+        a.send(WorldId(23), b"").unwrap();
+        let _ = receive(&mut c);
+        rogue.endpoint.mine().control().consumed.store(7, Ordering::SeqCst);
+        wake::ring(rogue.bell.as_fd());
+        assert!(matches!(bench.report(), Report::Quarantined { .. }));
+        let (notice, _) = receive(&mut a);
+        assert_eq!((notice.kind, notice.code, notice.sequence), (Kind::Notice, Reason::Died as u16, lost));
+        assert_eq!(bench.count(20).held_bytes, 0);
+    }
+}
+
+#[test]
+fn an_asker_that_reads_no_answers_stops_no_server() {
+    let mut bench = Bench::new();
+    let mut server = bench.attach(20, "server", &["*"]);
+    let mut deaf = bench.attach(21, "deaf", &["*"]);
+    let mut honest = bench.attach(22, "honest", &["*"]);
+    for _ in 0..200 {
+        deaf.start_request(WorldId(20), b"?", Duration::from_secs(600)).unwrap();
+    }
+    server.set_patience(SECOND);
+    for _ in 0..200 {
+        let (head, _) = receive(&mut server);
+        server.reply(&head, 0, &[0; 1000]).unwrap();
+    }
+    let asked = honest.start_request(WorldId(20), b"?", Duration::from_secs(30)).unwrap();
+    let (head, _) = receive(&mut server);
+    server.reply(&head, 0, b"!").unwrap();
+    assert_eq!(receive(&mut honest).0.correlation, asked);
+    let held = bench.count(21).held_bytes;
+    assert!(held <= 64 * 1024 + 200 * 64, "{held} bytes are held for one that doesn't read");
+    // And each of its requests has one end: the answer, or the notice that there was no room for it.
+    for _ in 0..200 {
+        assert!(matches!(receive(&mut deaf).0.kind, Kind::Reply | Kind::Notice));
+    }
+}
+
+#[test]
+fn what_became_of_a_reply_ends_no_request() {
+    let mut bench = Bench::new();
+    let mut server = bench.attach(20, "server", &["*"]);
+    let mut other = bench.attach(21, "other", &["*"]);
+    let mut rogue = bench.rogue(22, &["*"]);
+    // The rogue chooses the correlation id that the server will choose for its own first request.
+    let mut ask = Header::new(Kind::Request, WorldId(20), 0);
+    (ask.correlation, ask.timeout_ms) = (1, 1);
+    rogue.write(&ask);
+    thread::sleep(Duration::from_millis(50));
+    let (head, _) = receive(&mut server);
+    server.reply(&head, 0, b"late").unwrap();
+    let answering = thread::spawn(move || {
+        let (head, _) = receive(&mut other);
+        other.reply(&head, 0, b"the answer").unwrap();
+        other
+    });
+    let answer = server.request(WorldId(21), b"?", Duration::from_secs(5)).unwrap();
+    assert_eq!(answer.payload, b"the answer");
+    drop(answering.join());
+}
+
+/// Each asked the one before it and has a full inbox and an impossible cursor: the end of the first brings all to light.
+#[test]
+fn a_chain_of_corrupt_worlds_ends_without_recursion() {
+    let mut bench = Bench::new();
+    let mut chain: Vec<Rogue> = Vec::new();
+    for id in 1000..1300u64 {
+        let mut rogue = bench.rogue(id, &["*"]);
+        if !chain.is_empty() {
+            let mut ask = Header::new(Kind::Request, WorldId(id - 1), 0);
+            (ask.correlation, ask.timeout_ms) = (5, u32::MAX);
+            rogue.write(&ask);
+        }
+        for _ in 0..if id == 1299 { 192 } else { 191 } {
+            while rogue.endpoint.reserve(0).is_err() {
+                thread::yield_now();
+            }
+            rogue.write(&Header::new(Kind::Message, WorldId(9), 0));
+        }
+        chain.push(rogue);
+    }
+    thread::sleep(Duration::from_millis(100));
+    for rogue in &chain {
+        rogue.endpoint.mine().control().consumed.store(7, Ordering::SeqCst);
+    }
+    bench.link.send(&Command::Detach { id: 1000 }, &[]).unwrap();
+    let mut quarantined = 0;
+    while let Report::Quarantined { .. } = bench.report() {
+        quarantined += 1;
+    }
+    assert_eq!(quarantined, 299);
+}
