@@ -105,7 +105,12 @@ impl StraitRecord {
 
     /// What stands in for the reply of a request that `to` won't answer.
     pub(crate) fn undelivered(to: WorldId, reason: Reason) -> Self {
-        let header = Header { source: to, code: reason as u16, ..Header::new(Kind::Notice, WorldId::SWITCH, 0) };
+        let header = Header {
+            source: to,
+            code: reason as u16,
+            flags: Kind::Request as u8,
+            ..Header::new(Kind::Notice, WorldId::SWITCH, 0)
+        };
         Self::new(&header, &[])
     }
 

@@ -217,7 +217,16 @@ fn a_request_without_a_reply_says_why() {
     let switching = thread::spawn(move || {
         let (Header { correlation, .. }, _) = switch.take();
         let code = Reason::Died as u16;
-        switch.deliver(Header { source: PEER, correlation, code, ..Header::new(Kind::Notice, PEER, 0) }, b"");
+        switch.deliver(
+            Header {
+                source: PEER,
+                correlation,
+                code,
+                flags: Kind::Request as u8,
+                ..Header::new(Kind::Notice, PEER, 0)
+            },
+            b"",
+        );
     });
     let (result, notice) = ask(&mut client);
     switching.join().unwrap();
