@@ -10,8 +10,9 @@ use strait_protocol::{Header, Kind, Name, WorldId};
 
 /// Records that are answered before the supervisor looks at what else there is.
 const MAX_IN_ONE_GO: u32 = 64;
-/// Lists that may wait for the switch's counters.
-const MAX_COUNTS: usize = 1024;
+/// Lists that may wait for the switch's counters: so few that questions and answers always fit into the link, and neither side of it
+/// waits for the other.
+const MAX_COUNTS: usize = 16;
 
 impl Supervisor {
     /// Answers what has arrived, up to a bound: worlds that ask without end must not keep the supervisor from its other work.
@@ -123,8 +124,13 @@ impl Supervisor {
         let known = || self.config.templates.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let world = self.config.templates.get(template).cloned();
         let world = world.ok_or_else(|| format!("there is no template `{template}` (there are: {})", known()))?;
+        let is_admin = self.worlds[&asker.source].may(|_| false);
         let name = match name {
-            Some(name) => name.to_owned(),
+            // Others may not take a name that somebody else is trusted under.
+            Some(name) if is_admin || name == template || name.starts_with(&format!("{template}/")) => name.to_owned(),
+            Some(name) => {
+                return Err(format!("a world from `{template}` is named `{template}` or `{template}/…`, not `{name}`"));
+            }
             None => format!("{template}/{}", self.number()),
         };
         let name = name.parse().map_err(|error| format!("`{name}`: {error}"))?;

@@ -254,13 +254,14 @@ impl Supervisor {
             let _ = fs::remove_file(path);
         }
         let end = Instant::now() + LAST_WAIT;
-        while !self.launches.is_empty() {
-            self.take_launched();
-        }
         for entry in self.worlds.values() {
             if let Some(process) = &entry.process {
                 let _ = process.kill();
             }
+        }
+        // What was being started is killed with the answer's `Process`; a launcher that answers no more has died with its jails.
+        while !self.launches.is_empty() && self.launcher.next().is_ok() {
+            let _ = self.launches.keys().min().copied().and_then(|ticket| self.launches.remove(&ticket));
         }
         for entry in self.worlds.values_mut() {
             if let Some(process) = &mut entry.process {

@@ -326,7 +326,12 @@ impl Switch {
         let Ok(data) = port.endpoint.hear_produced() else { return true };
         let Some(receiver) = port.blocked_on else { return data };
         let unlooked = !matches!(port.endpoint.peek_past(port.looked_past), Ok(None));
-        let Ok(Some(head)) = port.endpoint.peek() else { return true };
+        let head = match port.endpoint.peek() {
+            Ok(Some(head)) => head,
+            // What was blocked was held, and nothing is behind it.
+            Ok(None) => return false,
+            Err(_) => return true,
+        };
         if head.raw.kind() == Kind::Reply || unlooked && port.can_charge(u64::from(head.raw.stride())) {
             return true;
         }
@@ -366,6 +371,25 @@ impl Switch {
         let account = self.by_id[&receiver];
         if self.port(account).can_charge(u64::from(incoming.raw.stride())) {
             self.hold(slot, incoming, receiver, account);
+        }
+    }
+
+    /// The same for what was held before its sender died.
+    pub(super) fn inherit(&mut self, gone: WorldId) {
+        for port in self.ports.iter_mut().flatten() {
+            let (id, mut inherited) = (port.id, 0);
+            let room = port.budget_bytes.saturating_sub(port.held_bytes);
+            port.held.retain_mut(|held| {
+                if held.charged != gone {
+                    return true;
+                }
+                held.charged = id;
+                inherited += held.bytes();
+                let fits = inherited <= room;
+                inherited -= if fits { 0 } else { held.bytes() };
+                fits
+            });
+            port.held_bytes += inherited;
         }
     }
 

@@ -297,6 +297,7 @@ impl Switch {
             self.uncharge(held.charged, held.bytes());
             self.tell_lost(&held.raw.header());
         }
+        self.inherit(port.id);
         for (key, open) in self.requests.forget(port.id) {
             self.end_request(key, &open, Reason::Died);
         }
