@@ -210,8 +210,8 @@ it its grace; a second one kills it.
 Examples:
   strait run -- sh -c 'id; ls /'
   strait run --read .:/work --dir /work -- python3 world.py
-  strait run --write /srv/out --tmp 64M --processes 8 -- ./converter
-  strait run --config worlds.toml --may 'start worker' --allow-send 'worker/*' -- ./driver
+  strait run --read ./converter:/converter --write /srv/out --tmp 64M --processes 8 -- /converter
+  strait run --config worlds.toml --may 'start worker' --allow-send 'worker/*' --read ./driver:/driver -- /driver
 
 Exit codes: the program's own; 128 + N when signal N ended it; 125 when strait failed; 126 when the program can't be \
 executed; 127 when it doesn't exist in the jail.";

@@ -4,7 +4,7 @@
  *     cargo build -p strait-ffi
  *     cc -std=c11 -Wall -Wextra -Werror -pedantic -static -I ffi/include ffi/examples/world.c -o echo \
  *         target/debug/libstrait.a -lpthread -ldl -lm
- *     strait run ./echo
+ *     strait run --read ./echo:/echo -- /echo
  *
  * Linked with -static, it needs no library inside of its jail. Without, libc and libgcc_s must be bound into it.
  */

@@ -283,6 +283,8 @@ impl Switch {
             self.ports.push(None);
         }
         self.ports[slot] = Some(port);
+        // The slot's last world may have left its entry.
+        self.active.retain(|other| *other != slot);
         self.activate(slot);
         Ok(())
     }
