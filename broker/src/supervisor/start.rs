@@ -25,6 +25,8 @@ use strait_sys::{socket, wake};
 /// The control service answers many at once.
 const CONTROL_SLICE: u64 = 1024 * 1024;
 const CONTROL_BUDGET_BYTES: u64 = 16 * 1024 * 1024;
+/// What a host is told when the switch can't give up its privileges, or has none to make namespaces with.
+const SWITCH_ENDED: &str = "the switch ended before it began; see its message above";
 /// How long the supervisor waits for room in its own outbox, which the switch empties at any load.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(1);
 /// Descriptors that the supervisor keeps for each world at most, while it starts, and those it needs for itself.
@@ -163,11 +165,16 @@ fn control_service(link: &mut Link) -> Result<(Entry, Client), String> {
     entry.send = vec!["*".parse().map_err(|error| format!("{error}"))?];
     entry.state = State::Ready;
     let attach = Command::Attach(entry.passport(CONTROL_BUDGET_BYTES));
-    link.send(&attach, &entry.channel.for_switch()).map_err(|errno| format!("the switch can't be told: {errno}"))?;
+    match link.send(&attach, &entry.channel.for_switch()) {
+        Ok(()) => {}
+        // It may end before it is told or before it answers: that is one and the same to whoever asks why.
+        Err(Errno::PIPE | Errno::CONNRESET) => return Err(SWITCH_ENDED.into()),
+        Err(errno) => return Err(format!("the switch can't be told: {errno}")),
+    }
     match link.receive() {
         Ok(Some((Event::Attached { .. }, _))) => {}
         Ok(Some((other, _))) => return Err(format!("the switch doesn't take the control service: {other:?}")),
-        Ok(None) => return Err("the switch ended before it began; see its message above".into()),
+        Ok(None) => return Err(SWITCH_ENDED.into()),
         Err(errno) => return Err(format!("the switch doesn't answer: {errno}")),
     }
     entry.channel.inbox.seal_writes().map_err(|error| error.to_string())?;
