@@ -46,12 +46,17 @@ pub enum Corrupt {
     /// A record of no known kind.
     #[error("record of kind {0}, which doesn't exist")]
     Kind(u8),
-    /// A record whose reserved half-word isn't zero.
-    #[error("record with {0:#x} in its reserved bytes, which must be zero")]
-    Reserved(u32),
     /// A world sent a record of a kind that only the switch makes.
     #[error("a world can't send notices")]
     Forged,
+    /// A multicast record with no receivers, too many, or not all of their ids.
+    #[error("a multicast record of {payload_bytes} bytes for {receivers} receivers")]
+    Receivers {
+        /// What it says how many they are.
+        receivers: u64,
+        /// The length of its payload, ids included.
+        payload_bytes: u32,
+    },
 }
 
 /// A place in an endless stream of bytes and where that is in the ring.

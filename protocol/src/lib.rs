@@ -23,6 +23,7 @@ mod cursor;
 mod endpoint;
 pub mod handshake;
 pub mod layout;
+pub mod packed;
 mod primitive;
 mod record;
 pub mod wait;
@@ -31,5 +32,8 @@ mod world;
 pub use cursor::{Consumer, Corrupt, Producer};
 pub use endpoint::{Endpoint, Incoming, ReserveError, SliceMemory, Slot, WritableMemory};
 pub use layout::{Control, SliceSize, SliceSizeError};
-pub use record::{FIRST_FLAG_OF_WORLDS, Header, Kind, RawHeader, Reason, stride};
+pub use record::{
+    FIRST_FLAG_OF_APPLICATIONS, FIRST_FLAG_OF_WORLDS, FLAG_MORE, FLAG_PACKED, Header, Kind, MAX_RECEIVERS, RawHeader,
+    Reason, stride,
+};
 pub use world::{Name, NameError, Pattern, WorldId};

@@ -8,13 +8,21 @@
 //! word 4   sequence          per source, stamped by the switch: 1 for the first record it took
 //! word 5   cause             sequence of the record that was being handled, or 0
 //! word 6   tag               the application's; the system never looks at it
-//! word 7   timeout_ms u32 | reserved u32 (zero)
+//! word 7   timeout_ms u32 | stream u32       stream: which of its source's streams a piece belongs to, 0 for none
 //! ```
 
 use crate::{Corrupt, WorldId, layout::RECORD_ALIGN};
 
 /// Flags from here up belong to worlds and pass unchanged; those below are the switch's and are cleared.
 pub const FIRST_FLAG_OF_WORLDS: u8 = 0x10;
+/// The payload isn't whole: more pieces with the same source and stream number follow. An agreement between clients.
+pub const FLAG_MORE: u8 = 0x10;
+/// The payload is several messages, one after the other; see [`crate::packed`]. An agreement between clients.
+pub const FLAG_PACKED: u8 = 0x20;
+/// Flags from here up are the application's.
+pub const FIRST_FLAG_OF_APPLICATIONS: u8 = 0x40;
+/// Receivers of one multicast record at most.
+pub const MAX_RECEIVERS: u32 = 64;
 
 /// Bytes of ring that a record with this much payload takes. 64-bit, so that no claimed length overflows it.
 #[inline]
@@ -36,6 +44,9 @@ pub enum Kind {
     /// its `code` is a [`Reason`], its sequence and correlation are the record's, its tag too. Its lower flags are the record's kind:
     /// who answers others must not take what became of a reply for the end of a request of its own.
     Notice = 4,
+    /// From a world alone: one payload for several receivers, each of which gets it as a message. Its destination is how many
+    /// they are, up to [`MAX_RECEIVERS`]; the payload starts with their ids, padded to 16 bytes.
+    Multicast = 5,
 }
 
 /// Why a record was not delivered, or a request not answered.
@@ -99,6 +110,8 @@ pub struct Header {
     pub tag: u64,
     /// Of a request: how long its asker waits, in milliseconds.
     pub timeout_ms: u32,
+    /// Of a piece of a larger payload: which of its source's streams it belongs to. 0 otherwise.
+    pub stream: u32,
 }
 
 impl Header {
@@ -119,6 +132,7 @@ impl Header {
             cause: 0,
             tag: 0,
             timeout_ms: 0,
+            stream: 0,
         }
     }
 
@@ -137,7 +151,7 @@ impl Header {
             self.sequence,
             self.cause,
             self.tag,
-            u64::from(self.timeout_ms),
+            u64::from(self.timeout_ms) | u64::from(self.stream) << 32,
         ]
     }
 
@@ -161,17 +175,14 @@ impl RawHeader {
     pub fn judge(words: [u64; 8], published: u32) -> Result<Self, Corrupt> {
         let raw = Self(words);
         let kind = (words[0] >> 32) as u8;
-        if !(Kind::Message as u8..=Kind::Notice as u8).contains(&kind) {
+        if !(Kind::Message as u8..=Kind::Multicast as u8).contains(&kind) {
             return Err(Corrupt::Kind(kind));
         }
         let needed = stride(raw.length());
         if needed > u64::from(published) {
             return Err(Corrupt::Truncated { payload_bytes: raw.length(), needed, published });
         }
-        match words[7] >> 32 {
-            0 => Ok(raw),
-            odd => Err(Corrupt::Reserved(odd as u32)),
-        }
+        Ok(raw)
     }
 
     /// The words.
@@ -199,7 +210,8 @@ impl RawHeader {
             1 => Kind::Message,
             2 => Kind::Request,
             3 => Kind::Reply,
-            _ => Kind::Notice,
+            4 => Kind::Notice,
+            _ => Kind::Multicast,
         }
     }
 
@@ -207,6 +219,12 @@ impl RawHeader {
     #[inline]
     pub fn destination(&self) -> WorldId {
         WorldId(self.0[2])
+    }
+
+    /// The switch's and the worlds' flags.
+    #[inline]
+    pub fn flags(&self) -> u8 {
+        (self.0[0] >> 40) as u8
     }
 
     /// Ties a reply to its request.
@@ -231,6 +249,23 @@ impl RawHeader {
         self.kind() == Kind::Notice && about == Kind::Request as u8 && self.correlation() == correlation
     }
 
+    /// The receivers of a multicast record, whose payload starts with their ids: how many, and the bytes that these take.
+    pub fn receivers(&self) -> Result<(u32, u32), Corrupt> {
+        let receivers = self.0[2];
+        let ids = (receivers.min(u64::from(MAX_RECEIVERS)) * 8).next_multiple_of(u64::from(RECORD_ALIGN)) as u32;
+        match (1..=u64::from(MAX_RECEIVERS)).contains(&receivers) && ids <= self.length() {
+            true => Ok((receivers as u32, ids)),
+            false => Err(Corrupt::Receivers { receivers, payload_bytes: self.length() }),
+        }
+    }
+
+    /// What one receiver of a multicast record gets: a message with the payload behind the `ids` bytes of ids.
+    pub fn to_one(mut self, receiver: WorldId, ids: u32) -> Self {
+        self.0[0] = self.0[0] & !0xff_ffff_ffff | u64::from(self.length() - ids) | (Kind::Message as u64) << 32;
+        self.0[2] = receiver.0;
+        self
+    }
+
     /// All of it, decoded.
     #[inline]
     pub fn header(&self) -> Header {
@@ -247,6 +282,7 @@ impl RawHeader {
             cause,
             tag,
             timeout_ms: last as u32,
+            stream: (last >> 32) as u32,
         }
     }
 }

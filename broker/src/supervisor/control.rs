@@ -35,7 +35,7 @@ impl Supervisor {
             match header.kind {
                 Kind::Request => self.serve_one(&header, payload.as_deref()),
                 Kind::Reply => self.take_acknowledgement(&header),
-                Kind::Message | Kind::Notice => {}
+                Kind::Message | Kind::Notice | Kind::Multicast => {}
             }
         }
     }

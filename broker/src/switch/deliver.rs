@@ -136,7 +136,7 @@ impl Switch {
     /// Judges a record and, if its receiver has room, moves it.
     fn deliver(&mut self, slot: usize, incoming: &Incoming) -> Result<Outcome, Corrupt> {
         let raw = &incoming.raw;
-        if raw.kind() == Kind::Notice {
+        if matches!(raw.kind(), Kind::Notice | Kind::Multicast) {
             return Err(Corrupt::Forged);
         }
         let receiver = match self.route(slot, raw) {
@@ -176,7 +176,7 @@ impl Switch {
         match stamped.kind() {
             Kind::Request => self.open_request(&stamped.header()),
             Kind::Reply => self.close_request(&stamped.header()),
-            Kind::Message | Kind::Notice => {}
+            Kind::Message | Kind::Notice | Kind::Multicast => {}
         }
     }
 
