@@ -20,6 +20,7 @@ mod link;
 mod roles;
 mod supervisor;
 mod switch;
+mod turns;
 
 pub use config::{AttachRule, Config, ConfigError, Limits, Permission, Stdio, Uids, World};
 pub use host::{Host, HostError};

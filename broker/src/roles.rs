@@ -4,6 +4,7 @@
 use crate::link::Link;
 use crate::supervisor;
 use crate::switch::Switch;
+use crate::turns;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use std::ffi::OsStr;
 use std::io;
@@ -70,6 +71,7 @@ fn switch() -> ExitCode {
 fn switch_loop() -> Result<(), String> {
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|errno| format!("prctl(PR_SET_PDEATHSIG): {errno}"))?;
     let link = rustix::stdio::stdin().try_clone_to_owned().map_err(|error| error.to_string())?;
+    turns::weigh_double();
     let mut switch = Switch::new(Link::new(link)).map_err(|errno| format!("epoll_create: {errno}"))?;
     let enclosure = Enclosure {
         name: SWITCH.into(),

@@ -4,7 +4,7 @@ use super::entry::{Channel, Entry, Nature, State};
 use super::{MAX_WORLDS, Supervisor, Token, log, open_path};
 use crate::config::Config;
 use crate::link::{Command, Event, Link};
-use crate::roles;
+use crate::{roles, turns};
 use rustix::event::epoll::{self, EventFlags};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -66,6 +66,7 @@ fn supervise(mut supervisor: Supervisor, mut switch: Child) -> ExitCode {
 fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
     let (config, stdio) = orders(host)?;
     config.check().map_err(|error| error.to_string())?;
+    turns::gather();
     // First of all, while this process has nothing to inherit and one thread.
     let launcher = Launcher::start().map_err(|error| error.to_string())?;
     let (ours, theirs) = socket::pair().map_err(|errno| format!("socketpair: {errno}"))?;
