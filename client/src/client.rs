@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use strait_memory::{Inbox, Writable};
 use strait_protocol::wait::{Event, Via};
 use strait_protocol::{
-    Endpoint, Header, Incoming, Kind, Name, RawHeader, Reason, ReserveError, SliceMemory, Slot, WorldId,
+    Endpoint, Header, Kind, Name, RawHeader, Reason, ReserveError, SliceMemory, Slot, WorldId,
 };
 use strait_sys::wake;
 
@@ -43,12 +43,12 @@ pub struct Client {
     id: WorldId,
     name: Name,
     outlives_broker: bool,
-    /// The record that was handed out last: read, but not yet given back.
-    current: Option<Incoming>,
+    /// Bytes of inbox that the record takes that was handed out last: read, but not yet given back. 0 for none.
+    current: u32,
     /// What arrived while a request waited.
     aside: VecDeque<(Header, Vec<u8>)>,
     aside_bytes: usize,
-    current_aside: Vec<u8>,
+    current_aside: (RawHeader, Vec<u8>),
     cause: u64,
     sent: u64,
     asked: u64,
@@ -84,10 +84,10 @@ impl Client {
             id: welcome.id,
             name: welcome.name,
             outlives_broker,
-            current: None,
+            current: 0,
             aside: VecDeque::new(),
             aside_bytes: 0,
-            current_aside: Vec::new(),
+            current_aside: (RawHeader::from(&Header::new(Kind::Message, welcome.id, 0)), Vec::new()),
             cause: 0,
             sent: 0,
             asked: 0,
@@ -274,8 +274,10 @@ impl Client {
     #[inline]
     pub fn receive(&mut self, timeout: Option<Duration>) -> Result<Option<Record<'_>>, Error> {
         if self.aside.is_empty() {
-            let found = self.wait_for_data(timeout)?;
-            return Ok(found.map(|incoming| self.record(incoming)));
+            return match self.wait_for_data(timeout)? {
+                true => Ok(Some(self.record())),
+                false => Ok(None),
+            };
         }
         Ok(self.record_from_aside())
     }
@@ -287,20 +289,18 @@ impl Client {
         }
         self.wake_from_poll()?;
         let mut found = self.next()?;
-        if found.is_none() && self.polls {
+        if !found && self.polls {
             self.endpoint.arm(Event::DATA, Via::Fd);
             self.armed = true;
             found = self.next()?;
         }
-        Ok(found.map(|incoming| self.record(incoming)))
+        Ok(if found { Some(self.record()) } else { None })
     }
 
     /// Gives the record that was received last back to the switch now, not only at the next receive: for a world that is going to
     /// be busy with something else.
     pub fn release(&mut self) {
-        if let Some(last) = self.current.take() {
-            self.endpoint.advance(&last);
-        }
+        self.pass_current();
         if self.endpoint.unreleased() > 0 {
             let event = self.endpoint.release();
             self.ring(event);
@@ -326,47 +326,49 @@ impl Client {
     }
 
     fn take_from_inbox(&mut self, timeout: Duration) -> Result<Option<(Header, Vec<u8>)>, Error> {
-        let Some(incoming) = self.wait_for_data(Some(timeout))? else {
+        if !self.wait_for_data(Some(timeout))? {
             return Ok(None);
-        };
-        Ok(Some((incoming.raw.header(), self.payload(&incoming).to_vec())))
+        }
+        Ok(Some((self.endpoint.head().header(), self.payload().to_vec())))
     }
 
-    fn payload(&self, incoming: &Incoming) -> &[u8] {
-        self.endpoint.theirs().bytes(incoming.payload_offset(), incoming.raw.length() as usize)
+    #[inline]
+    fn payload(&self) -> &[u8] {
+        let bytes = self.endpoint.head().length() as usize;
+        self.endpoint.theirs().bytes(self.endpoint.head_payload(), bytes)
     }
 
-    fn record(&mut self, incoming: Incoming) -> Record<'_> {
-        self.handling(&incoming.raw);
-        Record { raw: incoming.raw, payload: self.payload(&incoming) }
+    #[inline]
+    fn record(&mut self) -> Record<'_> {
+        let (kind, source, sequence) = self.endpoint.head().origin();
+        self.handling(kind, source, sequence);
+        Record { raw: self.endpoint.head(), payload: self.payload() }
     }
 
     fn record_from_aside(&mut self) -> Option<Record<'_>> {
         let (header, payload) = self.aside.pop_front()?;
         self.aside_bytes -= payload.len() + Header::BYTES as usize;
-        let raw = RawHeader::from(&header);
-        self.handling(&raw);
-        self.current_aside = payload;
-        Some(Record { raw, payload: &self.current_aside })
+        self.handling(header.kind, header.source, header.sequence);
+        self.current_aside = (RawHeader::from(&header), payload);
+        Some(Record { raw: &self.current_aside.0, payload: &self.current_aside.1 })
     }
 
     /// What is sent from now on is caused by this record. A world that a notice speaks of is looked up anew next time.
     #[inline]
-    fn handling(&mut self, raw: &RawHeader) {
-        let header = raw.header();
-        self.cause = header.sequence;
-        if header.kind == Kind::Notice {
-            self.names.retain(|_, id| *id != header.source);
+    fn handling(&mut self, kind: Kind, source: WorldId, sequence: u64) {
+        self.cause = sequence;
+        if kind == Kind::Notice {
+            self.names.retain(|_, id| *id != source);
         }
     }
 
     #[inline]
-    fn wait_for_data(&mut self, timeout: Option<Duration>) -> Result<Option<Incoming>, Error> {
+    fn wait_for_data(&mut self, timeout: Option<Duration>) -> Result<bool, Error> {
         self.wake_from_poll()?;
         let (mut looks, mut deadline) = (0, None);
         loop {
-            if let Some(incoming) = self.next()? {
-                return Ok(Some(incoming));
+            if self.next()? {
+                return Ok(true);
             }
             if looks < LOOKS {
                 looks += 1;
@@ -376,21 +378,24 @@ impl Client {
             // The clock is asked only here: what is quick needs no clock.
             deadline = deadline.or_else(|| timeout.map(|time| Instant::now() + time));
             if !self.sleep(Event::DATA, deadline, 0)? {
-                return Ok(None);
+                return Ok(false);
             }
         }
     }
 
     /// Steps past the record that was handed out last and looks at the one behind it.
     #[inline]
-    fn next(&mut self) -> Result<Option<Incoming>, Error> {
-        if let Some(last) = self.current.take() {
-            self.endpoint.advance(&last);
-        }
-        let found = self.endpoint.peek()?;
-        self.give_back(found.is_none());
-        self.current = found;
+    fn next(&mut self) -> Result<bool, Error> {
+        self.pass_current();
+        let found = self.endpoint.fetch()?;
+        self.give_back(!found);
+        self.current = if found { self.endpoint.head().stride() } else { 0 };
         Ok(found)
+    }
+
+    #[inline]
+    fn pass_current(&mut self) {
+        self.endpoint.pass(std::mem::take(&mut self.current));
     }
 
     /// Gives the switch its ring back: all of it when there is nothing left to read, else a good deal at a time.

@@ -9,7 +9,7 @@ use strait_protocol::{Header, Kind, RawHeader, Reason, Slot, WorldId};
 /// A record that arrived. Its payload lies in the inbox itself and is given back at the next receive.
 #[derive(Debug)]
 pub struct Record<'a> {
-    pub(crate) raw: RawHeader,
+    pub(crate) raw: &'a RawHeader,
     pub(crate) payload: &'a [u8],
 }
 

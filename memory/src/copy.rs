@@ -59,35 +59,60 @@ pub(crate) unsafe fn copy_racing(from: *const u8, to: *mut u8, bytes: usize) {
 /// `from` must be valid for reads of 64 bytes and aligned to 8. Nothing in this process may hold a reference to them.
 #[inline]
 pub(crate) unsafe fn load_line(from: *const u8) -> [u64; 8] {
+    let mut words = [0; 8];
+    // SAFETY: as the caller promised.
+    unsafe { load_line_into(from, &mut words) };
+    words
+}
+
+/// The same, to where they are wanted.
+///
+/// # Safety
+///
+/// As for [`load_line`].
+#[inline]
+pub(crate) unsafe fn load_line_into(from: *const u8, to: &mut [u64; 8]) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
-    {
-        let mut words = [0u64; 8];
-        // SAFETY: reads 64 valid bytes, as the caller promised, and writes the 64 bytes of `words`.
-        unsafe {
-            std::arch::asm!(
-                "movups {a}, [{from}]",
-                "movups {b}, [{from} + 16]",
-                "movups {c}, [{from} + 32]",
-                "movups {d}, [{from} + 48]",
-                "movups [{to}], {a}",
-                "movups [{to} + 16], {b}",
-                "movups [{to} + 32], {c}",
-                "movups [{to} + 48], {d}",
-                from = in(reg) from,
-                to = in(reg) words.as_mut_ptr(),
-                a = out(xmm_reg) _,
-                b = out(xmm_reg) _,
-                c = out(xmm_reg) _,
-                d = out(xmm_reg) _,
-                options(nostack, preserves_flags)
-            );
-        }
-        words
+    // SAFETY: reads 64 valid bytes, as the caller promised, and writes the 64 bytes of `to`.
+    unsafe {
+        std::arch::asm!(
+            "movups {a}, [{from}]",
+            "movups {b}, [{from} + 16]",
+            "movups {c}, [{from} + 32]",
+            "movups {d}, [{from} + 48]",
+            "movups [{to}], {a}",
+            "movups [{to} + 16], {b}",
+            "movups [{to} + 32], {c}",
+            "movups [{to} + 48], {d}",
+            from = in(reg) from,
+            to = in(reg) to.as_mut_ptr(),
+            a = out(xmm_reg) _,
+            b = out(xmm_reg) _,
+            c = out(xmm_reg) _,
+            d = out(xmm_reg) _,
+            options(nostack, preserves_flags)
+        );
     }
     #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    std::array::from_fn(|index| {
-        let word = from.cast::<u64>().wrapping_add(index).cast_mut();
+    for (index, word) in to.iter_mut().enumerate() {
+        let source = from.cast::<u64>().wrapping_add(index).cast_mut();
         // SAFETY: inside the valid range and aligned, as the caller promised.
-        unsafe { AtomicU64::from_ptr(word) }.load(Ordering::Relaxed)
-    })
+        *word = unsafe { AtomicU64::from_ptr(source) }.load(Ordering::Relaxed);
+    }
+}
+
+/// Writes the 64 bytes of a record header, word by word.
+///
+/// By atomics, which the compiler doesn't merge: some of the words were written a moment ago, one by one (the switch's stamp), and a wide
+/// move that reads those stalls the processor until they have left its store buffer.
+///
+/// # Safety
+///
+/// `to` must be valid for writes of 64 bytes and aligned to 8, and nothing in this process may hold a reference to them.
+#[inline]
+pub(crate) unsafe fn store_line(to: *mut u64, words: &[u64; 8]) {
+    for (index, word) in words.iter().enumerate() {
+        // SAFETY: inside the valid range and aligned, as the caller promised.
+        unsafe { AtomicU64::from_ptr(to.wrapping_add(index)) }.store(*word, Ordering::Relaxed);
+    }
 }

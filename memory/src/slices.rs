@@ -1,6 +1,6 @@
 //! The three ways to hold a slice.
 
-use crate::copy::{copy_racing, load_line};
+use crate::copy::{copy_racing, load_line, load_line_into, store_line};
 use crate::file::{SliceError, SliceFile};
 use crate::mapping::Mapping;
 use rustix::mm::ProtFlags;
@@ -96,6 +96,12 @@ macro_rules! readable {
             fn load_header(&self, offset: u32) -> [u64; 8] {
                 load_header(&self.0, offset)
             }
+            #[inline]
+            fn load_header_into(&self, offset: u32, to: &mut [u64; 8]) {
+                let start = self.0.at(offset, 64).as_ptr();
+                // SAFETY: `at` checked 64 bytes; records start at multiples of 16 in a page-aligned ring.
+                unsafe { load_line_into(start, to) };
+            }
             fn copy_out(&self, offset: u32, to: &mut [u8]) {
                 copy_out(&self.0, offset, to);
             }
@@ -108,10 +114,9 @@ readable!(ReadOnly, Writable, Inbox);
 impl WritableMemory for Writable {
     #[inline]
     fn store_header(&mut self, offset: u32, words: &[u64; 8]) {
-        let start = self.0.at(offset, 64).as_ptr().cast::<[u64; 8]>();
-        // SAFETY: `at` checked 64 bytes; aligned to 16 by the layout; the other party reads it only once published, and then
-        // by atomics.
-        unsafe { start.write(*words) };
+        let start = self.0.at(offset, 64).as_ptr().cast::<u64>();
+        // SAFETY: `at` checked 64 bytes; records start at multiples of 16 in a page-aligned ring.
+        unsafe { store_line(start, words) };
     }
 
     fn copy_in(&mut self, offset: u32, from: &[u8]) {

@@ -18,6 +18,11 @@ pub trait SliceMemory {
     fn ring_bytes(&self) -> u32;
     /// Reads the eight words of a record header, each once.
     fn load_header(&self, offset: u32) -> [u64; 8];
+    /// The same, to where they are wanted: without a copy on the way.
+    #[inline]
+    fn load_header_into(&self, offset: u32, to: &mut [u64; 8]) {
+        *to = self.load_header(offset);
+    }
     /// Copies payload out, each byte read once.
     fn copy_out(&self, offset: u32, to: &mut [u8]);
 }
@@ -93,6 +98,9 @@ pub struct Endpoint<M, T> {
     consumer: Consumer,
     waiting: Waiting,
     rung: Waiting,
+    /// The header of the record at the head of the other party's ring, and where that is.
+    head: RawHeader,
+    head_offset: u32,
 }
 
 impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
@@ -100,7 +108,8 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
     pub fn new(mine: M, theirs: T) -> Self {
         let producer = Producer::new(mine.ring_bytes());
         let consumer = Consumer::new(theirs.ring_bytes());
-        Self { mine, theirs, producer, consumer, waiting: Waiting::default(), rung: Waiting::default() }
+        let (waiting, rung) = (Waiting::default(), Waiting::default());
+        Self { mine, theirs, producer, consumer, waiting, rung, head: RawHeader::NONE, head_offset: 0 }
     }
 
     /// The slice this party writes.
@@ -155,6 +164,7 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
     }
 
     /// Shows the other party everything committed. Says whether there was anything.
+    #[inline]
     pub fn publish(&mut self) -> bool {
         let staged = self.producer.is_staged();
         if staged {
@@ -191,6 +201,37 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
         Ok(Some(Incoming { raw, offset }))
     }
 
+    /// Copies the header of the other party's next record to [`head`](Self::head), once, and judges it there. False if there is no
+    /// record. The same as [`peek`](Self::peek) for those to whom the copies count.
+    #[inline(always)]
+    pub fn fetch(&mut self) -> Result<bool, Corrupt> {
+        if self.consumer.available() == 0 && !self.hear_produced()? {
+            return Ok(false);
+        }
+        self.head_offset = self.consumer.offset();
+        self.theirs.load_header_into(self.head_offset, self.head.words_mut());
+        self.head.check(self.consumer.available())?;
+        Ok(true)
+    }
+
+    /// What was fetched last.
+    #[inline(always)]
+    pub fn head(&self) -> &RawHeader {
+        &self.head
+    }
+
+    /// Where in the ring its payload is.
+    #[inline(always)]
+    pub fn head_payload(&self) -> u32 {
+        self.head_offset + Header::BYTES
+    }
+
+    /// Steps past `bytes` of record: what was fetched or peeked takes.
+    #[inline(always)]
+    pub fn pass(&mut self, bytes: u32) {
+        self.consumer.advance(bytes);
+    }
+
     /// The record that starts `past` bytes behind the head, if one is published there: to see what is coming without
     /// taking it. What it says may have changed by the time it is taken.
     pub fn peek_past(&self, past: u32) -> Result<Option<RawHeader>, Corrupt> {
@@ -204,6 +245,7 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
     }
 
     /// Looks at the other party's cursor: says whether something is there to be read.
+    #[inline]
     pub fn hear_produced(&mut self) -> Result<bool, Corrupt> {
         self.consumer.learn(self.theirs.control().produced.load(Ordering::Acquire))?;
         Ok(self.consumer.available() > 0)
@@ -216,6 +258,7 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
     }
 
     /// Bytes read and not yet given back.
+    #[inline]
     pub fn unreleased(&self) -> u32 {
         self.consumer.unreleased()
     }
@@ -227,6 +270,7 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
 
     /// Gives back what was read. Says what that means to the other party: [`Event::ROOM`] once half the ring is
     /// free, so that a sleeping producer is woken for a good deal and not for one record.
+    #[inline]
     pub fn release(&mut self) -> Event {
         if self.consumer.unreleased() > 0 {
             let consumed = self.consumer.release();
@@ -253,6 +297,7 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
 
     /// Whether the other party sleeps for what `happened` and has not been rung for this sleep: then the futex
     /// word is bumped and the caller makes the system call that the answer names.
+    #[inline]
     pub fn ring_for(&mut self, happened: Event) -> Option<Via> {
         fence(Ordering::SeqCst);
         let waiting = Waiting(self.theirs.control().waiting.load(Ordering::Relaxed));

@@ -165,24 +165,41 @@ impl Header {
 /// A header as it lies in a ring, judged: its kind exists and its record fits what was published.
 ///
 /// It stays the eight words it was read as, and its fields are taken out where they are used: a decoded struct that is
-/// handed up through several calls costs more than everything else that is done with a small record.
+/// handed up through several calls costs more than everything else that is done with a small record. Aligned, so that each copy moves the
+/// same 16-byte parts as the one before it: a load that straddles two recent stores waits until they have left the store buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(align(16))]
 pub struct RawHeader([u64; 8]);
 
 impl RawHeader {
+    /// No record: what a place for a header holds before one is there.
+    pub(crate) const NONE: Self = Self([0; 8]);
+
     /// Judges a copy of what a peer wrote: `published` bytes of ring start with this header.
     #[inline]
     pub fn judge(words: [u64; 8], published: u32) -> Result<Self, Corrupt> {
         let raw = Self(words);
-        let kind = (words[0] >> 32) as u8;
+        raw.check(published)?;
+        Ok(raw)
+    }
+
+    /// The words, to be filled with what is to be judged.
+    #[inline]
+    pub(crate) fn words_mut(&mut self) -> &mut [u64; 8] {
+        &mut self.0
+    }
+
+    #[inline]
+    pub(crate) fn check(&self, published: u32) -> Result<(), Corrupt> {
+        let kind = (self.0[0] >> 32) as u8;
         if !(Kind::Message as u8..=Kind::Multicast as u8).contains(&kind) {
             return Err(Corrupt::Kind(kind));
         }
-        let needed = stride(raw.length());
+        let needed = stride(self.length());
         if needed > u64::from(published) {
-            return Err(Corrupt::Truncated { payload_bytes: raw.length(), needed, published });
+            return Err(Corrupt::Truncated { payload_bytes: self.length(), needed, published });
         }
-        Ok(raw)
+        Ok(())
     }
 
     /// The words.
@@ -213,6 +230,12 @@ impl RawHeader {
             4 => Kind::Notice,
             _ => Kind::Multicast,
         }
+    }
+
+    /// What it is, from whom, and which of its records.
+    #[inline]
+    pub fn origin(&self) -> (Kind, WorldId, u64) {
+        (self.kind(), WorldId(self.0[1]), self.0[4])
     }
 
     /// Who it is for.
