@@ -1,7 +1,9 @@
 //! The client itself: sending, receiving, waiting.
 
+use crate::assembly::Assembly;
 use crate::connect::{self, Connection};
 use crate::error::{Error, call};
+use crate::intake::{Raw, Unpacking, Wait};
 use crate::record::{Draft, Record, Reply};
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,9 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use strait_memory::{Inbox, Writable};
 use strait_protocol::wait::{Event, Via};
-use strait_protocol::{
-    Endpoint, Header, Kind, Name, RawHeader, Reason, ReserveError, SliceMemory, Slot, WorldId,
-};
+use strait_protocol::{Endpoint, Header, Kind, Name, RawHeader, Reason, ReserveError, SliceMemory, Slot, WorldId};
 use strait_sys::wake;
 
 /// How often a party yields and looks again before it sleeps. A wake across cores costs tens of
@@ -19,8 +19,6 @@ use strait_sys::wake;
 const LOOKS: u32 = 50;
 /// How often a host program that waits makes sure that the broker is alive. (A jailed world needn't: it dies with it.)
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// What a waiting `request` keeps aside for later `receive`s.
-const MAX_ASIDE_BYTES: usize = 16 << 20;
 /// What a `request` grants the switch beyond the deadline before it takes the broker for dead.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -36,7 +34,7 @@ pub enum Delivery {
 /// A world's or host program's connection to the switch.
 #[derive(Debug)]
 pub struct Client {
-    endpoint: Endpoint<Writable, Inbox>,
+    pub(crate) endpoint: Endpoint<Writable, Inbox>,
     bell: OwnedFd,
     wakeup: OwnedFd,
     socket: OwnedFd,
@@ -46,10 +44,16 @@ pub struct Client {
     /// Bytes of inbox that the record takes that was handed out last: read, but not yet given back. 0 for none.
     current: u32,
     /// What arrived while a request waited.
-    aside: VecDeque<(Header, Vec<u8>)>,
-    aside_bytes: usize,
-    current_aside: (RawHeader, Vec<u8>),
-    cause: u64,
+    pub(crate) aside: VecDeque<(Header, Vec<u8>)>,
+    pub(crate) aside_bytes: usize,
+    /// Header and payload of the record that was handed out last, where they aren't those at the head of the inbox.
+    pub(crate) handed: RawHeader,
+    pub(crate) handed_payload: Vec<u8>,
+    pub(crate) assembly: Assembly,
+    pub(crate) unpacking: Unpacking,
+    /// Streams that were begun.
+    pub(crate) streams: u32,
+    pub(crate) cause: u64,
     sent: u64,
     asked: u64,
     polls: bool,
@@ -87,7 +91,11 @@ impl Client {
             current: 0,
             aside: VecDeque::new(),
             aside_bytes: 0,
-            current_aside: (RawHeader::from(&Header::new(Kind::Message, welcome.id, 0)), Vec::new()),
+            handed: RawHeader::from(&Header::new(Kind::Message, welcome.id, 0)),
+            handed_payload: Vec::new(),
+            assembly: Assembly::default(),
+            unpacking: Unpacking::default(),
+            streams: 0,
             cause: 0,
             sent: 0,
             asked: 0,
@@ -121,30 +129,40 @@ impl Client {
 
     // --- sending ---
 
-    /// Sends a message, waiting for room in the outbox if need be. Returns its sequence number, which a notice
+    /// Sends a message of any length, waiting for room in the outbox if need be. Returns its sequence number, which a notice
     /// about it would carry.
+    ///
+    /// What is larger than [`max_payload`](Self::max_payload) goes in pieces. It arrives whole or not at all; if waiting for room ends in an
+    /// error half way, the receiver is told that it is incomplete.
     #[inline]
     pub fn send(&mut self, to: WorldId, payload: &[u8]) -> Result<u64, Error> {
         self.put(Header::new(Kind::Message, to, 0), payload, None)
     }
 
-    /// Sends a message, or says [`Error::Full`] at once.
+    /// Sends a message, or says [`Error::Full`] at once. What is larger than [`max_payload`](Self::max_payload) can't go without
+    /// waiting and is [`Error::TooLarge`].
     pub fn try_send(&mut self, to: WorldId, payload: &[u8]) -> Result<u64, Error> {
+        let max_bytes = self.max_payload();
+        if payload.len() > max_bytes as usize {
+            return Err(Error::TooLarge { payload_bytes: payload.len(), max_bytes });
+        }
         self.put(Header::new(Kind::Message, to, 0), payload, Some(Instant::now()))
     }
 
-    /// Sends a message, waiting for room until the deadline at most, then says [`Error::Full`].
+    /// Sends a message, waiting for room until the deadline at most, then says [`Error::Full`]. Then nothing of it arrives, whatever
+    /// its length.
     pub fn send_before(&mut self, deadline: Instant, to: WorldId, payload: &[u8]) -> Result<u64, Error> {
         self.put(Header::new(Kind::Message, to, 0), payload, Some(deadline))
     }
 
     /// Answers a request. `code` 0 is success; other codes are the application's.
     pub fn reply(&mut self, request: &Header, code: u16, payload: &[u8]) -> Result<u64, Error> {
-        let mut header = Header::new(Kind::Reply, request.source, 0);
-        header.correlation = request.correlation;
-        header.code = code;
-        header.tag = request.tag;
-        self.put(header, payload, None)
+        self.put(Self::reply_header(request, code), payload, None)
+    }
+
+    pub(crate) fn reply_header(request: &Header, code: u16) -> Header {
+        let Header { source, correlation, tag, .. } = *request;
+        Header { correlation, code, tag, ..Header::new(Kind::Reply, source, 0) }
     }
 
     /// Sends a request and returns its correlation id: the reply, or the notice that there is none, comes by
@@ -175,28 +193,20 @@ impl Client {
     /// [`Error::TooMuchArrived`] it still is, and the answer comes by a receive too.
     pub fn request(&mut self, to: WorldId, payload: &[u8], timeout: Duration) -> Result<Reply, Error> {
         let correlation = self.start_request(to, payload, timeout)?;
-        let end = Instant::now() + timeout + GRACE;
+        let mut wait = Wait::until(Instant::now() + timeout + GRACE);
         loop {
-            let Some((header, payload)) = self.take_from_inbox(end.saturating_duration_since(Instant::now()))? else {
-                return Err(Error::BrokerGone);
-            };
+            let found = self.take(Raw::No, &mut wait)?.ok_or(Error::BrokerGone)?;
+            let header = self.header_of(&found).header();
             match header.kind {
-                Kind::Reply if header.correlation == correlation => return Ok(Reply { header, payload }),
+                Kind::Reply if header.correlation == correlation => {
+                    return Ok(Reply { header, payload: self.own_payload(&found) });
+                }
                 Kind::Notice if RawHeader::from(&header).ends_request(correlation) => {
                     let reason = Reason::from_code(header.code).ok_or(Error::Unexpected)?;
                     return Err(Error::Undelivered { to, reason });
                 }
-                _ => self.put_aside(header, payload)?,
+                _ => self.put_aside(&found)?,
             }
-        }
-    }
-
-    fn put_aside(&mut self, header: Header, payload: Vec<u8>) -> Result<(), Error> {
-        self.aside_bytes += payload.len() + Header::BYTES as usize;
-        self.aside.push_back((header, payload));
-        match self.aside_bytes > MAX_ASIDE_BYTES {
-            true => Err(Error::TooMuchArrived { limit: MAX_ASIDE_BYTES }),
-            false => Ok(()),
         }
     }
 
@@ -217,14 +227,17 @@ impl Client {
 
     #[inline]
     fn put(&mut self, mut header: Header, payload: &[u8], deadline: Option<Instant>) -> Result<u64, Error> {
-        let slot = self.reserve(payload.len(), deadline)?;
+        let slot = match self.reserve(payload.len(), deadline) {
+            Err(Error::TooLarge { .. }) => return self.put_pieces(header, payload, deadline),
+            other => other?,
+        };
         header.length = slot.payload_bytes();
         self.payload_mut(&slot).copy_from_slice(payload);
         self.commit(&slot, &header, Delivery::Now)
     }
 
     #[inline]
-    fn reserve(&mut self, payload_bytes: usize, deadline: Option<Instant>) -> Result<Slot, Error> {
+    pub(crate) fn reserve(&mut self, payload_bytes: usize, deadline: Option<Instant>) -> Result<Slot, Error> {
         match self.endpoint.reserve(payload_bytes) {
             Err(ReserveError::Full) => {
                 let patience = self.patience.map(|time| Instant::now() + time);
@@ -270,23 +283,52 @@ impl Client {
 
     // --- receiving ---
 
-    /// The next record, or `None` when the time is over. Without a time, waits as long as it takes.
+    /// The next record, or `None` when the time is over. Without a time, waits as long as it takes. What came in pieces is
+    /// handed out whole, what came packed one by one.
     #[inline]
     pub fn receive(&mut self, timeout: Option<Duration>) -> Result<Option<Record<'_>>, Error> {
-        if self.aside.is_empty() {
-            return match self.wait_for_data(timeout)? {
-                true => Ok(Some(self.record())),
-                false => Ok(None),
-            };
+        if self.is_at_inbox() {
+            let mut end = None;
+            if !self.wait_for_data(timeout, &mut end)? {
+                return Ok(None);
+            }
+            if self.endpoint.head().is_plain() {
+                return Ok(Some(self.record()));
+            }
+            return self.receive_head(Wait::For { time: timeout, end });
         }
-        Ok(self.record_from_aside())
+        if self.aside.is_empty() && self.unpack() {
+            return Ok(Some(self.item()));
+        }
+        self.receive_as(Raw::No, Wait::new(timeout))
     }
 
-    /// The next record if one is there.
+    /// The next record if one is there. Of a payload in pieces, what is there is gathered.
+    #[inline]
     pub fn try_receive(&mut self) -> Result<Option<Record<'_>>, Error> {
-        if !self.aside.is_empty() {
-            return Ok(self.record_from_aside());
+        if self.is_at_inbox() {
+            if !self.try_next()? {
+                return Ok(None);
+            }
+            if self.endpoint.head().is_plain() {
+                return Ok(Some(self.record()));
+            }
+            return self.receive_head(Wait::Not);
         }
+        if self.aside.is_empty() && self.unpack() {
+            return Ok(Some(self.item()));
+        }
+        self.receive_as(Raw::No, Wait::Not)
+    }
+
+    /// Whether what comes next is the next record of the inbox.
+    #[inline]
+    fn is_at_inbox(&self) -> bool {
+        self.aside.is_empty() && !self.unpacking.is_under_way()
+    }
+
+    #[inline]
+    pub(crate) fn try_next(&mut self) -> Result<bool, Error> {
         self.wake_from_poll()?;
         let mut found = self.next()?;
         if !found && self.polls {
@@ -294,13 +336,16 @@ impl Client {
             self.armed = true;
             found = self.next()?;
         }
-        Ok(if found { Some(self.record()) } else { None })
+        Ok(found)
     }
 
     /// Gives the record that was received last back to the switch now, not only at the next receive: for a world that is going to
     /// be busy with something else.
     pub fn release(&mut self) {
-        self.pass_current();
+        self.handed_payload = Vec::new();
+        if !self.unpacking.is_under_way() {
+            self.pass_current();
+        }
         if self.endpoint.unreleased() > 0 {
             let event = self.endpoint.release();
             self.ring(event);
@@ -325,47 +370,23 @@ impl Client {
         Ok(())
     }
 
-    fn take_from_inbox(&mut self, timeout: Duration) -> Result<Option<(Header, Vec<u8>)>, Error> {
-        if !self.wait_for_data(Some(timeout))? {
-            return Ok(None);
-        }
-        Ok(Some((self.endpoint.head().header(), self.payload().to_vec())))
-    }
-
-    #[inline]
-    fn payload(&self) -> &[u8] {
-        let bytes = self.endpoint.head().length() as usize;
-        self.endpoint.theirs().bytes(self.endpoint.head_payload(), bytes)
-    }
-
+    /// The record at the head of the inbox. What is sent from now on is caused by it.
     #[inline]
     fn record(&mut self) -> Record<'_> {
-        let (kind, source, sequence) = self.endpoint.head().origin();
-        self.handling(kind, source, sequence);
-        Record { raw: self.endpoint.head(), payload: self.payload() }
-    }
-
-    fn record_from_aside(&mut self) -> Option<Record<'_>> {
-        let (header, payload) = self.aside.pop_front()?;
-        self.aside_bytes -= payload.len() + Header::BYTES as usize;
-        self.handling(header.kind, header.source, header.sequence);
-        self.current_aside = (RawHeader::from(&header), payload);
-        Some(Record { raw: &self.current_aside.0, payload: &self.current_aside.1 })
-    }
-
-    /// What is sent from now on is caused by this record. A world that a notice speaks of is looked up anew next time.
-    #[inline]
-    fn handling(&mut self, kind: Kind, source: WorldId, sequence: u64) {
-        self.cause = sequence;
-        if kind == Kind::Notice {
-            self.names.retain(|_, id| *id != source);
-        }
+        let head = self.endpoint.head();
+        self.cause = head.sequence();
+        let payload = self.endpoint.theirs().bytes(self.endpoint.head_payload(), head.length() as usize);
+        Record { raw: head, payload, trailer: None }
     }
 
     #[inline]
-    fn wait_for_data(&mut self, timeout: Option<Duration>) -> Result<bool, Error> {
+    pub(crate) fn wait_for_data(
+        &mut self,
+        timeout: Option<Duration>,
+        deadline: &mut Option<Instant>,
+    ) -> Result<bool, Error> {
         self.wake_from_poll()?;
-        let (mut looks, mut deadline) = (0, None);
+        let mut looks = 0;
         loop {
             if self.next()? {
                 return Ok(true);
@@ -376,8 +397,8 @@ impl Client {
                 continue;
             }
             // The clock is asked only here: what is quick needs no clock.
-            deadline = deadline.or_else(|| timeout.map(|time| Instant::now() + time));
-            if !self.sleep(Event::DATA, deadline, 0)? {
+            *deadline = deadline.or_else(|| timeout.map(|time| Instant::now() + time));
+            if !self.sleep(Event::DATA, *deadline, 0)? {
                 return Ok(false);
             }
         }

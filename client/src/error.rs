@@ -1,6 +1,7 @@
 //! What can go wrong, in three kinds: not now, not allowed or not there, and the broker gone.
 
 use rustix::io::Errno;
+use std::io;
 use strait_memory::SliceError;
 use strait_protocol::control::Malformed;
 use strait_protocol::handshake::HandshakeError;
@@ -39,8 +40,8 @@ pub enum Error {
     /// No room in the outbox right now, or none before the deadline.
     #[error("the outbox is full: the receiver is slower than the sender")]
     Full,
-    /// A record that can't fit this world's outbox.
-    #[error("record of {payload_bytes} bytes is larger than the outbox takes ({max_bytes})")]
+    /// It can't be in this world's outbox at once. `send` and a writer take any length, in pieces.
+    #[error("record of {payload_bytes} bytes is larger than the outbox takes at once ({max_bytes})")]
     TooLarge {
         /// The payload's length.
         payload_bytes: usize,
@@ -90,6 +91,18 @@ impl From<ReserveError> for Error {
             ReserveError::TooLarge { payload_bytes, max_bytes } => Self::TooLarge { payload_bytes, max_bytes },
             ReserveError::Corrupt(corrupt) => Self::Corrupt(corrupt),
         }
+    }
+}
+
+/// For readers and writers of streams.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Full => io::ErrorKind::TimedOut,
+            Error::BrokerGone => io::ErrorKind::BrokenPipe,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
     }
 }
 

@@ -30,6 +30,10 @@
 //! }
 //! ```
 //!
+//! **Payloads of any length.** One that is larger than the outbox goes in pieces, interleaved with what others send, and arrives whole, within
+//! [bounds](AssemblyLimits). What is made or used bit by bit needs no whole: [`Client::writer`], [`Client::receive_reader`],
+//! [`Client::receive_piece`].
+//!
 //! **What is promised.** A record is delivered, or its sender gets a notice that says why not; records between two
 //! worlds arrive in the order they were sent; the sender's id is the switch's word. A request ends in a reply or a notice,
 //! once. **What is not:** that a message was *handled*; only a reply says that.
@@ -38,14 +42,21 @@
 //! things, poll [`Client::poll_fd`].
 #![forbid(unsafe_code)]
 
+mod assembly;
 mod client;
 mod connect;
 mod control;
 mod error;
+mod intake;
+mod reader;
 mod record;
+mod writer;
 
+pub use assembly::AssemblyLimits;
 pub use client::{Client, Delivery};
 pub use error::Error;
-pub use record::{Draft, Record, Reply, Shutdown};
+pub use reader::StreamReader;
+pub use record::{Draft, Piece, Record, Reply, Shutdown};
 pub use strait_protocol::control::{Ended, WorldRow};
 pub use strait_protocol::{Header, Kind, Name, Reason, WorldId};
+pub use writer::StreamWriter;

@@ -4,13 +4,48 @@ use crate::client::{Client, Delivery};
 use crate::error::Error;
 use std::time::Duration;
 use strait_protocol::control::SHUTDOWN;
-use strait_protocol::{Header, Kind, RawHeader, Reason, Slot, WorldId};
+use strait_protocol::stream::{Trailer, bytes_before};
+use strait_protocol::{FLAG_MORE, Header, Kind, RawHeader, Reason, Slot, WorldId};
 
-/// A record that arrived. Its payload lies in the inbox itself and is given back at the next receive.
+/// A record that arrived. Its payload lies in the inbox itself, or is gathered if it came in pieces, and is given back at the next
+/// receive.
 #[derive(Debug)]
 pub struct Record<'a> {
     pub(crate) raw: &'a RawHeader,
     pub(crate) payload: &'a [u8],
+    /// Of the last piece of a stream, where that is handed out as it came.
+    pub(crate) trailer: Option<Trailer>,
+}
+
+/// Where a piece belongs: see [`Client::receive_piece`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Which of its source's streams it belongs to. Never 0.
+    pub stream: u32,
+    /// Bytes of payload before this piece, as its sender says. Where that isn't what arrived, a piece was lost, and there is no whole.
+    pub offset: u64,
+    /// No more follow.
+    pub is_last: bool,
+    /// Its sender gave up: there is no whole.
+    pub is_broken_off: bool,
+}
+
+impl Piece {
+    pub(crate) fn of(raw: &RawHeader, trailer: Option<Trailer>) -> Option<Self> {
+        let (stream, length) = (raw.stream(), u64::from(raw.length()));
+        match trailer {
+            Some(Trailer { total, is_broken_off }) => {
+                let offset = total.checked_sub(length);
+                let is_broken_off = is_broken_off || offset.is_none();
+                Some(Self { stream, offset: offset.unwrap_or(u64::MAX), is_last: true, is_broken_off })
+            }
+            None if raw.flags() & FLAG_MORE != 0 => {
+                let offset = bytes_before(&raw.header())?;
+                Some(Self { stream, offset, is_last: false, is_broken_off: false })
+            }
+            None => None,
+        }
+    }
 }
 
 /// The notice that this world is to end.
@@ -29,12 +64,19 @@ impl<'a> Record<'a> {
         self.raw.header()
     }
 
-    /// The payload. Aligned to 16 bytes, unless it was kept aside while a request waited.
+    /// The payload. Aligned to 16 bytes, unless it came in pieces or was kept aside while a request waited.
     pub fn payload(&self) -> &'a [u8] {
         self.payload
     }
 
+    /// Where it belongs, if it is one piece of a larger payload: only [`Client::receive_piece`] hands out such.
+    pub fn piece(&self) -> Option<Piece> {
+        Piece::of(self.raw, self.trailer)
+    }
+
     /// What became of a record of ours, if this is a notice; its [`Header::source`] is the world it was for.
+    /// [`Reason::Incomplete`] alone is about something that was for us: the header is that of its last piece, so that a request can be
+    /// answered all the same.
     pub fn notice(&self) -> Option<Reason> {
         match self.raw.kind() {
             Kind::Notice => Reason::from_code(self.header().code),

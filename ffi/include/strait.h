@@ -148,6 +148,11 @@ typedef enum strait_reason {
      * The receiver's inbox is smaller than the record.
      */
     STRAIT_REASON_TOO_LARGE = 7,
+    /**
+     * Something that was for us, from the world that is the source, didn't arrive whole: its sender broke it off, or it
+     * was more than we gather. The other fields are those of what it would have been, so that a request can be answered.
+     */
+    STRAIT_REASON_INCOMPLETE = 64,
 } strait_reason;
 
 /**

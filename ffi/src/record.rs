@@ -38,6 +38,9 @@ pub enum StraitReason {
     NoSuchRequest = 6,
     /// The receiver's inbox is smaller than the record.
     TooLarge = 7,
+    /// Something that was for us, from the world that is the source, didn't arrive whole: its sender broke it off, or it
+    /// was more than we gather. The other fields are those of what it would have been, so that a request can be answered.
+    Incomplete = 64,
 }
 
 // The header's numbers are the protocol's.
@@ -51,6 +54,7 @@ const _: () = {
     assert!(StraitReason::Quota as u16 == Reason::Quota as u16);
     assert!(StraitReason::NoSuchRequest as u16 == Reason::NoSuchRequest as u16);
     assert!(StraitReason::TooLarge as u16 == Reason::TooLarge as u16);
+    assert!(StraitReason::Incomplete as u16 == Reason::Incomplete as u16);
 };
 
 /// A record that arrived.
@@ -137,7 +141,7 @@ pub extern "C" fn strait_shutdown_notice(record: Option<&StraitRecord>) -> bool 
 
 static REASONS: LazyLock<Vec<CString>> = LazyLock::new(|| {
     let text = |code| Reason::from_code(code).and_then(|reason| CString::new(reason.to_string()).ok());
-    (0..=StraitReason::TooLarge as u16).map(|code| text(code).unwrap_or_default()).collect()
+    (0..=StraitReason::Incomplete as u16).map(|code| text(code).unwrap_or_default()).collect()
 });
 
 /// What an enum strait_reason means, in words. Never NULL; empty for what is none. Alive for ever.

@@ -26,6 +26,7 @@ pub mod layout;
 pub mod packed;
 mod primitive;
 mod record;
+pub mod stream;
 pub mod wait;
 mod world;
 

@@ -11,11 +11,13 @@
 //! word 7   timeout_ms u32 | stream u32       stream: which of its source's streams a piece belongs to, 0 for none
 //! ```
 
+use crate::packed::Item;
 use crate::{Corrupt, WorldId, layout::RECORD_ALIGN};
 
 /// Flags from here up belong to worlds and pass unchanged; those below are the switch's and are cleared.
 pub const FIRST_FLAG_OF_WORLDS: u8 = 0x10;
-/// The payload isn't whole: more pieces with the same source and stream number follow. An agreement between clients.
+/// The payload isn't whole: more pieces with the same source and stream number follow; see [`crate::stream`]. An agreement between
+/// clients.
 pub const FLAG_MORE: u8 = 0x10;
 /// The payload is several messages, one after the other; see [`crate::packed`]. An agreement between clients.
 pub const FLAG_PACKED: u8 = 0x20;
@@ -74,13 +76,19 @@ pub enum Reason {
     /// The receiver's inbox is smaller than the record.
     #[error("the record is larger than the receiver's inbox")]
     TooLarge = 7,
+    /// Not from the switch but from the receiving client itself: something from this world didn't arrive whole. Its sender broke it off or
+    /// made it badly, or it was more than the client gathers.
+    #[error("it didn't arrive whole")]
+    Incomplete = 64,
 }
 
 impl Reason {
     /// The reason that a notice's `code` names.
     pub fn from_code(code: u16) -> Option<Self> {
         use Reason::*;
-        [NoSuchWorld, Refused, Died, Deadline, Quota, NoSuchRequest, TooLarge].into_iter().find(|r| *r as u16 == code)
+        [NoSuchWorld, Refused, Died, Deadline, Quota, NoSuchRequest, TooLarge, Incomplete]
+            .into_iter()
+            .find(|r| *r as u16 == code)
     }
 }
 
@@ -254,6 +262,33 @@ impl RawHeader {
     #[inline]
     pub fn correlation(&self) -> u64 {
         self.0[3]
+    }
+
+    /// The how-manieth record of its source this is.
+    #[inline]
+    pub fn sequence(&self) -> u64 {
+        self.0[4]
+    }
+
+    /// Which of its source's streams this is a piece of; see [`crate::stream`].
+    #[inline]
+    pub fn stream(&self) -> u32 {
+        (self.0[7] >> 32) as u32
+    }
+
+    /// Whether a receiver takes it as it is: no notice, no piece of something larger, not several in one.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        const FLAGS: u64 = ((FLAG_MORE | FLAG_PACKED) as u64) << 40;
+        self.0[0] & FLAGS == 0 && self.stream() == 0 && (self.0[0] >> 32) as u8 != Kind::Notice as u8
+    }
+
+    /// Becomes the header of one message out of those that the record carries; see [`crate::packed`].
+    #[inline]
+    pub fn set_item(&mut self, item: &Item) {
+        const KEPT: u64 = (0xff & !FLAG_PACKED as u64) << 40 | 0xff << 32;
+        self.0[0] = self.0[0] & KEPT | item.length as u64 | u64::from(item.code) << 48;
+        self.0[6] = item.tag;
     }
 
     /// The same with what the switch vouches for written over whatever the world wrote there.

@@ -74,7 +74,7 @@ fn row_61_forged_sources_are_stamped_over() {
     };
     assert_eq!(payload, b"forged");
     // Its first record: so the sequence is 1, not 4711; and the switch's own flags are cleared.
-    assert_eq!((forged.source, forged.sequence, forged.flags), (rogue, 1, 0xf0));
+    assert_eq!((forged.source, forged.sequence, forged.flags), (rogue, 1, 0xc0));
     scene.assert_undisturbed();
 }
 

@@ -21,6 +21,8 @@ pub enum Attack {
     Rewrite { to: u64, records: u32 },
     /// 69: looks for these bytes in every slice that it has mapped. (As JSON they are numbers: the order itself isn't found.)
     Search { needle: Vec<u8> },
+    /// So many first pieces of streams that never go on, to this world.
+    Streams { to: u64, streams: u32, bytes: u32 },
     /// 70: bytes for the control service that are no request.
     Control { bytes: Vec<u8> },
 }

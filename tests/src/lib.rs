@@ -4,7 +4,9 @@
 
 pub mod attack;
 mod count;
+mod pattern;
 mod stage;
 
 pub use count::Holdings;
+pub use pattern::{is_pattern, pattern};
 pub use stage::{LONG, Stage, actor, kill_payload, program};

@@ -19,7 +19,8 @@ impl Supervisor {
     pub(super) fn serve(&mut self) {
         self.is_behind = true;
         for _ in 0..MAX_IN_ONE_GO {
-            let (header, payload) = match self.control.try_receive() {
+            // Nothing is gathered here: what comes in pieces is no request, and each of them counts.
+            let (header, payload) = match self.control.try_receive_piece() {
                 Ok(Some(record)) if record.payload().len() > MAX_REQUEST_BYTES => (record.header(), None),
                 Ok(Some(record)) => (record.header(), Some(record.payload().to_vec())),
                 Ok(None) => {

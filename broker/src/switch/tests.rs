@@ -119,10 +119,10 @@ fn a_message_arrives_with_the_switchs_word_on_who_sent_it() {
     let mut rogue = bench.rogue(20, &["b"]);
     let mut b = bench.attach(21, "b", &[]);
     let mut forged = Header::new(Kind::Message, WorldId(21), 0);
-    (forged.source, forged.sequence, forged.flags) = (WorldId::CONTROL, 999, 0xff);
+    (forged.source, forged.sequence, forged.flags) = (WorldId::CONTROL, 999, 0xcf);
     rogue.write(&forged);
     let (header, _) = receive(&mut b);
-    assert_eq!((header.source, header.sequence, header.flags), (WorldId(20), 1, 0xf0));
+    assert_eq!((header.source, header.sequence, header.flags), (WorldId(20), 1, 0xc0));
 }
 
 #[test]

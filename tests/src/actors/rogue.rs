@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use strait_memory::{Inbox, SliceFile, Writable};
 use strait_protocol::handshake::{self, Welcome};
+use strait_protocol::stream;
 use strait_protocol::{Endpoint, Header, Kind, RawHeader, SliceMemory, WorldId, WritableMemory};
 use strait_sys::{socket, wake};
 use strait_tests::attack::Attack;
@@ -60,12 +61,18 @@ impl Rogue {
         match attack {
             Attack::Slices => return Ok(Some(serde_json::to_vec(&writers::try_all(self)?)?)),
             Attack::Forge { to } => {
-                let forged = Header { source: WorldId::CONTROL, sequence: 4711, flags: 0xff, ..message(*to) };
+                let forged = Header { source: WorldId::CONTROL, sequence: 4711, flags: 0xcf, ..message(*to) };
                 self.send(forged, b"forged");
             }
             Attack::Rewrite { to, records } => self.rewrite(*to, *records),
             Attack::Search { needle } => return Ok(Some(search(needle)?.to_string().into_bytes())),
             Attack::Control { bytes } => return self.ask_control(bytes).map(Some),
+            Attack::Streams { to, streams, bytes } => {
+                for stream in 1..=*streams {
+                    let piece = stream::piece(&message(*to), stream, 0, *bytes);
+                    self.send(piece, &vec![stream as u8; *bytes as usize]);
+                }
+            }
             Attack::ForgeNotice { to } => {
                 self.send(Header { kind: Kind::Notice, ..message(*to) }, b"");
                 return Ok(None);

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 mod honest;
 #[path = "../actors/rogue.rs"]
 mod rogue;
+#[path = "../actors/streams.rs"]
+mod streams;
 #[path = "../actors/writers.rs"]
 mod writers;
 
@@ -24,6 +26,9 @@ fn main() -> ExitCode {
         ["stubborn"] => honest::stubborn(),
         ["starter", template] => honest::starter(template),
         ["rogue"] => rogue::run(),
+        ["courier", peer] => streams::courier(peer),
+        ["collector"] => streams::collector(),
+        ["curious", peer] => streams::curious(peer),
         _ => Err(format!("no such role: {words:?}").into()),
     };
     match result {
