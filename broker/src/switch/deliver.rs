@@ -5,7 +5,7 @@ use super::port::{Held, Port};
 use super::requests::{Key, Open};
 use std::time::{Duration, Instant};
 use strait_protocol::wait::Event;
-use strait_protocol::{Corrupt, Header, Incoming, Kind, RawHeader, Reason, ReserveError, WorldId};
+use strait_protocol::{Corrupt, FLAG_MORE, Header, Incoming, Kind, RawHeader, Reason, ReserveError, WorldId};
 
 /// Records taken from one port before the next one has its turn.
 const BATCH: u32 = 128;
@@ -199,6 +199,15 @@ impl Switch {
                 return Err(Reason::NoSuchRequest);
             }
             Kind::Reply => {}
+            // A large reply comes in pieces: who was asked may answer, at whatever length. No route is remembered for what may come only as long as
+            // the request is open.
+            Kind::Message
+                if raw.flags() & FLAG_MORE != 0
+                    && self.requests.is_open((target.id, raw.correlation()), sender.id)
+                    && !sender.may_send_to(target.id, &target.name) =>
+            {
+                return Ok(receiver);
+            }
             _ if receiver == slot || !sender.may_send_to(target.id, &target.name) => return Err(Reason::Refused),
             Kind::Request if sender.open_requests >= MAX_OPEN_REQUESTS => return Err(Reason::Quota),
             _ => {}
