@@ -226,7 +226,7 @@ impl Client {
     }
 
     #[inline]
-    fn put(&mut self, mut header: Header, payload: &[u8], deadline: Option<Instant>) -> Result<u64, Error> {
+    pub(crate) fn put(&mut self, mut header: Header, payload: &[u8], deadline: Option<Instant>) -> Result<u64, Error> {
         let slot = match self.reserve(payload.len(), deadline) {
             Err(Error::TooLarge { .. }) => return self.put_pieces(header, payload, deadline),
             other => other?,

@@ -43,6 +43,7 @@
 #![forbid(unsafe_code)]
 
 mod assembly;
+mod batch;
 mod client;
 mod connect;
 mod control;

@@ -4,8 +4,10 @@
 //! item   length u32 | code u16 | reserved u16 | tag u64 | payload, padded to 16 bytes
 //! ```
 //!
-//! An agreement between clients: the switch moves the record as one and doesn't look inside. Whoever unpacks it takes
-//! nothing on trust: the record may come from a hostile world.
+//! An agreement between clients, for records of kind Message: the switch moves the record as one and doesn't look inside. Its messages share
+//! source, sequence, cause and flags, and what becomes of it becomes of all of them. Whoever unpacks it takes nothing on trust: the record may
+//! come from a hostile world. What is well-formed before a fault is handed out; for the rest there is a notice with
+//! [`Reason::Incomplete`](crate::Reason::Incomplete). Padding inside of a record travels: who packs must write it, or it carries what lay there before.
 
 use crate::layout::RECORD_ALIGN;
 

@@ -23,6 +23,8 @@ pub enum Attack {
     Search { needle: Vec<u8> },
     /// So many first pieces of streams that never go on, to this world.
     Streams { to: u64, streams: u32, bytes: u32 },
+    /// A record that says it is several messages, with these bytes in it.
+    Packed { to: u64, bytes: Vec<u8> },
     /// 70: bytes for the control service that are no request.
     Control { bytes: Vec<u8> },
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use strait_memory::{Inbox, SliceFile, Writable};
 use strait_protocol::handshake::{self, Welcome};
 use strait_protocol::stream;
-use strait_protocol::{Endpoint, Header, Kind, RawHeader, SliceMemory, WorldId, WritableMemory};
+use strait_protocol::{Endpoint, FLAG_PACKED, Header, Kind, RawHeader, SliceMemory, WorldId, WritableMemory};
 use strait_sys::{socket, wake};
 use strait_tests::attack::Attack;
 
@@ -73,6 +73,7 @@ impl Rogue {
                     self.send(piece, &vec![stream as u8; *bytes as usize]);
                 }
             }
+            Attack::Packed { to, bytes } => self.send(Header { flags: FLAG_PACKED, ..message(*to) }, bytes),
             Attack::ForgeNotice { to } => {
                 self.send(Header { kind: Kind::Notice, ..message(*to) }, b"");
                 return Ok(None);

@@ -8,7 +8,8 @@ use strait_tests::{is_pattern, pattern};
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// Does what the host orders: `send N` and `half N` (of a payload of N bytes), `drop N` (a writer, half way). Replies when it is done.
+/// Does what the host orders: `send N` and `half N` (of a payload of N bytes), `drop N` (a writer, half way), `batch N` (that many
+/// numbers). Replies when it is done.
 pub fn courier(peer: &str) -> Outcome<()> {
     let mut client = Client::open()?;
     let peer = client.resolve(peer)?;
@@ -21,7 +22,7 @@ pub fn courier(peer: &str) -> Outcome<()> {
         }
         let order = String::from_utf8(record.payload().to_vec())?;
         let (what, bytes) = order.split_once(' ').ok_or("an order has two words")?;
-        let payload = pattern(bytes.parse()?);
+        let payload = if what == "batch" { Vec::new() } else { pattern(bytes.parse()?) };
         let half = &payload[..payload.len() / 2];
         match what {
             "send" => drop(client.send(peer, &payload)?),
@@ -31,6 +32,7 @@ pub fn courier(peer: &str) -> Outcome<()> {
                 writer.flush()?;
                 std::mem::forget(writer);
             }
+            "batch" => drop(client.send_batch(peer, (0..bytes.parse::<u64>()?).map(u64::to_ne_bytes))?),
             _ => client.writer(peer).write_all(half)?,
         }
         client.reply(&head, 0, b"")?;
