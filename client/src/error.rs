@@ -48,6 +48,12 @@ pub enum Error {
         /// The most that one record can carry.
         max_bytes: u32,
     },
+    /// Too many receivers for one record, or none.
+    #[error("a multicast record takes 1 to 64 receivers, not {given}")]
+    Receivers {
+        /// How many were given.
+        given: usize,
+    },
     /// The switch said why a request has no answer.
     #[error("{to}: {reason}")]
     Undelivered {

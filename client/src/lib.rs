@@ -49,6 +49,7 @@ mod connect;
 mod control;
 mod error;
 mod intake;
+mod outflow;
 mod reader;
 mod record;
 mod writer;

@@ -111,7 +111,7 @@ impl<'a> StreamWriter<'a> {
             return Ok(piece);
         }
         let bytes = self.piece_bytes + Trailer::BYTES as usize + self.spare_bytes;
-        Ok((self.client.reserve(bytes, self.deadline)?, 0))
+        Ok((self.client.reserve(self.last.destination, bytes, self.deadline)?, 0))
     }
 
     fn send_piece(&mut self) -> Result<(), Error> {

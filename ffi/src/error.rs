@@ -77,7 +77,7 @@ impl From<Error> for Failure {
             Error::Slice(_) | Error::Call { .. } => Code::System,
             Error::Name(_) => Code::Name,
             Error::Full => Code::Full,
-            Error::TooLarge { .. } => Code::TooLarge,
+            Error::TooLarge { .. } | Error::Receivers { .. } => Code::TooLarge,
             Error::Undelivered { .. } => Code::Undelivered,
             Error::TooMuchArrived { .. } => Code::TooMuchArrived,
             Error::BrokerGone => Code::BrokerGone,

@@ -109,6 +109,18 @@ impl Producer {
         self.ring_bytes - (self.head.at - self.consumed) as u32
     }
 
+    /// Bytes ever written, published or not.
+    #[inline]
+    pub fn written(&self) -> u64 {
+        self.head.at
+    }
+
+    /// Bytes ever released by the consumer, as far as it has been heard of.
+    #[inline]
+    pub fn consumed(&self) -> u64 {
+        self.consumed
+    }
+
     /// Whether all that was published has been released, as far as the consumer has been heard of.
     #[inline]
     pub fn is_drained(&self) -> bool {

@@ -4,10 +4,10 @@
 //! whole. Reading: `peek`, use the payload, `advance`, and `release` when enough has been read. Sleeping:
 //! `arm`, look once more, sleep, `disarm`; and after each publish or release, `ring_for`.
 
-use crate::layout::Control;
+use crate::layout::{Control, MAX_STOPS};
 use crate::primitive::{Ordering, fence};
 use crate::wait::{Event, Via, Waiting};
-use crate::{Consumer, Corrupt, Header, Producer, RawHeader, stride};
+use crate::{Consumer, Corrupt, Header, Producer, RawHeader, WorldId, stride};
 
 /// A slice that can be read. `offset` is a place in the ring; header and payload may run past the ring's
 /// end by up to a ring, where the same bytes lie again.
@@ -140,6 +140,12 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
     /// Makes room for a record, looking at the other party's cursor only when the room it knows of is too small.
     #[inline]
     pub fn reserve(&mut self, payload_bytes: usize) -> Result<Slot, ReserveError> {
+        self.reserve_beside(payload_bytes, 0)
+    }
+
+    /// The same, if so many bytes of the ring stay free beside it.
+    #[inline]
+    pub fn reserve_beside(&mut self, payload_bytes: usize, free_bytes: u32) -> Result<Slot, ReserveError> {
         let max_bytes = self.max_payload();
         let length = match u32::try_from(payload_bytes) {
             Ok(length) if length <= max_bytes => length,
@@ -148,8 +154,11 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
             }
         };
         let needed = stride(length) as u32;
-        if self.producer.free() < needed {
+        if self.producer.free() < needed.saturating_add(free_bytes) {
             self.hear_consumed()?;
+            if self.producer.free() < needed.saturating_add(free_bytes) {
+                return Err(ReserveError::Full);
+            }
         }
         let offset = self.producer.reserve(needed).ok_or(ReserveError::Full)?;
         Ok(Slot { offset, payload_bytes: length })
@@ -172,6 +181,34 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
             self.mine.control().produced.store(produced, Ordering::Release);
         }
         staged
+    }
+
+    /// Bytes this party has ever written, published or not.
+    #[inline]
+    pub fn written(&self) -> u64 {
+        self.producer.written()
+    }
+
+    /// Bytes this party has ever been told of that the other has released.
+    #[inline]
+    pub fn consumed(&self) -> u64 {
+        self.producer.consumed()
+    }
+
+    /// Tells the other party at one of the [`MAX_STOPS`] places not to send to this receiver, or to no longer keep from it.
+    pub fn set_stop(&mut self, place: usize, receiver: Option<WorldId>) {
+        let control = self.mine.control();
+        control.stops.0[place].store(receiver.map_or(0, |id| id.0), Ordering::Relaxed);
+        let used = control.stopped.load(Ordering::Relaxed).max(place as u32 + 1);
+        control.stopped.store(used, Ordering::Release);
+    }
+
+    /// Whether the other party says that this receiver takes nothing for now.
+    #[inline]
+    pub fn is_stopped(&self, receiver: WorldId) -> bool {
+        let control = self.theirs.control();
+        let used = control.stopped.load(Ordering::Acquire) as usize;
+        used > 0 && control.stops.0[..used.min(MAX_STOPS)].iter().any(|id| id.load(Ordering::Relaxed) == receiver.0)
     }
 
     fn hear_consumed(&mut self) -> Result<(), Corrupt> {

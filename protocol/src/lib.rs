@@ -32,7 +32,7 @@ mod world;
 
 pub use cursor::{Consumer, Corrupt, Producer};
 pub use endpoint::{Endpoint, Incoming, ReserveError, SliceMemory, Slot, WritableMemory};
-pub use layout::{Control, SliceSize, SliceSizeError};
+pub use layout::{Control, MAX_STOPS, SliceSize, SliceSizeError};
 pub use record::{
     FIRST_FLAG_OF_APPLICATIONS, FIRST_FLAG_OF_WORLDS, FLAG_MORE, FLAG_PACKED, Header, Kind, MAX_RECEIVERS, RawHeader,
     Reason, stride,

@@ -9,7 +9,10 @@
 //! it; then it is taken out and held, charged to its sender. A sender over its budget is not read until the receivers have taken what
 //! it is charged for.
 
+mod answer;
+mod backlog;
 mod deliver;
+mod multicast;
 mod port;
 mod requests;
 
@@ -150,7 +153,7 @@ impl Switch {
             Some(port) => {
                 let wants_room = !port.held.is_empty() || port.is_awaited;
                 port.endpoint.arm(if wants_room { Event::ANY } else { Event::DATA }, Via::Fd);
-                port.blocked_on
+                port.blocked.map(|blocked| blocked.on)
             }
         };
         if let Some(receiver) = blocked_on.and_then(|id| self.by_id.get(&id)).copied() {
@@ -194,10 +197,10 @@ impl Switch {
     /// Looks at a port in each pass from now on; and at those who wait for it.
     fn wake(&mut self, slot: usize) {
         let Some(port) = self.ports.get_mut(slot).and_then(Option::as_mut) else { return };
-        let (id, was_awaited) = (port.id, std::mem::take(&mut port.is_awaited));
+        let was_awaited = std::mem::take(&mut port.is_awaited);
         self.activate(slot);
         if was_awaited {
-            self.activate_blocked_on(id);
+            self.call_next(slot);
         }
     }
 
@@ -210,18 +213,9 @@ impl Switch {
                 port.endpoint.disarm();
                 self.active.push(slot);
                 // Disarmed, it doesn't ring for room: who waits for that looks by itself from now on.
-                let id = port.id;
                 if std::mem::take(&mut port.is_awaited) {
-                    self.activate_blocked_on(id);
+                    self.call_next(slot);
                 }
-            }
-        }
-    }
-
-    fn activate_blocked_on(&mut self, id: WorldId) {
-        for slot in 0..self.ports.len() {
-            if self.ports[slot].as_ref().is_some_and(|port| port.blocked_on == Some(id)) {
-                self.activate(slot);
             }
         }
     }
@@ -291,12 +285,13 @@ impl Switch {
 
     /// Forgets a world: who waits for its answer is told, and who waited for its room goes on.
     fn remove(&mut self, slot: usize) {
+        self.leave_line(slot);
         let Some(port) = self.ports[slot].take() else { return };
         // The world may hold the same eventfd: closing ours would not take it out of the set.
         let _ = epoll::delete(&self.epoll, &port.bell);
         self.by_id.remove(&port.id);
         for held in &port.held {
-            self.uncharge(held.charged, held.bytes());
+            self.uncharge(held.charged, port.id, held.bytes());
             self.tell_lost(&held.raw.header());
         }
         self.inherit(port.id);
@@ -304,7 +299,12 @@ impl Switch {
             self.end_request(key, &open, Reason::Died);
         }
         self.publish_touched();
-        self.activate_blocked_on(port.id);
+        for waiter in &port.waiters {
+            if let Some(slot) = self.by_id.get(waiter).copied() {
+                self.port(slot).blocked = None;
+                self.activate(slot);
+            }
+        }
     }
 
     /// A world wrote what can't be true: nothing more is taken from it. It is forgotten at the next [`bury`](Self::bury), and not here:
@@ -325,6 +325,38 @@ impl Switch {
             let _ = self.link.send(&Report::Quarantined { id: id.0, why: corrupt.to_string() }, &[]);
             if self.by_id.get(&id) == Some(&slot) {
                 self.remove(slot);
+            }
+        }
+    }
+
+    fn touch(&mut self, slot: usize) {
+        let port = self.port(slot);
+        if !port.is_touched {
+            port.is_touched = true;
+            self.touched.push(slot);
+        }
+    }
+
+    /// Gives a world its ring back.
+    fn release(&mut self, slot: usize) {
+        if let Some(port) = &mut self.ports[slot]
+            && port.endpoint.unreleased() > 0
+        {
+            let event = port.endpoint.release();
+            port.ring(event);
+        }
+    }
+
+    /// Shows receivers what was committed to their inboxes, and wakes those who sleep for it.
+    fn publish_touched(&mut self) {
+        while let Some(slot) = self.touched.pop() {
+            if let Some(port) = &mut self.ports[slot]
+                && port.is_touched
+            {
+                port.is_touched = false;
+                if port.endpoint.publish() {
+                    port.ring(Event::DATA);
+                }
             }
         }
     }
