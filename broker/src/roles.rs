@@ -72,6 +72,8 @@ fn switch_loop() -> Result<(), String> {
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|errno| format!("prctl(PR_SET_PDEATHSIG): {errno}"))?;
     let link = rustix::stdio::stdin().try_clone_to_owned().map_err(|error| error.to_string())?;
     turns::weigh_double();
+    // Finds its way into the kernel's page of code, which takes a system call more than the switch has afterwards.
+    let _ = strait_sys::wake::processor();
     let mut switch = Switch::new(Link::new(link)).map_err(|errno| format!("epoll_create: {errno}"))?;
     let enclosure = Enclosure {
         name: SWITCH.into(),

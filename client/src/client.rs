@@ -14,12 +14,15 @@ use strait_memory::{Inbox, Writable};
 use strait_protocol::wait::{Event, Via};
 use strait_protocol::{
     Endpoint, Header, Kind, MAX_RECEIVERS, Name, RawHeader, Reason, ReserveError, SliceMemory, Slot, WorldId,
+    WritableMemory,
 };
 use strait_sys::wake;
 
 /// How often a party yields and looks again before it sleeps. A wake across cores costs tens of
 /// microseconds, a yield well under one; measured in docs/performance.md.
 const LOOKS: u32 = 50;
+/// From this length on, a payload for a switch on another processor is written past the cache.
+const STREAMED_BYTES: usize = 1024;
 /// How often a host program that waits makes sure that the broker is alive. (A jailed world needn't: it dies with it.)
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// What a `request` grants the switch beyond the deadline before it takes the broker for dead.
@@ -268,7 +271,7 @@ impl Client {
             other => other?,
         };
         header.length = slot.payload_bytes();
-        self.payload_mut(&slot).copy_from_slice(payload);
+        self.fill(&slot, payload);
         self.commit(&slot, &header, Delivery::Now)
     }
 
@@ -335,6 +338,16 @@ impl Client {
             // Counted by the switch among our records like any other.
             let _ = self.commit(&slot, &header, Delivery::Now);
         }
+    }
+
+    /// Writes a reserved payload; a large one past the cache, if the switch is on another processor.
+    #[inline]
+    pub(crate) fn fill(&mut self, slot: &Slot, payload: &[u8]) {
+        let streams = payload.len() >= STREAMED_BYTES && self.endpoint.is_far_from(wake::processor());
+        let outbox = self.endpoint.mine_mut();
+        outbox.set_streaming(streams);
+        outbox.copy_in(slot.payload_offset(), payload);
+        outbox.set_streaming(false);
     }
 
     pub(crate) fn payload_mut(&mut self, slot: &Slot) -> &mut [u8] {
@@ -496,6 +509,7 @@ impl Client {
     fn give_back(&mut self, caught_up: bool) {
         let unreleased = self.endpoint.unreleased();
         if unreleased > 0 && (caught_up || unreleased >= self.endpoint.theirs().ring_bytes() / 8) {
+            self.endpoint.announce(wake::processor());
             let event = self.endpoint.release();
             self.ring(event);
         }

@@ -156,6 +156,12 @@ impl Producer {
         self.published != self.head.at
     }
 
+    /// Bytes committed and not published.
+    #[inline]
+    pub fn staged(&self) -> u32 {
+        (self.head.at - self.published) as u32
+    }
+
     /// Publishes what was committed: the value to store in the header.
     #[inline]
     pub fn publish(&mut self) -> u64 {

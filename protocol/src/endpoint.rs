@@ -33,6 +33,10 @@ pub trait WritableMemory: SliceMemory {
     fn store_header(&mut self, offset: u32, words: &[u64; 8]);
     /// Writes payload.
     fn copy_in(&mut self, offset: u32, from: &[u8]);
+    /// Whether what is written from now on should go past this processor's cache, because its reader has another.
+    fn set_streaming(&mut self, _on: bool) {}
+    /// Makes everything written visible before whatever is written next.
+    fn settle(&mut self) {}
 }
 
 /// Room for one record: made by [`Endpoint::reserve`], used up by [`Endpoint::commit`].
@@ -178,9 +182,32 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
         let staged = self.producer.is_staged();
         if staged {
             let produced = self.producer.publish();
+            self.mine.settle();
             self.mine.control().produced.store(produced, Ordering::Release);
         }
         staged
+    }
+
+    /// Says on which processor this party runs.
+    #[inline]
+    pub fn announce(&mut self, processor: u32) {
+        let word = &self.mine.control().processor;
+        if word.load(Ordering::Relaxed) != processor + 1 {
+            word.store(processor + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the other party says that it runs on another processor.
+    #[inline]
+    pub fn is_far_from(&self, processor: u32) -> bool {
+        let theirs = self.theirs.control().processor.load(Ordering::Relaxed);
+        theirs != 0 && theirs != processor + 1
+    }
+
+    /// Bytes written and not yet published.
+    #[inline]
+    pub fn staged(&self) -> u32 {
+        self.producer.staged()
     }
 
     /// Bytes this party has ever written, published or not.

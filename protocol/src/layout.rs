@@ -6,6 +6,7 @@
 //! 0x0010  waiting    u32   how the writer of this slice sleeps, and for what (see `wait`)
 //! 0x0014  bell       u32   the futex word on which the *other* party sleeps
 //! 0x0018  stopped    u32   of an inbox: how many places in `stops` have been used, at most MAX_STOPS
+//! 0x001c  processor  u32   1 + the processor the writer ran on when it last released or published, 0: not said
 //! 0x0020  reserved         zero; room for the switch's intent word
 //! 0x0040  stops      u64[] of an inbox: ids of receivers that take no more from this world for now, or 0
 //! 0x1000  ring       size - 4096 bytes of records; mapped twice in a row, so that
@@ -13,7 +14,7 @@
 //! ```
 //!
 //! One party writes all of it and the other reads all of it: the kernel enforces that with a seal
-//! (`F_SEAL_FUTURE_WRITE`, `fcntl(2)`). The five words share one cache line on purpose: whoever
+//! (`F_SEAL_FUTURE_WRITE`, `fcntl(2)`). These words share one cache line on purpose: whoever
 //! looks for work needs them together, and the line has one writer.
 
 use crate::primitive::{AtomicU32, AtomicU64};
@@ -41,6 +42,8 @@ pub struct Control {
     pub bell: AtomicU32,
     /// How many of `stops` to look at.
     pub stopped: AtomicU32,
+    /// Where the writer ran last: a hint for choosing how to write what it will read. Untrue, it costs only time.
+    pub processor: AtomicU32,
     /// In a second cache line and further: who has to wait is slow anyway.
     pub stops: Stops,
 }
@@ -59,6 +62,7 @@ impl Control {
             waiting: AtomicU32::new(0),
             bell: AtomicU32::new(0),
             stopped: AtomicU32::new(0),
+            processor: AtomicU32::new(0),
             stops: Stops(std::array::from_fn(|_| AtomicU64::new(0))),
         }
     }

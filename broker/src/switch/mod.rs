@@ -342,6 +342,7 @@ impl Switch {
         if let Some(port) = &mut self.ports[slot]
             && port.endpoint.unreleased() > 0
         {
+            port.endpoint.announce(wake::processor());
             let event = port.endpoint.release();
             port.ring(event);
         }
@@ -349,6 +350,7 @@ impl Switch {
 
     /// Shows receivers what was committed to their inboxes, and wakes those who sleep for it.
     fn publish_touched(&mut self) {
+        let processor = wake::processor();
         while let Some(slot) = self.touched.pop() {
             if let Some(port) = &mut self.ports[slot]
                 && port.is_touched
@@ -357,6 +359,7 @@ impl Switch {
                 if port.endpoint.publish() {
                     port.ring(Event::DATA);
                 }
+                port.is_far = port.endpoint.is_far_from(processor);
             }
         }
     }
