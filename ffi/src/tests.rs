@@ -136,7 +136,8 @@ fn a_full_outbox_is_an_error_when_nobody_waits() {
     let (mut switch, mut client) = connected();
     let record = [1; 4000];
     let sent = (0..).take_while(|_| send(&mut client, &record, 0) == 0).count();
-    assert_eq!(sent, 3);
+    // A third would leave less than is kept for other receivers.
+    assert_eq!(sent, 2);
     assert_eq!(send(&mut client, &record, 5), StraitError::Full as c_int);
     assert_eq!(send(&mut client, &[0; 20_000], 0), StraitError::TooLarge as c_int);
     assert!(last_error().contains("20000"), "{}", last_error());
