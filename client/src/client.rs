@@ -65,6 +65,9 @@ pub struct Client {
     asked: u64,
     polls: bool,
     armed: bool,
+    /// Who polls waits for room too.
+    #[cfg(feature = "tokio")]
+    pub(crate) awaits_room: bool,
     patience: Option<Duration>,
     pub(crate) names: HashMap<Name, WorldId>,
 }
@@ -109,6 +112,8 @@ impl Client {
             asked: 0,
             polls: false,
             armed: false,
+            #[cfg(feature = "tokio")]
+            awaits_room: false,
             patience: None,
             names: HashMap::new(),
         }
@@ -212,7 +217,7 @@ impl Client {
         Ok(header.correlation)
     }
 
-    fn request_header(&mut self, to: WorldId, timeout: Duration) -> Header {
+    pub(crate) fn request_header(&mut self, to: WorldId, timeout: Duration) -> Header {
         self.asked += 1;
         let mut header = Header::new(Kind::Request, to, 0);
         header.correlation = self.asked;
@@ -417,11 +422,36 @@ impl Client {
         self.wake_from_poll()?;
         let mut found = self.next()?;
         if !found && self.polls {
-            self.endpoint.arm(Event::DATA, Via::Fd);
-            self.armed = true;
+            self.arm(Event::DATA);
             found = self.next()?;
         }
         Ok(found)
+    }
+
+    fn arm(&mut self, until: Event) {
+        #[cfg(feature = "tokio")]
+        let until = if self.awaits_room { until.or(Event::ROOM) } else { until };
+        self.endpoint.arm(until, Via::Fd);
+        self.armed = true;
+    }
+
+    /// Makes ready for a poll that isn't for data.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn arm_without_data(&mut self) -> Result<(), Error> {
+        self.wake_from_poll()?;
+        self.arm(Event::NONE);
+        Ok(())
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn has_room(&mut self, to: WorldId, payload_bytes: usize) -> bool {
+        !matches!(self.try_reserve(to, payload_bytes), Err(Error::Full))
+    }
+
+    /// Correlation of the last request.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn asked(&self) -> u64 {
+        self.asked
     }
 
     /// Gives the record that was received last back to the switch now, not only at the next receive: for a world that is going to
@@ -592,7 +622,7 @@ impl Client {
 
 /// The receiver in whose window a record counts. A reply counts in none: who asked pays for it, and it must not wait for one that doesn't read.
 #[inline]
-fn window_of(header: &Header) -> WorldId {
+pub(crate) fn window_of(header: &Header) -> WorldId {
     if header.kind == Kind::Reply { WorldId::SWITCH } else { header.destination }
 }
 

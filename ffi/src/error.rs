@@ -24,9 +24,10 @@ pub enum StraitError {
     System = -6,
     /// The text is no name of a world.
     Name = -7,
-    /// No room in the outbox, now or before the time was over. Nothing was sent.
+    /// No room in the outbox, now or before the time was over. Nothing was sent, or nothing that will arrive.
     Full = -8,
-    /// The payload is larger than the outbox takes: see strait_max_payload(). Nothing was sent.
+    /// The payload is larger than the outbox takes at once (see strait_max_payload()), and this call can't send it in
+    /// pieces. Nothing was sent.
     TooLarge = -9,
     /// A request got a notice instead of a reply.
     Undelivered = -10,

@@ -3,6 +3,7 @@
 //! `cargo xtask test` runs everything that can be run here and says at its end how much passed, failed and was skipped, and why.
 #![forbid(unsafe_code)]
 
+mod library;
 mod packages;
 mod suites;
 mod tally;
@@ -23,6 +24,15 @@ struct Args {
 enum Chore {
     /// Install what is missing, build, and run every test: as this user, and as root also as an unprivileged one
     Test,
+    /// Build libstrait for C programs and install it: libraries, header, and strait.pc for pkg-config
+    Library {
+        /// Where it is to be used
+        #[arg(long, value_name = "DIR", default_value = "/usr/local")]
+        prefix: PathBuf,
+        /// Put in front of the prefix, but not written into strait.pc: for those who make packages
+        #[arg(long, value_name = "DIR", default_value = "/")]
+        destdir: PathBuf,
+    },
     /// Measure strait beside a plain Unix socket, with the arguments of the benchmark (try `-- --help`)
     Bench {
         /// For the benchmark: --quick, --json FILE, --workload W, --placement P, --peer P, --size BYTES, --reps N
@@ -34,6 +44,7 @@ enum Chore {
 fn main() -> ExitCode {
     let result = match Args::parse().chore {
         Chore::Test => test(),
+        Chore::Library { prefix, destdir } => library::install(&root(), &prefix, &destdir),
         Chore::Bench { arguments } => bench(&arguments),
     };
     match result {

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+#[path = "../../../examples/async_echo.rs"]
+mod example;
 #[path = "../actors/honest.rs"]
 mod honest;
 #[path = "../actors/rogue.rs"]
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         ["stubborn"] => honest::stubborn(),
         ["starter", template] => honest::starter(template),
         ["rogue"] => rogue::run(),
+        ["async-echo"] => example::main().map_err(Into::into),
         ["courier", peer] => streams::courier(peer),
         ["collector"] => streams::collector(),
         ["curious", peer] => streams::curious(peer),
