@@ -3,6 +3,7 @@
 use crate::copy::{copy_racing, load_line, load_line_into, store_line};
 use crate::file::{SliceError, SliceFile};
 use crate::mapping::Mapping;
+use crate::racing;
 use rustix::mm::ProtFlags;
 use std::slice;
 use strait_protocol::{Control, SliceMemory, WritableMemory};
@@ -65,7 +66,27 @@ pub fn transfer(from: &ReadOnly, from_offset: u32, to: &mut Writable, to_offset:
     let (source, target) = (from.0.at(from_offset, bytes), to.0.at(to_offset, bytes));
     // SAFETY: `at` checked both ranges; they are in different mappings; payloads are aligned to 16 by the layout, which
     // `Endpoint` keeps; nobody holds a reference into a `ReadOnly`, and `to` is borrowed mutably.
-    unsafe { copy_racing(source.as_ptr(), target.as_ptr(), bytes) }
+    unsafe { copy_hostile(source.as_ptr(), target.as_ptr(), bytes) }
+}
+
+/// [`copy_racing`] from a slice that a hostile peer writes; under the feature `racing`, in pieces.
+///
+/// # Safety
+///
+/// As `copy_racing`.
+#[inline]
+unsafe fn copy_hostile(from: *const u8, to: *mut u8, bytes: usize) {
+    let mut at = 0;
+    loop {
+        let piece = racing::piece(bytes - at);
+        racing::before_read();
+        // SAFETY: a part of both ranges, which are as the caller promised; pieces start at multiples of 64.
+        unsafe { copy_racing(from.wrapping_add(at), to.wrapping_add(at), piece) };
+        at += piece;
+        if at == bytes {
+            return;
+        }
+    }
 }
 
 #[inline]
@@ -78,14 +99,15 @@ fn load_header(mapping: &Mapping, offset: u32) -> [u64; 8] {
 fn copy_out(mapping: &Mapping, offset: u32, to: &mut [u8]) {
     let source = mapping.at(offset, to.len());
     // SAFETY: `at` checked the range; `to` is a unique borrow of other memory; payloads are aligned to 16.
-    unsafe { copy_racing(source.as_ptr(), to.as_mut_ptr(), to.len()) }
+    unsafe { copy_hostile(source.as_ptr(), to.as_mut_ptr(), to.len()) }
 }
 
 macro_rules! readable {
-    ($($type:ty),*) => {$(
+    ($($type:ty, $before_read:path);* $(;)?) => {$(
         impl SliceMemory for $type {
             #[inline]
             fn control(&self) -> &Control {
+                $before_read();
                 self.0.control()
             }
             #[inline]
@@ -94,6 +116,7 @@ macro_rules! readable {
             }
             #[inline]
             fn load_header(&self, offset: u32) -> [u64; 8] {
+                $before_read();
                 load_header(&self.0, offset)
             }
             #[inline]
@@ -109,7 +132,11 @@ macro_rules! readable {
     )*};
 }
 
-readable!(ReadOnly, Writable, Inbox);
+readable!(ReadOnly, racing::before_read; Writable, nothing; Inbox, nothing);
+
+/// Before reads of what no hostile peer writes.
+#[inline(always)]
+fn nothing() {}
 
 impl WritableMemory for Writable {
     #[inline]

@@ -50,6 +50,7 @@ fn test() -> Result<bool, String> {
     packages::install()?;
     let mut tally = tally::Tally::default();
     suites::workspace(&root(), &mut tally)?;
+    suites::racing(&root(), &mut tally)?;
     suites::loom(&root(), &mut tally)?;
     suites::miri(&root(), &mut tally)?;
     unprivileged::run(&root(), &mut tally)?;

@@ -1,0 +1,57 @@
+//! Scripts made up by proptest.
+
+use super::*;
+use proptest::prelude::*;
+
+/// Payload sizes: most are small, some fill a ring.
+fn bytes() -> impl Strategy<Value = u16> {
+    prop_oneof![4 => 0..200u16, 2 => 0..3000u16, 1 => 0..MAX_PAYLOAD]
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let kind = || prop_oneof![8 => 1..=3u8, 1 => any::<u8>()];
+    let step = prop_oneof![4 => (-8..64i64).prop_map(|n| n * 16), 1 => any::<i64>()];
+    prop_oneof![
+        6 => (0..8u8, kind(), bytes()).prop_map(|(to, kind, bytes)| Act::Record { to, kind, bytes }),
+        3 => (any::<u8>(), 0..8u8, kind(), bytes()).prop_map(|(at, to, kind, bytes)| Act::Rewrite { at, to, kind, bytes }),
+        1 => (0..256u16, any::<u64>()).prop_map(|(at, word)| Act::Word { at, word }),
+        1 => (any::<u8>(), step).prop_map(|(which, by)| Act::Control { which, by }),
+        2 => Just(Act::Consume),
+        1 => Just(Act::Ring),
+    ]
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    let (from, to) = (0..HONEST as u8, 0..=ALL as u8);
+    prop_oneof![
+        8 => (from.clone(), to.clone(), bytes()).prop_map(|(from, to, bytes)| Operation::Send { from, to, bytes }),
+        3 => (from.clone(), to, bytes(), 0..60u8)
+            .prop_map(|(from, to, bytes, seconds)| Operation::Request { from, to, bytes, seconds }),
+        3 => (from.clone(), any::<u8>(), bytes()).prop_map(|(from, which, bytes)| Operation::Reply { from, which, bytes }),
+        2 => (from.clone(), any::<u8>(), bytes()).prop_map(|(from, to, bytes)| Operation::Multicast { from, to, bytes }),
+        5 => (from.clone(), 0..20u8).prop_map(|(who, records)| Operation::Receive { who, records }),
+        3 => from.clone().prop_map(|who| Operation::Release { who }),
+        2 => (from, any::<u8>()).prop_map(|(who, how)| Operation::Sleep { who, how }),
+        1 => any::<u8>().prop_map(|who| Operation::Die { who }),
+        2 => any::<u8>().prop_map(|who| Operation::Return { who }),
+        6 => (any::<u8>(), act()).prop_map(|(who, act)| Operation::Act { who, act }),
+        6 => (any::<u8>(), 0..60u8, act()).prop_map(|(who, after, act)| Operation::Race { who, after, act }),
+        8 => Just(Operation::Pass),
+        3 => Just(Operation::Settle),
+        1 => (0..40u8).prop_map(|seconds| Operation::Time { seconds }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn promises_to_honest_worlds_hold_beside_hostile_ones(script in prop::collection::vec(operation(), 1..150)) {
+        play(&script);
+    }
+
+    #[test]
+    fn any_bytes_are_a_script(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+        play(&operations(&bytes));
+    }
+}
