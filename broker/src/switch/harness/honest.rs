@@ -66,6 +66,11 @@ impl Honest {
         }
     }
 
+    /// Whether the switch has taken and given back all that it sent.
+    pub(super) fn is_drained(&mut self) -> bool {
+        self.endpoint.is_drained().expect("the switch's cursor")
+    }
+
     fn ring(&mut self, event: Event) {
         if self.endpoint.ring_for(event).is_some() {
             wake::ring(self.bell.as_fd());
@@ -101,7 +106,7 @@ impl Honest {
     fn has_cause(&mut self) -> bool {
         let until = self.asleep.map_or(Event::NONE, |sleep| sleep.until);
         let data = until.meets(Event::DATA) && self.endpoint.hear_produced().expect("the switch's cursor");
-        data || until.meets(Event::ROOM) && self.endpoint.is_drained().expect("the switch's cursor")
+        data || until.meets(Event::ROOM) && self.is_drained()
     }
 
     /// Asleep, with what it waits for there, and nobody has rung: it would sleep forever.

@@ -12,15 +12,13 @@ pub(super) struct Hostile {
     outbox: Writable,
     inbox: Inbox,
     bell: OwnedFd,
-    /// Its index among the worlds.
-    world: usize,
     /// Whom it can name.
     pub(super) targets: Vec<WorldId>,
 }
 
 impl Hostile {
-    pub(super) fn new(outbox: Writable, inbox: Inbox, bell: OwnedFd, world: usize) -> Self {
-        Self { outbox, inbox, bell, world, targets: Vec::new() }
+    pub(super) fn new(outbox: Writable, inbox: Inbox, bell: OwnedFd) -> Self {
+        Self { outbox, inbox, bell, targets: Vec::new() }
     }
 
     pub(super) fn act(&mut self, act: &Act) {
@@ -88,13 +86,10 @@ impl Hostile {
         }
     }
 
-    /// Every word that was ever put into its inbox and still lies there was for it.
-    pub(super) fn sees_only_its_own(&self) {
-        for word in self.inbox.bytes(0, self.inbox.ring_bytes() as usize).chunks_exact(8) {
-            let word = u64::from_le_bytes(word.try_into().expect("eight bytes"));
-            if let Some(mark) = Mark::of(word) {
-                assert!(mark.is_for(self.world), "{mark:?} lies in the inbox of world {}", self.world);
-            }
-        }
+    /// What honest worlds wrote that lies in its inbox, or did and wasn't written over.
+    pub(super) fn marks(&self) -> impl Iterator<Item = Mark> {
+        let word = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
+        let words = self.inbox.bytes(0, self.inbox.ring_bytes() as usize).chunks_exact(8).map(word);
+        words.filter_map(Mark::of)
     }
 }

@@ -149,6 +149,14 @@ impl Ledger {
         copy.is_delivered = true;
     }
 
+    /// Something that an honest world wrote lies in the inbox of a hostile one: it was for that.
+    pub(super) fn is_seen(&mut self, hostile: usize, mark: Mark) {
+        assert!(mark.is_for(hostile), "{mark:?} lies in the inbox of world {hostile}");
+        let (id, (source, sequence)) = (self.worlds[hostile].id, mark.record());
+        let sent = self.worlds[source].sent.get_mut(sequence - 1).unwrap_or_else(|| panic!("never sent: {mark:?}"));
+        sent.to.iter_mut().filter(|copy| copy.receiver == id).for_each(|copy| copy.is_delivered = true);
+    }
+
     fn judge_notice(&mut self, me: usize, header: &Header, now: Instant) {
         let reason = Reason::from_code(header.code).unwrap_or_else(|| panic!("no reason: {header:?}"));
         let kind = RawHeader::from(header).ends_request(header.correlation);
@@ -237,10 +245,16 @@ impl Ledger {
     fn has_arrived(&self, from: usize, sent: &Sent, copy: &Share) {
         let Some(receiver) = self.index(copy.receiver) else { return };
         let (world, target) = (&self.worlds[from], &self.worlds[receiver]);
-        if !target.is_alive || !target.is_honest || copy.is_delivered || copy.is_noticed {
+        // A hostile world may take a record and have it written over within one step.
+        let may_be_unseen = !target.is_honest && cfg!(feature = "racing");
+        // Between two that are gone nobody is left to be told; and of a request it is told that it ended.
+        let is_moot = !target.is_alive && (!world.is_alive || sent.header.kind == Kind::Request);
+        if copy.is_delivered || copy.is_noticed || may_be_unseen || is_moot {
             return;
         }
-        let asker_was_told = sent.header.kind == Kind::Reply && target.has_ended(sent.header.correlation);
+        // The notice of its asker's death needn't be told to who answers; what becomes of its answer when the request is over must.
+        let asker_was_told =
+            sent.header.kind == Kind::Reply && (!target.is_alive || target.has_ended(sent.header.correlation));
         let is_dead = !world.is_alive;
         let may_be_lost =
             is_dead && (world.may_lose[receiver] || !world.may_send_to(target) || sent.bytes > target.inbox_payload);

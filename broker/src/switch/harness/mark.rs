@@ -42,6 +42,12 @@ impl Mark {
         self.who() >> SEQUENCE >> world & 1 == 1
     }
 
+    /// Whose record it is, and its sequence number.
+    pub(super) fn record(self) -> (usize, usize) {
+        let who = self.who() as usize;
+        (who >> (SEQUENCE + RECEIVERS), who & MAX_RECORDS)
+    }
+
     /// A payload of nothing else.
     pub(super) fn payload(self, bytes: usize) -> Vec<u8> {
         let mut payload = self.0.to_le_bytes().repeat(bytes / 8);
@@ -52,8 +58,8 @@ impl Mark {
 
 impl std::fmt::Debug for Mark {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (source, receivers) = (self.who() >> (SEQUENCE + RECEIVERS), (self.who() >> SEQUENCE) as u16);
-        write!(f, "record {} of world {source} for worlds {receivers:b}", self.who() & MAX_RECORDS as u32)
+        let ((source, sequence), receivers) = (self.record(), (self.who() >> SEQUENCE) as u16);
+        write!(f, "record {sequence} of world {source} for worlds {receivers:b}")
     }
 }
 

@@ -29,7 +29,7 @@ use crate::switch::clock::hands;
 use stage::{ALL, HONEST, Party, Stage};
 use std::time::Duration;
 use strait_protocol::wait::{Event, Via};
-use strait_protocol::{Header, Kind, WorldId, stride};
+use strait_protocol::{Header, Kind, SliceSize, WorldId};
 
 /// Plays a script and judges it. Panics where the switch breaks a promise.
 pub fn play(script: &[Operation]) {
@@ -77,7 +77,7 @@ impl Play {
                 self.stage.look_at_clock();
             }
         }
-        audit::check(&self.stage.switch, self.asked, stride(MAX_PAYLOAD.into()));
+        audit::check(&self.stage.switch, self.asked, SliceSize::MIN.ring_bytes().into());
     }
 
     fn target(&self, to: u8) -> WorldId {
@@ -161,6 +161,7 @@ impl Play {
         self.stage.look_at_clock();
         self.finish();
         self.stage.ledger.is_balanced();
+        self.stage.is_empty();
     }
 
     /// Until nothing moves any more: the switch works until it would sleep, the honest worlds read all they have.

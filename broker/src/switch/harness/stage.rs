@@ -11,7 +11,7 @@ use crate::switch::{Switch, clock::hands};
 use rustix::event::Timespec;
 use rustix::io::Errno;
 use std::cell::RefCell;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use strait_memory::{Inbox, SliceFile, Writable};
 use strait_protocol::{Header, Pattern, SliceSize, WorldId};
@@ -19,9 +19,9 @@ use strait_sys::{socket, wake};
 
 /// Who sits where: what a name starts with, to whom it may send, its outbox and its budget. Hostile ones come last.
 const SEATS: [(&str, &[&str], u64, u64); 5] = [
-    ("a/large", &["*"], 32 * 1024, 24 * 1024),
-    ("a/small", &["*"], 16 * 1024, 8 * 1024),
-    ("b/bound", &["a/small*", "x/*"], 16 * 1024, 24 * 1024),
+    ("a/rich", &["*"], 16 * 1024, 24 * 1024),
+    ("a/large", &["*"], 32 * 1024, 8 * 1024),
+    ("b/bound", &["a/large*", "x/*"], 16 * 1024, 24 * 1024),
     ("x/free", &["*"], 16 * 1024, 24 * 1024),
     ("x/bound", &["a/*"], 16 * 1024, 4 * 1024),
 ];
@@ -89,13 +89,22 @@ impl Stage {
         };
         let mut world = World::new(WorldId(passport.id), name.parse().expect("a name"), seat < HONEST, patterns(send));
         (world.inbox_payload, world.budget_bytes) = (SliceSize::MIN.ring_bytes() - Header::BYTES, budget_bytes);
-        self.parties[seat] = self.connect(passport, seat, index);
+        self.parties[seat] = self.connect(passport, seat);
         self.ledger.worlds.push(world);
         self.worlds[seat] = index;
         self.introduce();
     }
 
-    fn connect(&mut self, passport: Passport, seat: usize, index: usize) -> Party {
+    /// The hostile worlds are gone, and everything was read: no outbox of an honest world has anything left.
+    pub(super) fn is_empty(&mut self) {
+        for party in &mut self.parties {
+            if let Party::Honest(party) = party {
+                assert!(party.is_drained(), "something is left in an outbox");
+            }
+        }
+    }
+
+    fn connect(&mut self, passport: Passport, seat: usize) -> Party {
         let size = |bytes: u32| SliceSize::new(bytes.into()).expect("a size");
         let file = |bytes| SliceFile::create("harness", size(bytes)).expect("a slice");
         let (outbox, inbox) = (file(passport.outbox_bytes), file(passport.inbox_bytes));
@@ -109,12 +118,8 @@ impl Stage {
         let (outbox, inbox) = (Writable::map(&outbox).expect("mmap"), Inbox::map(&inbox).expect("mmap"));
         match seat < HONEST {
             true => Party::Honest(Honest::new(outbox, inbox, bell, read)),
-            false => Party::Hostile(self.hostile(outbox, inbox, bell, index)),
+            false => Party::Hostile(Rc::new(RefCell::new(Hostile::new(outbox, inbox, bell)))),
         }
-    }
-
-    fn hostile(&mut self, outbox: Writable, inbox: Inbox, bell: OwnedFd, index: usize) -> Rc<RefCell<Hostile>> {
-        Rc::new(RefCell::new(Hostile::new(outbox, inbox, bell, index)))
     }
 
     /// Tells the hostile ones who is there.
@@ -140,7 +145,12 @@ impl Stage {
         let id = self.ledger.worlds[dead].id.0;
         self.link.send(&Command::Detach { id }, &[]).expect("the link");
         self.look_at_bells();
-        self.parties[seat] = Party::Gone;
+        if let Party::Honest(mut party) = std::mem::replace(&mut self.parties[seat], Party::Gone) {
+            // What came too late for it did come.
+            while let Some((header, payload)) = party.read() {
+                self.ledger.judge(dead, &header, &payload, hands::now());
+            }
+        }
     }
 
     /// Takes in what the switch says. Only hostile worlds may be found corrupt.
@@ -206,9 +216,9 @@ impl Stage {
     }
 
     fn after_a_step(&mut self) {
-        for party in &self.parties {
+        for (party, world) in self.parties.iter().zip(&self.worlds) {
             if let Party::Hostile(hostile) = party {
-                hostile.borrow().sees_only_its_own();
+                hostile.borrow().marks().for_each(|mark| self.ledger.is_seen(*world, mark));
             }
         }
     }

@@ -9,11 +9,11 @@ fn bytes() -> impl Strategy<Value = u16> {
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    let kind = || prop_oneof![8 => 1..=3u8, 1 => any::<u8>()];
+    let kind = || prop_oneof![8 => 1..=3u8, 2 => 4..=5u8, 1 => any::<u8>()];
     let step = prop_oneof![4 => (-8..64i64).prop_map(|n| n * 16), 1 => any::<i64>()];
     prop_oneof![
         6 => (0..8u8, kind(), bytes()).prop_map(|(to, kind, bytes)| Act::Record { to, kind, bytes }),
-        3 => (any::<u8>(), 0..8u8, kind(), bytes()).prop_map(|(at, to, kind, bytes)| Act::Rewrite { at, to, kind, bytes }),
+        3 => (0..40u8, 0..8u8, kind(), bytes()).prop_map(|(at, to, kind, bytes)| Act::Rewrite { at, to, kind, bytes }),
         1 => (0..256u16, any::<u64>()).prop_map(|(at, word)| Act::Word { at, word }),
         1 => (any::<u8>(), step).prop_map(|(which, by)| Act::Control { which, by }),
         2 => Just(Act::Consume),
@@ -42,11 +42,42 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
+/// Many of the same, until rings and budgets are full.
+fn burst() -> impl Strategy<Value = Vec<Operation>> {
+    let send = (0..HONEST as u8, 0..ALL as u8, prop_oneof![100..400u16, 1000..12_000u16], 1..25usize);
+    send.prop_map(|(from, to, bytes, times)| {
+        let mut burst = vec![Operation::Send { from, to, bytes }, Operation::Pass].repeat(times);
+        // And something for somebody else behind it.
+        burst.push(Operation::Send { from, to: to + 1, bytes: 16 });
+        burst
+    })
+}
+
+/// A record that is good when it is judged and another one some reads later.
+fn switched() -> impl Strategy<Value = Vec<Operation>> {
+    let record = (0..2u8, 0..5u8, 1..=3u8, bytes());
+    let later = (0..12u8, 0..6u8, prop_oneof![1..=3u8, any::<u8>()], bytes());
+    (record, later).prop_map(|((who, to, kind, bytes), (after, to_later, kind_later, bytes_later))| {
+        let rewrite = Act::Rewrite { at: 0, to: to_later, kind: kind_later, bytes: bytes_later };
+        vec![
+            Operation::Pass,
+            Operation::Act { who, act: Act::Record { to, kind, bytes } },
+            Operation::Race { who, after, act: rewrite },
+            Operation::Pass,
+        ]
+    })
+}
+
+fn script() -> impl Strategy<Value = Vec<Operation>> {
+    let some = prop_oneof![12 => operation().prop_map(|one| vec![one]), 1 => burst(), 2 => switched()];
+    prop::collection::vec(some, 1..120).prop_map(|parts| parts.concat())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn promises_to_honest_worlds_hold_beside_hostile_ones(script in prop::collection::vec(operation(), 1..150)) {
+    fn promises_to_honest_worlds_hold_beside_hostile_ones(script in script()) {
         play(&script);
     }
 
