@@ -86,3 +86,36 @@ proptest! {
         play(&operations(&bytes));
     }
 }
+
+/// What was known of the records behind a blocked one must not outlive those that are moved past it. Here the asker can't pay for a reply,
+/// is told so, and a message that follows still finds room; then the next one is blocked on the same receiver.
+#[test]
+fn a_look_ahead_doesnt_outlive_what_it_saw() {
+    let send = |from, to, bytes| Operation::Send { from, to, bytes };
+    let (asker, server, other, deaf) = (0, 1, 2, 3);
+    let mut script = vec![
+        Operation::Request { from: asker, to: server, bytes: 0, seconds: 50 },
+        Operation::Pass,
+        Operation::Receive { who: server, records: 1 },
+        Operation::Release { who: server },
+    ];
+    // All that the asker has is held for one that doesn't read.
+    for _ in 0..3 {
+        script.extend([send(asker, deaf, 12_000), send(asker, other, 0), Operation::Pass]);
+    }
+    // The asker's inbox is nearly full.
+    script.extend([send(server, asker, 8000), Operation::Pass, send(server, asker, 3000), Operation::Pass]);
+    // Held, and over the server's budget; all behind it is looked past.
+    script.extend([send(server, asker, 9000), Operation::Reply { from: server, which: 0, bytes: 1000 }]);
+    script.extend([
+        send(server, asker, 16),
+        send(server, asker, 1500),
+        send(server, other, 0),
+        send(server, other, 16),
+    ]);
+    script.push(Operation::Pass);
+    // Room for what was held, the notice and the short message, and nothing more.
+    script.extend([Operation::Receive { who: asker, records: 1 }, Operation::Release { who: asker }]);
+    script.extend([Operation::Pass; 3]);
+    play(&script);
+}
