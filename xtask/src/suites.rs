@@ -29,6 +29,13 @@ pub fn racing(root: &Path, tally: &mut Tally) -> Result<(), String> {
     run("switch under racing memory", &mut tests, tally)
 }
 
+/// The fuzz targets build, and hold for their seeds.
+pub fn seeds(root: &Path, tally: &mut Tally) -> Result<(), String> {
+    let mut tests = cargo(root);
+    tests.args(["test", "--quiet", "--manifest-path", "fuzz/Cargo.toml", "--target-dir", "target/racing"]);
+    run("seeds of the fuzz targets", &mut tests, tally)
+}
+
 /// Models of the ring and the waiting: every interleaving of two threads, up to a number of preemptions.
 pub fn loom(root: &Path, tally: &mut Tally) -> Result<(), String> {
     let mut tests = cargo(root);
