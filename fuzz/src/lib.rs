@@ -18,5 +18,7 @@ pub use record_stream::record_stream;
 
 /// A script for the switch.
 pub fn switch(data: &[u8]) {
+    // The fuzzer's main isn't Rust's.
+    strait_sys::wake::ignore_broken_pipes();
     strait_broker::harness::play(&strait_broker::harness::operations(data));
 }

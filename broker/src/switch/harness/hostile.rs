@@ -12,13 +12,15 @@ pub(super) struct Hostile {
     outbox: Writable,
     inbox: Inbox,
     bell: OwnedFd,
+    /// How much of its inbox was looked at.
+    seen: u64,
     /// Whom it can name.
     pub(super) targets: Vec<WorldId>,
 }
 
 impl Hostile {
     pub(super) fn new(outbox: Writable, inbox: Inbox, bell: OwnedFd) -> Self {
-        Self { outbox, inbox, bell, targets: Vec::new() }
+        Self { outbox, inbox, bell, seen: 0, targets: Vec::new() }
     }
 
     pub(super) fn act(&mut self, act: &Act) {
@@ -84,6 +86,12 @@ impl Hostile {
             2 => drop(control.waiting.fetch_add(by as u32, SeqCst)),
             _ => drop(control.bell.fetch_add(by as u32, SeqCst)),
         }
+    }
+
+    /// Whether something was published to its inbox since the last look.
+    pub(super) fn has_news(&mut self) -> bool {
+        let produced = self.inbox.control().produced.load(SeqCst);
+        std::mem::replace(&mut self.seen, produced) != produced
     }
 
     /// What honest worlds wrote that lies in its inbox, or did and wasn't written over.

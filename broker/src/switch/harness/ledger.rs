@@ -3,7 +3,9 @@
 use super::mark::{MAX_RECORDS, MAX_WORLDS, Mark};
 use std::time::{Duration, Instant};
 use strait_protocol::layout::RECORD_ALIGN;
-use strait_protocol::{FIRST_FLAG_OF_WORLDS, Header, Kind, Name, Pattern, RawHeader, Reason, WorldId, stride};
+use strait_protocol::{
+    FIRST_FLAG_OF_WORLDS, FLAG_MORE, Header, Kind, Name, Pattern, RawHeader, Reason, WorldId, stride,
+};
 
 /// A world that was ever attached.
 pub(super) struct World {
@@ -47,9 +49,20 @@ impl World {
         self.id != other.id && self.send.iter().any(|pattern| pattern.covers(&other.name))
     }
 
-    fn has_ended(&self, correlation: u64) -> bool {
+    fn request(&self, correlation: u64) -> Option<&Sent> {
         let is_it = |sent: &&Sent| sent.header.kind == Kind::Request && sent.header.correlation == correlation;
-        self.sent.iter().find(is_it).is_some_and(|sent| sent.has_ended)
+        self.sent.iter().find(is_it)
+    }
+
+    fn has_ended(&self, correlation: u64) -> bool {
+        self.request(correlation).is_some_and(|request| request.has_ended)
+    }
+
+    /// Whether a record is the answer, or a piece of it, to a request of this world that hasn't ended: it needs no policy.
+    fn is_asked_for(&self, header: &Header) -> bool {
+        let is_answer = header.kind == Kind::Reply || header.kind == Kind::Message && header.flags & FLAG_MORE != 0;
+        let is_open = |request: &Sent| !request.has_ended && request.header.destination == header.source;
+        is_answer && self.request(header.correlation).is_some_and(is_open)
     }
 }
 
@@ -117,16 +130,15 @@ impl Ledger {
             return self.judge_notice(me, header, now);
         }
         let source = self.index(header.source).unwrap_or_else(|| panic!("nobody is the source of {header:?}"));
-        assert!(header.flags < FIRST_FLAG_OF_WORLDS || !self.worlds[source].is_honest, "{header:?}");
         assert_eq!(header.flags & (FIRST_FLAG_OF_WORLDS - 1), 0, "flags of the switch in {header:?}");
         assert!(!self.worlds[me].knows_dead[source], "after the notice of its death: {header:?}");
         let last = std::mem::replace(&mut self.worlds[me].heard[source], header.sequence);
         assert!(header.sequence > last, "after record {last}: {header:?}");
         if self.worlds[source].is_honest {
             self.judge_copy(source, me, header, payload);
-        } else if header.kind != Kind::Reply {
-            assert!(self.worlds[source].may_send_to(&self.worlds[me]), "past its policy: {header:?}");
         }
+        let is_allowed = self.worlds[source].may_send_to(&self.worlds[me]) || self.worlds[me].is_asked_for(header);
+        assert!(is_allowed, "past its policy: {header:?}");
         match header.kind {
             Kind::Reply => self.end(me, header.correlation, Some(header.source)),
             Kind::Request => self.worlds[me].asked.push(*header),
@@ -139,7 +151,8 @@ impl Ledger {
         let (id, index) = (self.worlds[me].id, header.sequence as usize - 1);
         let sent = self.worlds[source].sent.get_mut(index).unwrap_or_else(|| panic!("never sent: {header:?}"));
         let kind = if sent.header.kind == Kind::Multicast { Kind::Message } else { sent.header.kind };
-        assert_eq!((header.kind, header.correlation, header.tag), (kind, sent.header.correlation, sent.header.tag));
+        assert_eq!((header.kind, header.flags), (kind, sent.header.flags), "{header:?}");
+        assert_eq!((header.correlation, header.tag), (sent.header.correlation, sent.header.tag), "{header:?}");
         let mark = Mark::of(header.tag).expect("honest worlds mark what they send");
         assert_eq!(payload, mark.payload(sent.bytes as usize), "the payload of {header:?}");
         let copy =
@@ -149,8 +162,12 @@ impl Ledger {
         copy.is_delivered = true;
     }
 
-    /// Something that an honest world wrote lies in the inbox of a hostile one: it was for that.
-    pub(super) fn is_seen(&mut self, hostile: usize, mark: Mark) {
+    /// What honest worlds wrote lies in the inbox of a hostile one: it was for that.
+    pub(super) fn sees(&mut self, hostile: usize, marks: impl Iterator<Item = Mark>) {
+        marks.for_each(|mark| self.is_seen(hostile, mark));
+    }
+
+    fn is_seen(&mut self, hostile: usize, mark: Mark) {
         assert!(mark.is_for(hostile), "{mark:?} lies in the inbox of world {hostile}");
         let (id, (source, sequence)) = (self.worlds[hostile].id, mark.record());
         let sent = self.worlds[source].sent.get_mut(sequence - 1).unwrap_or_else(|| panic!("never sent: {mark:?}"));
@@ -177,6 +194,8 @@ impl Ledger {
             Reason::TooLarge => sent.bytes > inbox_payload,
             Reason::NoSuchRequest => is_reply,
             Reason::Quota => true,
+            // Not the switch's to say.
+            _ => false,
         };
         assert!(holds, "{reason:?} isn't so: {header:?}");
         let copy = sent.to.iter_mut().find(|copy| copy.receiver == header.source);

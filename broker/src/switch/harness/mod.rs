@@ -29,7 +29,7 @@ use crate::switch::clock::hands;
 use stage::{ALL, HONEST, Party, Stage};
 use std::time::Duration;
 use strait_protocol::wait::{Event, Via};
-use strait_protocol::{Header, Kind, SliceSize, WorldId};
+use strait_protocol::{FLAG_MORE, Header, Kind, SliceSize, WorldId};
 
 /// Plays a script and judges it. Panics where the switch breaks a promise.
 pub fn play(script: &[Operation]) {
@@ -61,7 +61,8 @@ impl Play {
                 self.put(honest(from), Kind::Message, &[self.target(to)], bytes, |_| {});
             }
             Operation::Request { from, to, bytes, seconds } => self.ask(honest(from), self.target(to), bytes, seconds),
-            Operation::Reply { from, which, bytes } => self.reply(honest(from), which, bytes),
+            Operation::Reply { from, which, bytes } => self.answer(honest(from), which, Kind::Reply, bytes),
+            Operation::Piece { from, which, bytes } => self.answer(honest(from), which, Kind::Message, bytes),
             Operation::Multicast { from, to, bytes } => self.multicast(honest(from), to, bytes),
             Operation::Receive { who, records } => drop(self.receive(honest(who), usize::from(records))),
             Operation::Release { who } => self.release(honest(who)),
@@ -111,10 +112,14 @@ impl Play {
         });
     }
 
-    fn reply(&mut self, seat: usize, which: u8, bytes: u16) {
+    /// Answers a request that was read, whether or not it is still open: with a reply, or with a message that is a piece of one.
+    fn answer(&mut self, seat: usize, which: u8, kind: Kind, bytes: u16) {
         let asked = &self.stage.ledger.worlds[self.stage.worlds[seat]].asked;
         if let Some(request) = asked.get(usize::from(which) % asked.len().max(1)).copied() {
-            self.put(seat, Kind::Reply, &[request.source], bytes, |header| header.correlation = request.correlation);
+            self.put(seat, kind, &[request.source], bytes, |header| {
+                header.correlation = request.correlation;
+                header.flags = if kind == Kind::Reply { 0 } else { FLAG_MORE };
+            });
         }
     }
 

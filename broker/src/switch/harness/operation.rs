@@ -10,6 +10,8 @@ pub enum Operation {
     Request { from: u8, to: u8, bytes: u16, seconds: u8 },
     /// An honest world answers one of the requests it has read, perhaps one that it has answered already.
     Reply { from: u8, which: u8, bytes: u16 },
+    /// An honest world sends a piece of its answer to one of the requests it has read.
+    Piece { from: u8, which: u8, bytes: u16 },
     /// An honest world sends one payload to several: a bit for each seat.
     Multicast { from: u8, to: u8, bytes: u16 },
     /// An honest world reads some records.
@@ -85,7 +87,7 @@ impl Input<'_> {
     }
 
     fn operation(&mut self) -> Operation {
-        match self.byte() % 20 {
+        match self.byte() % 21 {
             0 | 1 => Operation::Send { from: self.byte(), to: self.byte(), bytes: self.short() },
             2 => Operation::Request { from: self.byte(), to: self.byte(), bytes: self.short(), seconds: self.byte() },
             3 => Operation::Reply { from: self.byte(), which: self.byte(), bytes: self.short() },
@@ -99,7 +101,8 @@ impl Input<'_> {
             13 | 14 => Operation::Race { who: self.byte(), after: self.byte(), act: self.act() },
             15..=17 => Operation::Pass,
             18 => Operation::Settle,
-            _ => Operation::Time { seconds: self.byte() },
+            19 => Operation::Time { seconds: self.byte() },
+            _ => Operation::Piece { from: self.byte(), which: self.byte(), bytes: self.short() },
         }
     }
 

@@ -34,7 +34,7 @@ const FIRST_ID: u64 = 100;
 
 /// Who sits there now, and which of the worlds it is.
 pub(super) enum Party {
-    Honest(Honest),
+    Honest(Box<Honest>),
     Hostile(Rc<RefCell<Hostile>>),
     Gone,
 }
@@ -117,7 +117,7 @@ impl Stage {
         inbox.seal_writes().expect("a seal");
         let (outbox, inbox) = (Writable::map(&outbox).expect("mmap"), Inbox::map(&inbox).expect("mmap"));
         match seat < HONEST {
-            true => Party::Honest(Honest::new(outbox, inbox, bell, read)),
+            true => Party::Honest(Box::new(Honest::new(outbox, inbox, bell, read))),
             false => Party::Hostile(Rc::new(RefCell::new(Hostile::new(outbox, inbox, bell)))),
         }
     }
@@ -176,7 +176,11 @@ impl Stage {
         assert!(!self.ledger.worlds[world].is_honest, "an honest world is called corrupt: {why}");
         self.ledger.worlds[world].is_alive = false;
         if let Some(seat) = self.worlds.iter().position(|other| *other == world) {
-            self.parties[seat] = Party::Gone;
+            let party = std::mem::replace(&mut self.parties[seat], Party::Gone);
+            if let Party::Hostile(hostile) = party {
+                // What was put into its inbox in the step that found it corrupt was never shown to it: delivered, to one that is gone.
+                self.ledger.sees(world, hostile.borrow().marks());
+            }
         }
     }
 
@@ -217,8 +221,10 @@ impl Stage {
 
     fn after_a_step(&mut self) {
         for (party, world) in self.parties.iter().zip(&self.worlds) {
-            if let Party::Hostile(hostile) = party {
-                hostile.borrow().marks().for_each(|mark| self.ledger.is_seen(*world, mark));
+            if let Party::Hostile(hostile) = party
+                && hostile.borrow_mut().has_news()
+            {
+                self.ledger.sees(*world, hostile.borrow().marks());
             }
         }
     }

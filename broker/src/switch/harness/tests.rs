@@ -28,6 +28,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         3 => (from.clone(), to, bytes(), 0..60u8)
             .prop_map(|(from, to, bytes, seconds)| Operation::Request { from, to, bytes, seconds }),
         3 => (from.clone(), any::<u8>(), bytes()).prop_map(|(from, which, bytes)| Operation::Reply { from, which, bytes }),
+        2 => (from.clone(), any::<u8>(), bytes()).prop_map(|(from, which, bytes)| Operation::Piece { from, which, bytes }),
         2 => (from.clone(), any::<u8>(), bytes()).prop_map(|(from, to, bytes)| Operation::Multicast { from, to, bytes }),
         5 => (from.clone(), 0..20u8).prop_map(|(who, records)| Operation::Receive { who, records }),
         3 => from.clone().prop_map(|who| Operation::Release { who }),
@@ -46,7 +47,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 fn burst() -> impl Strategy<Value = Vec<Operation>> {
     let send = (0..HONEST as u8, 0..ALL as u8, prop_oneof![100..400u16, 1000..12_000u16], 1..25usize);
     send.prop_map(|(from, to, bytes, times)| {
-        let mut burst = vec![Operation::Send { from, to, bytes }, Operation::Pass].repeat(times);
+        let mut burst = [Operation::Send { from, to, bytes }, Operation::Pass].repeat(times);
         // And something for somebody else behind it.
         burst.push(Operation::Send { from, to: to + 1, bytes: 16 });
         burst
