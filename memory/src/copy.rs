@@ -152,6 +152,7 @@ pub(crate) unsafe fn store_line(to: *mut u64, words: &[u64; 8]) {
 /// # Safety
 ///
 /// As for [`copy_racing`], and `to` must be aligned to 16.
+#[inline]
 pub(crate) unsafe fn copy_streaming(from: *const u8, to: *mut u8, bytes: usize) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     let (from, to, bytes) = {

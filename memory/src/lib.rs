@@ -15,6 +15,7 @@
 mod copy;
 mod file;
 mod mapping;
+pub mod racing;
 mod slices;
 
 pub use file::{SliceError, SliceFile};

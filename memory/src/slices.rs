@@ -3,6 +3,7 @@
 use crate::copy::{copy_racing, copy_streaming, load_line, load_line_into, settle, store_line, stream_line};
 use crate::file::{SliceError, SliceFile};
 use crate::mapping::Mapping;
+use crate::racing;
 use rustix::mm::ProtFlags;
 use std::slice;
 use strait_protocol::{Control, SliceMemory, WritableMemory};
@@ -73,10 +74,30 @@ pub fn transfer(from: &ReadOnly, from_offset: u32, to: &mut Writable, to_offset:
     to.is_unsettled |= to.streams;
     // SAFETY: `at` checked both ranges; they are in different mappings; payloads are aligned to 16 by the layout, which
     // `Endpoint` keeps; nobody holds a reference into a `ReadOnly`, and `to` is borrowed mutably.
-    unsafe {
-        match to.streams {
-            true => copy_streaming(source.as_ptr(), target.as_ptr(), bytes),
-            false => copy_racing(source.as_ptr(), target.as_ptr(), bytes),
+    unsafe { copy_hostile(source.as_ptr(), target.as_ptr(), bytes, to.streams) }
+}
+
+/// [`copy_racing`] or [`copy_streaming`] from a slice that a hostile peer writes; under the feature `racing`, in pieces.
+///
+/// # Safety
+///
+/// As for these.
+#[inline]
+unsafe fn copy_hostile(from: *const u8, to: *mut u8, bytes: usize, streams: bool) {
+    let mut at = 0;
+    loop {
+        let piece = racing::piece(bytes - at);
+        racing::before_read();
+        let (from, to) = (from.wrapping_add(at), to.wrapping_add(at));
+        match streams {
+            // SAFETY: a part of both ranges, which are as the caller promised; pieces start at multiples of 64.
+            true => unsafe { copy_streaming(from, to, piece) },
+            // SAFETY: the same.
+            false => unsafe { copy_racing(from, to, piece) },
+        }
+        at += piece;
+        if at == bytes {
+            return;
         }
     }
 }
@@ -91,14 +112,15 @@ fn load_header(mapping: &Mapping, offset: u32) -> [u64; 8] {
 fn copy_out(mapping: &Mapping, offset: u32, to: &mut [u8]) {
     let source = mapping.at(offset, to.len());
     // SAFETY: `at` checked the range; `to` is a unique borrow of other memory; payloads are aligned to 16.
-    unsafe { copy_racing(source.as_ptr(), to.as_mut_ptr(), to.len()) }
+    unsafe { copy_hostile(source.as_ptr(), to.as_mut_ptr(), to.len(), false) }
 }
 
 macro_rules! readable {
-    ($($type:ty: $mapping:tt),*) => {$(
+    ($($type:ty: $mapping:tt, $before_read:path);* $(;)?) => {$(
         impl SliceMemory for $type {
             #[inline]
             fn control(&self) -> &Control {
+                $before_read();
                 self.$mapping.control()
             }
             #[inline]
@@ -107,10 +129,12 @@ macro_rules! readable {
             }
             #[inline]
             fn load_header(&self, offset: u32) -> [u64; 8] {
+                $before_read();
                 load_header(&self.$mapping, offset)
             }
             #[inline]
             fn load_header_into(&self, offset: u32, to: &mut [u64; 8]) {
+                $before_read();
                 let start = self.$mapping.at(offset, 64).as_ptr();
                 // SAFETY: `at` checked 64 bytes; records start at multiples of 16 in a page-aligned ring.
                 unsafe { load_line_into(start, to) };
@@ -122,19 +146,22 @@ macro_rules! readable {
     )*};
 }
 
-readable!(ReadOnly: 0, Writable: mapping, Inbox: 0);
+readable!(ReadOnly: 0, racing::before_read; Writable: mapping, nothing; Inbox: 0, nothing);
+
+/// Before reads of what no hostile peer writes.
+#[inline(always)]
+fn nothing() {}
 
 impl WritableMemory for Writable {
     #[inline]
     fn store_header(&mut self, offset: u32, words: &[u64; 8]) {
         let start = self.mapping.at(offset, 64).as_ptr().cast::<u64>();
         self.is_unsettled |= self.streams;
-        // SAFETY: `at` checked 64 bytes; records start at multiples of 16 in a page-aligned ring.
-        unsafe {
-            match self.streams {
-                true => stream_line(start, words),
-                false => store_line(start, words),
-            }
+        match self.streams {
+            // SAFETY: `at` checked 64 bytes; records start at multiples of 16 in a page-aligned ring.
+            true => unsafe { stream_line(start, words) },
+            // SAFETY: the same.
+            false => unsafe { store_line(start, words) },
         }
     }
 

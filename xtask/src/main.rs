@@ -3,6 +3,7 @@
 //! `cargo xtask test` runs everything that can be run here and says at its end how much passed, failed and was skipped, and why.
 #![forbid(unsafe_code)]
 
+mod fuzz;
 mod library;
 mod packages;
 mod suites;
@@ -39,6 +40,15 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Give the switch and the parsers bytes that a fuzzer makes up, each target for a while (needs cargo-fuzz and g++)
+    Fuzz {
+        /// One target instead of all
+        #[arg(value_parser = fuzz::TARGETS)]
+        target: Option<String>,
+        /// How long each
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
 }
 
 fn main() -> ExitCode {
@@ -46,6 +56,7 @@ fn main() -> ExitCode {
         Chore::Test => test(),
         Chore::Library { prefix, destdir } => library::install(&root(), &prefix, &destdir),
         Chore::Bench { arguments } => bench(&arguments),
+        Chore::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -61,6 +72,8 @@ fn test() -> Result<bool, String> {
     packages::install()?;
     let mut tally = tally::Tally::default();
     suites::workspace(&root(), &mut tally)?;
+    suites::racing(&root(), &mut tally)?;
+    suites::seeds(&root(), &mut tally)?;
     suites::loom(&root(), &mut tally)?;
     suites::miri(&root(), &mut tally)?;
     unprivileged::run(&root(), &mut tally)?;

@@ -1,4 +1,4 @@
-//! Debian packages that the tests need: a C compiler for the C world, `setpriv` for the unprivileged run, an interpreter to jail.
+//! Debian packages that the tests need: compilers for the C world and for libFuzzer, `setpriv` for the unprivileged run, an interpreter to jail.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,6 +6,7 @@ use std::process::Command;
 /// A program, and the package that brings it.
 const NEEDED: &[(&str, &str)] = &[
     ("/usr/bin/cc", "gcc"),
+    ("/usr/bin/c++", "g++"),
     ("/usr/include/stdio.h", "libc6-dev"),
     ("/usr/bin/setpriv", "util-linux"),
     ("/usr/bin/python3", "python3"),

@@ -1,17 +1,17 @@
 //! What worlds are told: that a request ended, that a record went nowhere.
 
-use super::Switch;
 use super::port::Held;
 use super::requests::{Key, Open};
+use super::{Switch, clock};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use strait_protocol::{Header, Kind, RawHeader, Reason, ReserveError, WorldId};
 
 impl Switch {
     pub(super) fn open_request(&mut self, stamped: &Header) {
         let timeout = Duration::from_millis(u64::from(stamped.timeout_ms.max(1)));
         let (key, to) = ((stamped.source, stamped.correlation), stamped.destination);
-        let open = Open { to, deadline: Instant::now() + timeout, sequence: stamped.sequence, tag: stamped.tag };
+        let open = Open { to, deadline: clock::now() + timeout, sequence: stamped.sequence, tag: stamped.tag };
         // An asker that uses a correlation id twice gets one answer for both: its own confusion.
         if self.requests.insert(key, open) {
             let slot = self.by_id[&stamped.source];

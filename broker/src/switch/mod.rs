@@ -11,7 +11,10 @@
 
 mod answer;
 mod backlog;
+mod clock;
 mod deliver;
+#[cfg(any(test, feature = "racing"))]
+pub mod harness;
 mod multicast;
 mod port;
 mod requests;
@@ -24,7 +27,6 @@ use rustix::io::Errno;
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Instant;
 use strait_protocol::wait::{Event, Via};
 use strait_protocol::{Corrupt, Reason, WorldId};
 use strait_sys::wake;
@@ -119,7 +121,7 @@ impl Switch {
         if self.requests.next_deadline().is_none() {
             return;
         }
-        let now = Instant::now();
+        let now = clock::now();
         while let Some((key, open)) = self.requests.overdue(now) {
             self.end_request(key, &open, Reason::Deadline);
         }
@@ -130,6 +132,17 @@ impl Switch {
     /// Says in every active inbox that the switch sleeps; if nothing came meanwhile, sleeps until a bell, the link or a deadline.
     fn sleep(&mut self) -> Result<(), Errno> {
         self.end_overdue();
+        if !self.settle() {
+            return Ok(());
+        }
+        let left = self.requests.next_deadline().map(|end| end.saturating_duration_since(clock::now()));
+        let timeout =
+            left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) });
+        self.poll(timeout)
+    }
+
+    /// Takes every port out of the active ones. False if there is work for one after all.
+    fn settle(&mut self) -> bool {
         let mut at = 0;
         while at < self.active.len() {
             match self.arm(self.active[at]) {
@@ -137,13 +150,7 @@ impl Switch {
                 false => at += 1,
             }
         }
-        if !self.active.is_empty() {
-            return Ok(());
-        }
-        let left = self.requests.next_deadline().map(|end| end.saturating_duration_since(Instant::now()));
-        let timeout =
-            left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) });
-        self.poll(timeout)
+        self.active.is_empty()
     }
 
     /// Takes a port out of the active ones, unless there is work for it after all. The caller removes it from the list.

@@ -5,7 +5,7 @@ use crate::link::Passport;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use strait_client::{Client, Error, Kind};
 use strait_memory::{Inbox, SliceFile, Writable};
 use strait_protocol::handshake::Welcome;
