@@ -15,7 +15,6 @@ use std::process::{Child, Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 use strait_jail::{Enclosure, Limits, enclose};
 use strait_sys::wake;
-use strait_sys::wake;
 
 pub(crate) const SUPERVISOR: &str = "strait-supervisor";
 pub(crate) const SWITCH: &str = "strait-switch";
