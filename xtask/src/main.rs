@@ -3,6 +3,7 @@
 //! `cargo xtask test` runs everything that can be run here and says at its end how much passed, failed and was skipped, and why.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod packages;
 mod suites;
 mod tally;
@@ -23,9 +24,9 @@ struct Args {
 enum Chore {
     /// Install what is missing, build, and run every test: as this user, and as root also as an unprivileged one
     Test,
-    /// Measure strait beside a plain Unix socket, with the arguments of the benchmark (try `-- --help`)
+    /// Measure strait beside what a user would pick instead (`bench -- --help` tells more)
     Bench {
-        /// For the benchmark: --quick, --json FILE, --workload W, --placement P, --peer P, --size BYTES, --reps N
+        /// For the benchmark: --quick, --json FILE, --plot DIR, --curves, --workload W, --placement P, --peer P, --size BYTES, --reps N
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -34,7 +35,7 @@ enum Chore {
 fn main() -> ExitCode {
     let result = match Args::parse().chore {
         Chore::Test => test(),
-        Chore::Bench { arguments } => bench(&arguments),
+        Chore::Bench { arguments } => bench::run(&root(), &arguments),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
 }
 
 fn test() -> Result<bool, String> {
-    packages::install()?;
+    packages::install(packages::FOR_TESTS)?;
     let mut tally = tally::Tally::default();
     suites::workspace(&root(), &mut tally)?;
     suites::loom(&root(), &mut tally)?;
@@ -55,13 +56,6 @@ fn test() -> Result<bool, String> {
     unprivileged::run(&root(), &mut tally)?;
     print!("{tally}");
     Ok(tally.failed() == 0)
-}
-
-fn bench(arguments: &[String]) -> Result<bool, String> {
-    let mut command = cargo(&root());
-    command.args(["run", "--release", "--quiet", "--package", "strait-bench", "--"]).args(arguments);
-    let status = command.status().map_err(|error| format!("cargo: {error}"))?;
-    Ok(status.success())
 }
 
 /// The workspace's folder.

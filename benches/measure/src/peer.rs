@@ -61,8 +61,10 @@ impl Seat {
 
 /// One party's connection.
 pub trait End {
-    /// Whether the sender of a stream must be held back, because the peer itself wouldn't.
-    const NEEDS_CREDIT: bool = false;
+    /// Whether the sender of a stream of this kind must be held back, because the peer itself wouldn't.
+    fn needs_credit(_kind: Kind) -> bool {
+        false
+    }
 
     /// Sends to whoever the seat's others are. A peer whose users batch may stage, up to 32 messages, until `flush`.
     fn send(&mut self, message: Message) -> Outcome<()>;

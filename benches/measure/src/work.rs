@@ -26,7 +26,7 @@ pub fn perform<P: Peer>(seat: &Seat, ready: impl FnOnce() -> Outcome<()>) -> Out
 
 fn talk<P: Peer>(seat: &Seat, ready: impl FnOnce() -> Outcome<()>) -> Outcome<Report> {
     let mut end = P::open(seat)?;
-    let needs_credit = <P::End as End>::NEEDS_CREDIT && seat.load.kind.is_stream();
+    let needs_credit = seat.load.kind.is_stream() && <P::End as End>::needs_credit(seat.load.kind);
     let (mut account, mut grants) = (None, None);
     if needs_credit && seat.is_sender() {
         account = Some(Account::open(&seat.dir, seat.load.bytes, seat.load.receivers)?);
