@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use strait_broker::{AttachRule, Client, Config, Host};
 use strait_client::Kind as RecordKind;
-use strait_measure::{Figures, Load, Message, Placement, check, pss_kib, round_trips, tree};
+use strait_measure::{Figures, Load, Message, Placement, check, memory_kib, round_trips, tree};
 
 const LONG: Duration = Duration::from_secs(60);
 const SETTLE: Duration = Duration::from_millis(300);
@@ -79,10 +79,10 @@ pub fn weigh(prefix: Prefix, load: &Load, _: Placement) -> Outcome<Figures> {
     let daemon = tree(host.supervisor_pid());
     host.spawn("first", &world)?;
     std::thread::sleep(SETTLE);
-    let before = pss_kib(&daemon);
+    let before = memory_kib(&daemon);
     for n in 0..load.count {
         host.spawn(&format!("idle-{n}"), &world)?;
     }
     std::thread::sleep(SETTLE);
-    Ok(vec![("kib_per_client".into(), (pss_kib(&daemon) - before) / load.count as f64)])
+    Ok(vec![("kib_per_client".into(), (memory_kib(&daemon) - before) / load.count as f64)])
 }

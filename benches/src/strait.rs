@@ -95,10 +95,6 @@ pub fn payload_pid(host: &mut Host, id: WorldId) -> Outcome<u32> {
 impl Worlds {
     fn start(prefix: Prefix, load: &Load, placement: Placement) -> Outcome<Self> {
         let mut host = Host::start(&Config::default())?;
-        let most = host.client().max_payload() as usize;
-        if load.bytes > most {
-            return Err(format!("a message of {} bytes is larger than a record ({most})", load.bytes).into());
-        }
         let world = world_of(prefix)?;
         let sender = host.spawn("sender", &world)?;
         let spawn = |n: usize| Ok(host.spawn(&format!("receiver-{n}"), &world)?);
@@ -175,7 +171,14 @@ fn work(client: &mut Client, task: &Task, _: &Header) -> Outcome<Report> {
     }
 }
 
-fn post(client: &mut Client, to: WorldId, message: Message, at_once: bool) -> Outcome<()> {
+/// Sends a message that is written where it is sent from: in the outbox, or, if it is larger than that lets out at once, in `large`.
+fn post(client: &mut Client, to: WorldId, message: Message, at_once: bool, large: &mut Vec<u8>) -> Outcome<()> {
+    if message.bytes > client.max_payload() as usize {
+        large.resize(message.bytes, 0);
+        message.write(large);
+        client.send(to, large)?;
+        return Ok(());
+    }
     let mut draft = client.draft(RecordKind::Message, to, message.bytes)?;
     message.write(draft.payload_mut());
     if at_once {
@@ -187,22 +190,24 @@ fn post(client: &mut Client, to: WorldId, message: Message, at_once: bool) -> Ou
 }
 
 fn echo(client: &mut Client, load: &Load) -> Outcome<Report> {
+    let mut large = Vec::new();
     for number in 0..load.count + load.warm_up() {
         let message = Message { number, bytes: load.bytes };
         let record = client.receive(Some(LONG))?.ok_or("nothing to echo")?;
         check(record.payload(), message)?;
         let back = record.header().source;
-        post(client, back, message, true)?;
+        post(client, back, message, true, &mut large)?;
     }
     Ok(Report::default())
 }
 
 fn ping(client: &mut Client, load: &Load, to: WorldId) -> Outcome<Report> {
+    let mut large = Vec::new();
     let mut times = Vec::with_capacity(load.count as usize);
     for number in 0..load.count + load.warm_up() {
         let message = Message { number, bytes: load.bytes };
         let start = Instant::now();
-        post(client, to, message, true)?;
+        post(client, to, message, true, &mut large)?;
         check(client.receive(Some(LONG))?.ok_or("no echo")?.payload(), message)?;
         times.push(start.elapsed());
     }
@@ -210,10 +215,11 @@ fn ping(client: &mut Client, load: &Load, to: WorldId) -> Outcome<Report> {
 }
 
 fn send(client: &mut Client, load: &Load, to: &[u64], style: Style) -> Outcome<Report> {
+    let mut large = Vec::new();
     for number in 0..load.count {
         let at_once = style == Style::Plain || number % BATCH == BATCH - 1;
         for receiver in to {
-            post(client, WorldId(*receiver), Message { number, bytes: load.bytes }, at_once)?;
+            post(client, WorldId(*receiver), Message { number, bytes: load.bytes }, at_once, &mut large)?;
         }
     }
     client.flush();

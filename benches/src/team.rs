@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
-use strait_measure::{Assignment, Figures, Kind, Load, Placement, Report, Spec, cpu_us, pss_kib, rate, tree};
+use strait_measure::{Assignment, Figures, Kind, Load, Placement, Report, Spec, cpu_us, memory_kib, rate, tree};
 
 /// How long a party may take for its whole part. A peer that hangs is named, and doesn't hold up the others.
 const LONG: Duration = Duration::from_secs(90);
@@ -161,11 +161,11 @@ impl Team {
     /// By how much the process in the middle grows with clients that do nothing.
     fn weigh(&mut self, load: &Load) -> Outcome<Figures> {
         std::thread::sleep(SETTLE);
-        let before = pss_kib(&self.server_pids());
+        let before = memory_kib(&self.server_pids());
         self.sender.fire()?;
         self.sender.report()?;
         std::thread::sleep(SETTLE);
-        let grown = pss_kib(&self.server_pids()) - before;
+        let grown = memory_kib(&self.server_pids()) - before;
         Ok(vec![("kib_per_client".into(), grown / load.count as f64)])
     }
 }

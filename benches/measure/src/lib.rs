@@ -24,7 +24,7 @@ pub use figures::{Figures, rate, round_trips};
 pub use load::{Kind, Load};
 pub use message::{Message, check};
 pub use peer::{End, Peer, Seat, patiently, run_server};
-pub use place::{Placement, cpu_us, pss_kib, tree};
+pub use place::{Placement, cpu_us, memory_kib, tree};
 pub use work::Report;
 
 /// What can go wrong here is shown to a person, not handled.

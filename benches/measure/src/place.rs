@@ -85,15 +85,16 @@ pub fn cpu_us(pids: &[u32]) -> f64 {
     of_all.filter_map(|(pid, task)| spent(format!("/proc/{pid}/task/{task}/schedstat"))).sum::<f64>() / 1000.0
 }
 
-/// Memory of these processes, shared pages in proportion, in KiB (`smaps_rollup`, its `Pss` line).
-pub fn pss_kib(pids: &[u32]) -> f64 {
-    let of_one = |pid: &u32| pss_line(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?);
+/// Memory of these processes in KiB: their own, and what they share with others in proportion (`smaps_rollup`, `Pss_Anon` and
+/// `Pss_Shmem`). Not the pages of program files, whose share depends on who else happens to run the same program.
+pub fn memory_kib(pids: &[u32]) -> f64 {
+    let of_one = |pid: &u32| Some(own_kib(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?));
     pids.iter().filter_map(of_one).sum()
 }
 
-fn pss_line(rollup: &str) -> Option<f64> {
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
-    line.split_whitespace().next()?.parse().ok()
+fn own_kib(rollup: &str) -> f64 {
+    let lines = rollup.lines().filter_map(|line| line.strip_prefix("Pss_Anon:").or(line.strip_prefix("Pss_Shmem:")));
+    lines.filter_map(|line| line.split_whitespace().next()?.parse::<f64>().ok()).sum()
 }
 
 #[cfg(test)]
@@ -104,12 +105,13 @@ mod tests {
     fn this_process_has_spent_time_and_holds_memory() {
         let me = [std::process::id()];
         assert!(cpu_us(&me) > 0.0);
-        assert!(pss_kib(&me) > 0.0);
+        assert!(memory_kib(&me) > 0.0);
         assert!(tree(me[0]).contains(&me[0]));
     }
 
     #[test]
-    fn the_pss_line_is_found_among_its_likes() {
-        assert_eq!(pss_line("Rss:  9 kB\nPss:     1234 kB\nPss_Dirty:  7 kB\n"), Some(1234.0));
+    fn memory_is_what_is_private_and_what_is_shared_on_purpose() {
+        let rollup = "Rss:  9 kB\nPss:     1234 kB\nPss_Anon:  700 kB\nPss_File:  500 kB\nPss_Shmem:  34 kB\n";
+        assert_eq!(own_kib(rollup), 734.0);
     }
 }
