@@ -3,6 +3,7 @@
 //! `cargo xtask test` runs everything that can be run here and says at its end how much passed, failed and was skipped, and why.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod fuzz;
 mod library;
 mod packages;
@@ -34,9 +35,9 @@ enum Chore {
         #[arg(long, value_name = "DIR", default_value = "/")]
         destdir: PathBuf,
     },
-    /// Measure strait beside a plain Unix socket, with the arguments of the benchmark (try `-- --help`)
+    /// Measure strait beside what a user would pick instead (`bench -- --help` tells more)
     Bench {
-        /// For the benchmark: --quick, --json FILE, --workload W, --placement P, --peer P, --size BYTES, --reps N
+        /// For the benchmark: --quick, --json FILE, --plot DIR, --curves, --workload W, --placement P, --peer P, --size BYTES, --reps N
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -55,7 +56,7 @@ fn main() -> ExitCode {
     let result = match Args::parse().chore {
         Chore::Test => test(),
         Chore::Library { prefix, destdir } => library::install(&root(), &prefix, &destdir),
-        Chore::Bench { arguments } => bench(&arguments),
+        Chore::Bench { arguments } => bench::run(&root(), &arguments),
         Chore::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
     };
     match result {
@@ -69,7 +70,7 @@ fn main() -> ExitCode {
 }
 
 fn test() -> Result<bool, String> {
-    packages::install()?;
+    packages::install(packages::FOR_TESTS)?;
     let mut tally = tally::Tally::default();
     suites::workspace(&root(), &mut tally)?;
     suites::racing(&root(), &mut tally)?;
@@ -79,13 +80,6 @@ fn test() -> Result<bool, String> {
     unprivileged::run(&root(), &mut tally)?;
     print!("{tally}");
     Ok(tally.failed() == 0)
-}
-
-fn bench(arguments: &[String]) -> Result<bool, String> {
-    let mut command = cargo(&root());
-    command.args(["run", "--release", "--quiet", "--package", "strait-bench", "--"]).args(arguments);
-    let status = command.status().map_err(|error| format!("cargo: {error}"))?;
-    Ok(status.success())
 }
 
 /// The workspace's folder.
