@@ -22,7 +22,7 @@ mod work;
 pub use entry::{Assignment, Entry, Spec, perform};
 pub use figures::{Figures, rate, round_trips};
 pub use load::{Kind, Load};
-pub use message::{Message, check};
+pub use message::{Message, check, sum};
 pub use peer::{End, Peer, Seat, patiently, run_server};
 pub use place::{Placement, cpu_us, memory_kib, tree};
 pub use work::Report;

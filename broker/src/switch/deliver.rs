@@ -57,6 +57,8 @@ impl Switch {
                 }
             }
         }
+        // A multicast record that waits for one receiver may have reached others.
+        moved |= !self.touched.is_empty();
         if moved {
             self.release(slot);
             self.publish_touched();
