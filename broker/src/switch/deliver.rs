@@ -144,6 +144,7 @@ impl Switch {
         port.endpoint.pass(bytes);
         port.sequence += 1;
         port.served = 0;
+        port.empty_rings = 0;
         true
     }
 

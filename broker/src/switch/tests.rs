@@ -280,6 +280,20 @@ fn a_multicast_record_reaches_each_once() {
 }
 
 #[test]
+fn bells_without_records_are_muted_and_heard_again() {
+    let mut bench = Bench::new();
+    let mut rogue = bench.rogue(20, &["b"]);
+    let mut b = bench.attach(21, "b", &[]);
+    for round in 0..5 {
+        for _ in 0..10_000 {
+            wake::ring(rogue.bell.as_fd());
+        }
+        rogue.write(&Header { tag: round, ..Header::new(Kind::Message, WorldId(21), 8) });
+        assert_eq!(receive(&mut b).0.tag, round);
+    }
+}
+
+#[test]
 fn a_multicast_stream_loses_nothing() {
     const COUNT: u64 = 20_000;
     let mut bench = Bench::new();
