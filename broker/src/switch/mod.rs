@@ -147,6 +147,7 @@ impl Switch {
     fn sleep(&mut self) -> Result<(), Errno> {
         self.end_overdue();
         if !self.settle() {
+            self.has_news = true;
             return Ok(());
         }
         let left = self.next_deadline().map(|end| end.saturating_duration_since(clock::now()));
@@ -255,7 +256,8 @@ impl Switch {
 
     /// Listens again to the bells whose time is over. One that was rung meanwhile is heard at once.
     fn unmute(&mut self, now: Instant) {
-        while let Some((_, id)) = self.muted.pop_front_if(|(until, _)| *until <= now) {
+        while self.muted.front().is_some_and(|(until, _)| *until <= now) {
+            let Some((_, id)) = self.muted.pop_front() else { return };
             if let Some(slot) = self.by_id.get(&id).copied()
                 && let Some(port) = &self.ports[slot]
             {
