@@ -24,9 +24,11 @@ struct Args {
 enum Chore {
     /// Install what is missing, build, and run every test: as this user, and as root also as an unprivileged one
     Test,
-    /// Measure strait beside what a user would pick instead (`bench -- --help` tells more)
+    /// Measure strait beside what a user would pick instead (`bench --help` tells more)
+    // Its arguments are the benchmark's, `--help` too.
+    #[command(disable_help_flag = true)]
     Bench {
-        /// For the benchmark: --quick, --json FILE, --plot DIR, --curves, --workload W, --placement P, --peer P, --size BYTES, --reps N
+        /// For the benchmark
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
