@@ -12,7 +12,7 @@ const MAX_BYTES: usize = 64 * 1024;
 /// The supervisor to the switch.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Command {
-    /// A world comes: its slices and bells are attached, in the order outbox, inbox, bell, wakeup.
+    /// A world comes: its slices and bells are attached, in the order outbox, inbox, bell, wakeup, lane.
     Attach(Passport),
     /// A world is gone: deliver what it published, then forget it and tell who waits for it.
     Detach { id: u64 },

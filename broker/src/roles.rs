@@ -21,7 +21,7 @@ pub(crate) const SWITCH: &str = "strait-switch";
 /// The uid of the switch when the broker runs as root: `nobody`, which owns no file.
 const SWITCH_UID: u32 = 65534;
 
-/// Descriptors of the switch: two for each world, and some while one attaches.
+/// Descriptors of the switch: three for each world, and some while one attaches.
 const SWITCH_FILES: u64 = 16 * 1024;
 
 /// Whether this program has called [`init`], so that it can be started as one of its own roles.

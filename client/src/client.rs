@@ -4,6 +4,7 @@ use crate::assembly::Assembly;
 use crate::connect::{self, Connection};
 use crate::error::{Error, call};
 use crate::intake::{Raw, Unpacking, Wait};
+use crate::lane::Lane;
 use crate::record::{Draft, Record, Reply};
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -37,6 +38,8 @@ pub struct Client {
     pub(crate) endpoint: Endpoint<Writable, Inbox>,
     bell: OwnedFd,
     wakeup: OwnedFd,
+    #[expect(dead_code, reason = "for parcels, which come next")]
+    pub(crate) lane: Lane,
     socket: OwnedFd,
     id: WorldId,
     name: Name,
@@ -79,11 +82,12 @@ impl Client {
     }
 
     fn new(connection: Connection, outlives_broker: bool) -> Self {
-        let Connection { welcome, endpoint, bell, wakeup, socket } = connection;
+        let Connection { welcome, endpoint, bell, wakeup, lane, socket } = connection;
         Self {
             endpoint,
             bell,
             wakeup,
+            lane: Lane::new(lane),
             socket,
             id: welcome.id,
             name: welcome.name,

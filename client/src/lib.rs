@@ -50,6 +50,7 @@ mod control;
 mod error;
 mod intake;
 mod reader;
+mod lane;
 mod record;
 mod writer;
 

@@ -6,8 +6,9 @@
 //!
 //! ```text
 //! host program -> supervisor   Hello    who I want to be
-//! supervisor   -> either       Welcome  who you are, with four descriptors: outbox (rw), inbox (ro),
-//!                                       bell (eventfd, to ring the switch), wakeup (pipe, rung by the switch)
+//! supervisor   -> either       Welcome  who you are, with five descriptors: outbox (rw), inbox (ro),
+//!                                       bell (eventfd, to ring the switch), wakeup (pipe, rung by the switch),
+//!                                       lane (socket, by which the switch hands descriptors over)
 //!                              or Refusal, with the reason as text
 //! either       -> supervisor   Mapped   the outbox is mapped: seal it
 //! ```
@@ -21,7 +22,7 @@ pub const VERSION: u16 = 1;
 /// The longest message of the handshake, in bytes.
 pub const MAX_BYTES: usize = 512;
 /// Descriptors that come with [`Welcome`].
-pub const DESCRIPTORS: usize = 4;
+pub const DESCRIPTORS: usize = 5;
 /// The descriptor number under which a jailed world finds its connection.
 pub const WORLD_FD: i32 = 3;
 

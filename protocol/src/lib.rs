@@ -21,6 +21,7 @@ compile_error!("record headers are shared as native words and documented as litt
 pub mod control;
 mod cursor;
 mod endpoint;
+pub mod exchange;
 pub mod handshake;
 pub mod layout;
 pub mod packed;

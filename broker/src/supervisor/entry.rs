@@ -6,12 +6,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 use strait_jail::{Exit, Process};
 use strait_memory::{SliceError, SliceFile};
-use strait_protocol::handshake::Welcome;
+use strait_protocol::handshake::{DESCRIPTORS, Welcome};
 use strait_protocol::{Header, Name, Pattern, SliceSize, WorldId};
-use strait_sys::wake;
+use strait_sys::{socket, wake};
 
 /// Requests of one world that wait for the end of another.
 const MAX_WAITS_PER_ASKER: usize = 16;
+/// What may lie unread in a world's lane, as the kernel counts it: some twenty messages.
+const LANE_BYTES: usize = 8192;
 
 /// Where a world is in its life, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
@@ -39,7 +41,7 @@ pub(super) enum Nature {
     Jailed,
 }
 
-/// The two slices and two bells of a world. The supervisor keeps them for as long as the world lives.
+/// The two slices, two bells and the lane of a world. The supervisor keeps them for as long as the world lives.
 #[derive(Debug)]
 pub(super) struct Channel {
     pub outbox: SliceFile,
@@ -47,6 +49,8 @@ pub(super) struct Channel {
     bell: OwnedFd,
     wakeup_read: OwnedFd,
     wakeup_write: OwnedFd,
+    lane_giving: OwnedFd,
+    lane_taking: OwnedFd,
 }
 
 /// Why a channel can't be made.
@@ -61,23 +65,28 @@ pub(super) enum ChannelError {
 impl Channel {
     pub(super) fn create(size: SliceSize) -> Result<Self, ChannelError> {
         let (wakeup_read, wakeup_write) = wake::bell_pipe()?;
+        let (lane_giving, lane_taking) = socket::lane(LANE_BYTES)?;
         Ok(Self {
             outbox: SliceFile::create("strait-outbox", size)?,
             inbox: SliceFile::create("strait-inbox", size)?,
             bell: wake::eventfd()?,
             wakeup_read,
             wakeup_write,
+            lane_giving,
+            lane_taking,
         })
     }
 
     /// What the switch gets: it maps the inbox writable before anybody else sees it.
-    pub(super) fn for_switch(&self) -> [BorrowedFd<'_>; 4] {
-        [self.outbox.as_fd(), self.inbox.as_fd(), self.bell.as_fd(), self.wakeup_write.as_fd()]
+    pub(super) fn for_switch(&self) -> [BorrowedFd<'_>; DESCRIPTORS] {
+        let (outbox, inbox) = (self.outbox.as_fd(), self.inbox.as_fd());
+        [outbox, inbox, self.bell.as_fd(), self.wakeup_write.as_fd(), self.lane_giving.as_fd()]
     }
 
     /// What the world gets: it maps the outbox writable, after which that is sealed too.
-    pub(super) fn for_world(&self) -> [BorrowedFd<'_>; 4] {
-        [self.outbox.as_fd(), self.inbox.as_fd(), self.bell.as_fd(), self.wakeup_read.as_fd()]
+    pub(super) fn for_world(&self) -> [BorrowedFd<'_>; DESCRIPTORS] {
+        let (outbox, inbox) = (self.outbox.as_fd(), self.inbox.as_fd());
+        [outbox, inbox, self.bell.as_fd(), self.wakeup_read.as_fd(), self.lane_taking.as_fd()]
     }
 }
 

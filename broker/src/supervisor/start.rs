@@ -30,7 +30,7 @@ const SWITCH_ENDED: &str = "the switch ended before it began; see its message ab
 /// How long the supervisor waits for room in its own outbox, which the switch empties at any load.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(1);
 /// Descriptors that the supervisor keeps for each world at most, while it starts, and those it needs for itself.
-const FILES_PER_WORLD: usize = 10;
+const FILES_PER_WORLD: usize = 12;
 const OWN_FILES: usize = 200;
 /// How long killed worlds may take to be gone when everything ends.
 const LAST_WAIT: Duration = Duration::from_secs(5);

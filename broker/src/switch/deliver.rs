@@ -129,7 +129,7 @@ impl Switch {
         steps
     }
 
-    fn port(&mut self, slot: usize) -> &mut Port {
+    pub(super) fn port(&mut self, slot: usize) -> &mut Port {
         self.ports[slot].as_mut().expect("a slot in use")
     }
 
@@ -141,6 +141,10 @@ impl Switch {
         }
         let receiver = match self.route(slot, raw) {
             Ok(receiver) => receiver,
+            Err(Reason::NoSuchWorld) if raw.destination() == WorldId::SWITCH => {
+                self.take_own(slot, incoming);
+                return Ok(Outcome::Taken);
+            }
             Err(reason) => return Ok(Outcome::Refused(reason)),
         };
         let [Some(sender), Some(target)] =
@@ -482,7 +486,7 @@ impl Switch {
 
     // --- publishing ---
 
-    fn touch(&mut self, slot: usize) {
+    pub(super) fn touch(&mut self, slot: usize) {
         let port = self.port(slot);
         if !port.is_touched {
             port.is_touched = true;

@@ -10,6 +10,8 @@
 //! it is charged for.
 
 mod deliver;
+mod exchange;
+mod lane;
 mod port;
 mod requests;
 

@@ -1,9 +1,11 @@
 //! A port: what the switch keeps for one world.
 
+use super::lane::Lane;
 use crate::link::{Count, Passport};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use strait_memory::{ReadOnly, SliceError, SliceFile, Writable, transfer};
+use strait_protocol::handshake::DESCRIPTORS;
 use strait_protocol::wait::{Event, Via};
 use strait_protocol::{
     Endpoint, Incoming, Name, NameError, Pattern, RawHeader, ReserveError, SliceMemory, SliceSize, SliceSizeError,
@@ -29,7 +31,7 @@ impl Held {
 /// Why a world can't be attached.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AttachError {
-    #[error("a world comes with 4 descriptors, not {0}")]
+    #[error("a world comes with {DESCRIPTORS} descriptors, not {0}")]
     Descriptors(usize),
     #[error(transparent)]
     Slice(#[from] SliceError),
@@ -53,6 +55,8 @@ pub(crate) struct Port {
     pub bell: OwnedFd,
     /// Rung by us.
     wakeup: OwnedFd,
+    #[expect(dead_code, reason = "for parcels, which come next")]
+    pub lane: Lane,
     send: Vec<Pattern>,
     /// Where the last record went, so that a stream to one place is looked up once.
     pub last_route: Option<(WorldId, usize)>,
@@ -83,7 +87,7 @@ pub(crate) struct Port {
 impl Port {
     pub(crate) fn new(passport: &Passport, descriptors: Vec<OwnedFd>) -> Result<Self, AttachError> {
         let count = descriptors.len();
-        let [outbox, inbox, bell, wakeup]: [OwnedFd; 4] =
+        let [outbox, inbox, bell, wakeup, lane]: [OwnedFd; DESCRIPTORS] =
             descriptors.try_into().map_err(|_| AttachError::Descriptors(count))?;
         let outbox = SliceFile::adopt(outbox, SliceSize::new(passport.outbox_bytes.into())?)?;
         let inbox = SliceFile::adopt(inbox, SliceSize::new(passport.inbox_bytes.into())?)?;
@@ -93,6 +97,7 @@ impl Port {
             endpoint: Endpoint::new(Writable::map(&inbox)?, ReadOnly::map(&outbox)?),
             bell,
             wakeup,
+            lane: Lane::new(lane),
             send: passport.send.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
             last_route: None,
             blocked_on: None,
@@ -151,6 +156,11 @@ impl Port {
         let mut payload = vec![0; incoming.raw.length() as usize].into_boxed_slice();
         self.endpoint.theirs().copy_out(incoming.payload_offset(), &mut payload);
         payload
+    }
+
+    /// Takes a record of known length out of the outbox.
+    pub(crate) fn copy_out_into(&self, incoming: &Incoming, payload: &mut [u8]) {
+        self.endpoint.theirs().copy_out(incoming.payload_offset(), payload);
     }
 
     /// Wakes the world if it sleeps for what happened.
