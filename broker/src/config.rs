@@ -87,6 +87,13 @@ pub struct World {
     /// Bytes that the switch may hold on its account.
     #[serde(default = "budget_bytes")]
     pub budget: u64,
+    /// Bytes of parcels that it may hold, its own and those it was sent. Their memory is paid for by whoever touched it first, which
+    /// is to be thought of where its memory is limited.
+    #[serde(default = "parcel_bytes")]
+    pub parcels: u64,
+    /// How many parcels it may hold.
+    #[serde(default = "parcel_count")]
+    pub parcel_count: u32,
     /// Where its standard input, output and error go.
     #[serde(default)]
     pub stdio: Stdio,
@@ -137,6 +144,12 @@ fn slice_bytes() -> u64 {
 fn budget_bytes() -> u64 {
     256 * 1024
 }
+pub(crate) fn parcel_bytes() -> u64 {
+    64 << 20
+}
+pub(crate) fn parcel_count() -> u32 {
+    64
+}
 fn grace_ms() -> u32 {
     3000
 }
@@ -155,6 +168,8 @@ impl World {
             may: Vec::new(),
             slice: slice_bytes(),
             budget: budget_bytes(),
+            parcels: parcel_bytes(),
+            parcel_count: parcel_count(),
             stdio: Stdio::default(),
             grace_ms: grace_ms(),
             limits: Limits::default(),

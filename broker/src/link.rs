@@ -31,6 +31,9 @@ pub(crate) struct Passport {
     pub send: Vec<String>,
     /// How much the switch may hold on its account.
     pub budget_bytes: u64,
+    /// How many parcels it may hold, and of how many bytes altogether.
+    pub parcel_count: u32,
+    pub parcel_bytes: u64,
 }
 
 /// The switch to the supervisor.
@@ -44,6 +47,8 @@ pub(crate) enum Event {
     Detached { id: u64 },
     /// This world wrote what can't be true. Nothing more is taken from it.
     Quarantined { id: u64, why: String },
+    /// Files of many pages that nobody needs any more: whoever closes the last descriptor of one frees them, which takes long.
+    Discarded,
     /// The answer to `Count`.
     Counted { ticket: u64, rows: Vec<Count> },
 }
@@ -55,6 +60,8 @@ pub(crate) struct Count {
     pub sent: u64,
     pub received: u64,
     pub held_bytes: u64,
+    /// Parcels that it holds.
+    pub parcels: u32,
 }
 
 /// One end of the link.
@@ -72,6 +79,12 @@ impl Link {
     pub(crate) fn send<T: Serialize>(&self, message: &T, descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {
         let bytes = postcard::to_stdvec(message).map_err(|_| Errno::INVAL)?;
         socket::send(self.socket.as_fd(), &bytes, descriptors)
+    }
+
+    /// The same, or `EAGAIN` where it would have to wait.
+    pub(crate) fn try_send<T: Serialize>(&self, message: &T, descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+        let bytes = postcard::to_stdvec(message).map_err(|_| Errno::INVAL)?;
+        socket::try_send(self.socket.as_fd(), &bytes, descriptors)
     }
 
     /// The next message, waiting for it. `None`: the other side is gone.

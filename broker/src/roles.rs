@@ -105,6 +105,9 @@ const SWITCH_CALLS: &[i64] = &[
     libc::SYS_fcntl,
     libc::SYS_mmap,
     libc::SYS_munmap,
+    // Parcels.
+    libc::SYS_memfd_create,
+    libc::SYS_ftruncate,
     // The allocator and the runtime's end.
     libc::SYS_mprotect,
     libc::SYS_mremap,

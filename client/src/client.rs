@@ -5,6 +5,7 @@ use crate::connect::{self, Connection};
 use crate::error::{Error, call};
 use crate::intake::{Raw, Unpacking, Wait};
 use crate::lane::Lane;
+use crate::parcel::Parcels;
 use crate::record::{Draft, Record, Reply};
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -38,8 +39,8 @@ pub struct Client {
     pub(crate) endpoint: Endpoint<Writable, Inbox>,
     bell: OwnedFd,
     wakeup: OwnedFd,
-    #[expect(dead_code, reason = "for parcels, which come next")]
     pub(crate) lane: Lane,
+    pub(crate) parcels: Parcels,
     socket: OwnedFd,
     id: WorldId,
     name: Name,
@@ -88,6 +89,7 @@ impl Client {
             bell,
             wakeup,
             lane: Lane::new(lane),
+            parcels: Parcels::default(),
             socket,
             id: welcome.id,
             name: welcome.name,
@@ -335,6 +337,9 @@ impl Client {
     pub(crate) fn try_next(&mut self) -> Result<bool, Error> {
         self.wake_from_poll()?;
         let mut found = self.next()?;
+        if !found {
+            self.give_back_parcels(true)?;
+        }
         if !found && self.polls {
             self.endpoint.arm(Event::DATA, Via::Fd);
             self.armed = true;
@@ -380,7 +385,7 @@ impl Client {
         let head = self.endpoint.head();
         self.cause = head.sequence();
         let payload = self.endpoint.theirs().bytes(self.endpoint.head_payload(), head.length() as usize);
-        Record { raw: head, payload, trailer: None }
+        Record { raw: head, payload, trailer: None, parcel: None }
     }
 
     #[inline]
@@ -402,6 +407,7 @@ impl Client {
             }
             // The clock is asked only here: what is quick needs no clock.
             *deadline = deadline.or_else(|| timeout.map(|time| Instant::now() + time));
+            self.give_back_parcels(true)?;
             if !self.sleep(Event::DATA, *deadline, 0)? {
                 return Ok(false);
             }
@@ -411,11 +417,15 @@ impl Client {
     /// Steps past the record that was handed out last and looks at the one behind it.
     #[inline]
     fn next(&mut self) -> Result<bool, Error> {
-        self.pass_current();
-        let found = self.endpoint.fetch()?;
-        self.give_back(!found);
-        self.current = if found { self.endpoint.head().stride() } else { 0 };
-        Ok(found)
+        loop {
+            self.pass_current();
+            let found = self.endpoint.fetch()?;
+            self.give_back(!found);
+            self.current = if found { self.endpoint.head().stride() } else { 0 };
+            if !found || self.endpoint.head().stream() == 0 || !self.take_in()? {
+                return Ok(found);
+            }
+        }
     }
 
     #[inline]

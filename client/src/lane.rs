@@ -21,7 +21,6 @@ impl Lane {
     }
 
     /// What the switch handed over under this number. It did so before it said so: there is nothing to wait for.
-    #[expect(dead_code, reason = "for parcels, which come next")]
     pub(crate) fn take(&mut self, what: Handed, number: u32) -> Result<(Note, Vec<OwnedFd>), Error> {
         let is_it = |note: &Note| note.what == what && note.number == number;
         if let Some(at) = self.taken.iter().position(|(note, _)| is_it(note)) {

@@ -1,7 +1,8 @@
 //! What a world asks of the switch itself, and what the switch hands over.
 //!
 //! A request whose destination is [`WorldId::SWITCH`](crate::WorldId::SWITCH) carries an [`Ask`]. The switch answers at once with a reply
-//! whose `code` is 0, or says what stands against it ([`Refusal`]), and whose payload is one number. A *message* for the
+//! whose `code` is 0, or says what stands against it ([`Refusal`]), and whose payload is one number. `stream` and `tag` come back as they were
+//! in the request: by `stream` a client tells answers that aren't its user's. A *message* for the
 //! switch is taken and has no effect: a nudge.
 //!
 //! Descriptors go one way, from the switch to a world, over the world's lane: a socket that the switch can't receive from. Each comes
@@ -18,6 +19,19 @@ pub const BYTES: usize = 16;
 pub enum Ask {
     /// Nothing but an answer: has the switch taken what I sent before this?
     Probe,
+    /// A new parcel: its memory comes over the lane, its number in the answer.
+    NewParcel {
+        /// Its size.
+        bytes: u64,
+    },
+    /// A parcel that came so many times more is not needed any more. The answer says how many times it has come beside those; when none
+    /// is left, the number means nothing any more, and its memory may be unmapped.
+    ReleaseParcel {
+        /// The asker's number for it.
+        parcel: u32,
+        /// How many of its comings are over.
+        uses: u64,
+    },
 }
 
 /// Why the switch doesn't do what it was asked.
@@ -33,13 +47,19 @@ pub enum Refusal {
     /// The machine has none left: descriptors, memory.
     #[error("the switch is out of descriptors or memory")]
     Exhausted = 3,
+    /// More parcels, or more bytes of them, than this world may hold.
+    #[error("that is more than this world may hold in parcels")]
+    ParcelQuota = 4,
+    /// The asker has no such parcel, or not so often.
+    #[error("there is no such parcel")]
+    NoSuchParcel = 5,
 }
 
 impl Refusal {
     /// The refusal that an answer's `code` names.
     pub fn from_code(code: u16) -> Option<Self> {
         use Refusal::*;
-        [Malformed, LaneFull, Exhausted].into_iter().find(|refusal| *refusal as u16 == code)
+        [Malformed, LaneFull, Exhausted, ParcelQuota, NoSuchParcel].into_iter().find(|refusal| *refusal as u16 == code)
     }
 }
 
@@ -63,6 +83,8 @@ impl Ask {
     pub fn encode(&self) -> [u8; BYTES] {
         match *self {
             Self::Probe => pack(1, 0, 0),
+            Self::NewParcel { bytes } => pack(2, 0, bytes),
+            Self::ReleaseParcel { parcel, uses } => pack(3, parcel, uses),
         }
     }
 
@@ -70,6 +92,8 @@ impl Ask {
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         match unpack(bytes)? {
             (1, 0, 0) => Some(Self::Probe),
+            (2, 0, bytes) => Some(Self::NewParcel { bytes }),
+            (3, parcel, uses) => Some(Self::ReleaseParcel { parcel, uses }),
             _ => None,
         }
     }

@@ -25,6 +25,13 @@ pub enum Attack {
     Streams { to: u64, streams: u32, bytes: u32 },
     /// A record that says it is several messages, with these bytes in it.
     Packed { to: u64, bytes: Vec<u8> },
+    /// Asks the switch for a parcel of its own and tries to become a second writer of it, and of one that the host has sent. Reports each
+    /// error.
+    Parcels,
+    /// Asks the switch for parcels, again and again, and never takes them from its lane. Reports the codes of the answers.
+    LeaveLane { times: u32 },
+    /// Sends bytes and descriptors to the switch over its lane. Reports the error.
+    SendOverLane,
     /// 70: bytes for the control service that are no request.
     Control { bytes: Vec<u8> },
 }

@@ -1,6 +1,6 @@
 //! What the supervisor knows of one world.
 
-use crate::config::{Permission, World};
+use crate::config::{self, Permission, World};
 use crate::link::Passport;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
@@ -112,6 +112,8 @@ pub(super) struct Entry {
     pub uid: u32,
     pub pid: i32,
     pub grace_ms: u32,
+    pub parcel_bytes: u64,
+    pub parcel_count: u32,
     pub channel: Channel,
     pub connection: Option<OwnedFd>,
     pub process: Option<Process>,
@@ -143,6 +145,8 @@ impl Entry {
             uid: 0,
             pid: 0,
             grace_ms: 0,
+            parcel_bytes: config::parcel_bytes(),
+            parcel_count: config::parcel_count(),
             channel,
             connection: None,
             process: None,
@@ -167,6 +171,8 @@ impl Entry {
             inbox_bytes: self.channel.inbox.size().bytes(),
             send: self.send.iter().map(Pattern::to_string).collect(),
             budget_bytes,
+            parcel_bytes: self.parcel_bytes,
+            parcel_count: self.parcel_count,
         }
     }
 

@@ -179,6 +179,8 @@ impl Supervisor {
                 }
                 self.kill(WorldId(id), &format!("quarantined: {why}"));
             }
+            // The descriptors that came with it are closed by now.
+            Event::Discarded => {}
             Event::Counted { ticket, rows } => self.answer_counted(ticket, &rows),
         }
     }

@@ -1,6 +1,7 @@
 //! One record at a time: judged, stamped, moved; or its sender is told why not.
 
 use super::Switch;
+use super::parcels::bringing;
 use super::port::{Held, Port};
 use super::requests::{Key, Open};
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ const LOOK_AHEAD: u32 = 1024;
 const MAX_OPEN_REQUESTS: u32 = 1024;
 
 /// What became of the record at the head of an outbox.
-enum Outcome {
+pub(super) enum Outcome {
     /// It is with its receiver, or held for it.
     Taken,
     /// Its receiver has no room.
@@ -93,7 +94,7 @@ impl Switch {
         while taken < at_most {
             let Some(incoming) = sender.endpoint.peek()? else { break };
             let raw = &incoming.raw;
-            if raw.kind() != Kind::Message || raw.destination() != id {
+            if raw.kind() != Kind::Message || raw.destination() != id || raw.parcel() != 0 {
                 break;
             }
             let stamped = raw.stamped(sender.id, sender.sequence + 1);
@@ -147,6 +148,10 @@ impl Switch {
             }
             Err(reason) => return Ok(Outcome::Refused(reason)),
         };
+        let parcel = match self.parcel_of(slot, receiver, raw) {
+            Ok(parcel) => parcel,
+            Err(outcome) => return Ok(outcome),
+        };
         let [Some(sender), Some(target)] =
             self.ports.get_disjoint_mut([slot, receiver]).expect("two worlds, two slots")
         else {
@@ -158,7 +163,7 @@ impl Switch {
         if !target.held.is_empty() {
             return Ok(Outcome::Blocked(target.id));
         }
-        let stamped = raw.stamped(sender.id, sender.sequence + 1);
+        let stamped = bringing(raw.stamped(sender.id, sender.sequence + 1), parcel);
         match target.take_over(sender.endpoint.theirs(), incoming, &stamped) {
             Ok(()) => {}
             Err(ReserveError::TooLarge { .. } | ReserveError::Full) => return Ok(Outcome::Blocked(target.id)),
@@ -265,13 +270,19 @@ impl Switch {
     fn hold(&mut self, slot: usize, incoming: &Incoming, receiver: WorldId, account: usize) {
         let receiver = self.by_id[&receiver];
         let sender = self.port(slot);
-        let raw = incoming.raw.stamped(sender.id, sender.sequence + 1);
+        let mut raw = incoming.raw.stamped(sender.id, sender.sequence + 1);
         let bytes = u64::from(raw.stride());
         if raw.kind() == Kind::Reply && !self.port(account).can_charge(bytes) {
             let header = raw.header();
             self.close_request(&header);
             let asked = Header { kind: Kind::Request, destination: header.source, ..header };
             return self.notify(receiver, &asked, Reason::Quota);
+        }
+        if incoming.raw.parcel() != 0 {
+            match self.hand_on(slot, receiver, incoming.raw.parcel()) {
+                Ok(number) => raw = raw.with_parcel(number),
+                Err(reason) => return self.notify(slot, &raw.header(), reason),
+            }
         }
         let payload = self.port(slot).copy_out(incoming);
         let charged = self.port(account).id;

@@ -24,15 +24,17 @@ impl Switch {
         self.answer(slot, &header, answer);
     }
 
-    fn carry_out(&mut self, _slot: usize, ask: &Ask) -> Result<u64, Refusal> {
-        match ask {
+    fn carry_out(&mut self, slot: usize, ask: &Ask) -> Result<u64, Refusal> {
+        match *ask {
             Ask::Probe => Ok(0),
+            Ask::NewParcel { bytes } => self.make_parcel(slot, bytes),
+            Ask::ReleaseParcel { parcel, uses } => self.release_parcel(slot, parcel, uses),
         }
     }
 
     fn answer(&mut self, slot: usize, request: &Header, answer: Result<u64, Refusal>) {
         let mut reply = Header::new(Kind::Reply, self.port(slot).id, exchange::BYTES as u32);
-        (reply.correlation, reply.tag) = (request.correlation, request.tag);
+        (reply.correlation, reply.tag, reply.stream) = (request.correlation, request.tag, request.stream);
         let value = answer.unwrap_or_else(|refusal| {
             reply.code = refusal as u16;
             0

@@ -16,7 +16,6 @@ impl Lane {
         Self(socket)
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "for parcels, which come next"))]
     /// Hands descriptors over, with a note of what they are. Never waits.
     pub(super) fn give(&self, note: &Note, descriptors: &[BorrowedFd<'_>]) -> Result<(), Refusal> {
         match socket::try_send(self.0.as_fd(), &note.encode(), descriptors) {

@@ -12,6 +12,7 @@
 mod deliver;
 mod exchange;
 mod lane;
+mod parcels;
 mod port;
 mod requests;
 
@@ -46,6 +47,8 @@ pub(crate) struct Switch {
     /// Ports with something committed or released in this pass.
     touched: Vec<usize>,
     requests: Requests,
+    /// Parcels ever made: the last one's serial number.
+    parcels_made: u64,
     /// Worlds that were found corrupt and not yet forgotten.
     doomed: Vec<(usize, WorldId, Corrupt)>,
     is_over: bool,
@@ -63,6 +66,7 @@ impl Switch {
             active: Vec::new(),
             touched: Vec::new(),
             requests: Requests::default(),
+            parcels_made: 0,
             doomed: Vec::new(),
             is_over: false,
         })
@@ -293,10 +297,11 @@ impl Switch {
 
     /// Forgets a world: who waits for its answer is told, and who waited for its room goes on.
     fn remove(&mut self, slot: usize) {
-        let Some(port) = self.ports[slot].take() else { return };
+        let Some(mut port) = self.ports[slot].take() else { return };
         // The world may hold the same eventfd: closing ours would not take it out of the set.
         let _ = epoll::delete(&self.epoll, &port.bell);
         self.by_id.remove(&port.id);
+        port.holdings.drain().for_each(|parcel| self.let_go(parcel));
         for held in &port.held {
             self.uncharge(held.charged, held.bytes());
             self.tell_lost(&held.raw.header());

@@ -1,6 +1,7 @@
 //! A port: what the switch keeps for one world.
 
 use super::lane::Lane;
+use super::parcels::Holdings;
 use crate::link::{Count, Passport};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
@@ -55,8 +56,8 @@ pub(crate) struct Port {
     pub bell: OwnedFd,
     /// Rung by us.
     wakeup: OwnedFd,
-    #[expect(dead_code, reason = "for parcels, which come next")]
     pub lane: Lane,
+    pub holdings: Holdings,
     send: Vec<Pattern>,
     /// Where the last record went, so that a stream to one place is looked up once.
     pub last_route: Option<(WorldId, usize)>,
@@ -98,6 +99,7 @@ impl Port {
             bell,
             wakeup,
             lane: Lane::new(lane),
+            holdings: Holdings::new(passport.parcel_count, passport.parcel_bytes),
             send: passport.send.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
             last_route: None,
             blocked_on: None,
@@ -173,6 +175,12 @@ impl Port {
     }
 
     pub(crate) fn count(&self) -> Count {
-        Count { id: self.id.0, sent: self.sequence, received: self.received, held_bytes: self.held_bytes }
+        Count {
+            id: self.id.0,
+            sent: self.sequence,
+            received: self.received,
+            held_bytes: self.held_bytes,
+            parcels: self.holdings.count(),
+        }
     }
 }

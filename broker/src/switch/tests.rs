@@ -15,13 +15,13 @@ use strait_sys::socket;
 
 const SECOND: Option<Duration> = Some(Duration::from_secs(5));
 
-struct Bench {
+pub(super) struct Bench {
     link: Link,
     switch: Option<JoinHandle<()>>,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (ours, theirs) = socket::pair().unwrap();
         let switch = thread::spawn(|| Switch::new(Link::new(theirs)).unwrap().run().unwrap());
         Self { link: Link::new(ours), switch: Some(switch) }
@@ -34,8 +34,16 @@ impl Bench {
         let (giving, taking) = socket::lane(0).unwrap();
         let bytes = SliceSize::MIN.bytes();
         let send = send.iter().map(ToString::to_string).collect();
-        let passport =
-            Passport { id, name: name.into(), outbox_bytes: bytes, inbox_bytes: bytes, send, budget_bytes: 64 * 1024 };
+        let passport = Passport {
+            id,
+            name: name.into(),
+            outbox_bytes: bytes,
+            inbox_bytes: bytes,
+            send,
+            budget_bytes: 64 * 1024,
+            parcel_count: 4,
+            parcel_bytes: 64 * 1024,
+        };
         let fds = [outbox.as_fd(), inbox.as_fd(), bell.as_fd(), write.as_fd(), giving.as_fd()];
         self.link.send(&Command::Attach(passport), &fds).unwrap();
         assert!(matches!(self.report(), Report::Attached { .. }));
@@ -44,7 +52,7 @@ impl Bench {
         [own(outbox.as_fd()), own(inbox.as_fd()), bell, read, taking]
     }
 
-    fn attach(&mut self, id: u64, name: &str, send: &[&str]) -> Client {
+    pub(super) fn attach(&mut self, id: u64, name: &str, send: &[&str]) -> Client {
         let fds = self.slices(id, name, send);
         let (ours, theirs) = socket::pair().unwrap();
         let size = SliceSize::MIN;
@@ -57,23 +65,23 @@ impl Bench {
     }
 
     /// A world that doesn't use the client: it writes its outbox as it likes.
-    fn rogue(&mut self, id: u64, send: &[&str]) -> Rogue {
+    pub(super) fn rogue(&mut self, id: u64, send: &[&str]) -> Rogue {
         let [outbox, inbox, bell, ..] = self.slices(id, "rogue", send);
         let outbox = Writable::map(&SliceFile::adopt(outbox, SliceSize::MIN).unwrap()).unwrap();
         let inbox = Inbox::map(&SliceFile::adopt(inbox, SliceSize::MIN).unwrap()).unwrap();
         Rogue { endpoint: Endpoint::new(outbox, inbox), bell }
     }
 
-    fn report(&mut self) -> Report {
+    pub(super) fn report(&mut self) -> Report {
         self.link.receive().unwrap().unwrap().0
     }
 
-    fn detach(&mut self, id: u64) {
+    pub(super) fn detach(&mut self, id: u64) {
         self.link.send(&Command::Detach { id }, &[]).unwrap();
         assert!(matches!(self.report(), Report::Detached { .. }));
     }
 
-    fn count(&mut self, id: u64) -> crate::link::Count {
+    pub(super) fn count(&mut self, id: u64) -> crate::link::Count {
         self.link.send(&Command::Count { ticket: 1, ids: vec![id] }, &[]).unwrap();
         match self.report() {
             Report::Counted { rows, .. } => rows[0],
@@ -91,13 +99,13 @@ impl Drop for Bench {
     }
 }
 
-struct Rogue {
+pub(super) struct Rogue {
     endpoint: Endpoint<Writable, Inbox>,
     bell: OwnedFd,
 }
 
 impl Rogue {
-    fn write(&mut self, header: &Header) {
+    pub(super) fn write(&mut self, header: &Header) {
         let slot = self.endpoint.reserve(header.length as usize).unwrap();
         self.endpoint.commit(&slot, &RawHeader::from(header));
         self.endpoint.publish();

@@ -6,17 +6,19 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use strait_memory::{Inbox, SliceFile, Writable};
+use strait_protocol::exchange::Ask;
 use strait_protocol::handshake::{self, Welcome};
 use strait_protocol::stream;
 use strait_protocol::{Endpoint, FLAG_PACKED, Header, Kind, RawHeader, SliceMemory, WorldId, WritableMemory};
 use strait_sys::{socket, wake};
-use strait_tests::attack::Attack;
+use strait_tests::attack::{Attack, Try};
 
 pub struct Rogue {
     endpoint: Endpoint<Writable, Inbox>,
     pub outbox: OwnedFd,
     pub inbox: OwnedFd,
     bell: OwnedFd,
+    lane: OwnedFd,
 }
 
 /// Does what requests order, one after the other, and replies with what came of it where something can.
@@ -45,7 +47,7 @@ impl Rogue {
         let mut buffer = [0; handshake::MAX_BYTES];
         let (length, descriptors) = socket::receive(connection.as_fd(), &mut buffer)?;
         let welcome = Welcome::decode(&buffer[..length])?;
-        let [outbox, inbox, bell, _wakeup, _lane]: [OwnedFd; handshake::DESCRIPTORS] =
+        let [outbox, inbox, bell, _wakeup, lane]: [OwnedFd; handshake::DESCRIPTORS] =
             descriptors.try_into().map_err(|_| "another number of descriptors")?;
         let endpoint = Endpoint::new(
             Writable::map(&SliceFile::adopt(outbox.try_clone()?, welcome.outbox)?)?,
@@ -55,7 +57,7 @@ impl Rogue {
         // The supervisor seals the outbox when it hears that.
         std::thread::sleep(Duration::from_millis(50));
         std::mem::forget(connection);
-        Ok(Self { endpoint, outbox, inbox, bell })
+        Ok(Self { endpoint, outbox, inbox, bell, lane })
     }
 
     fn attack(&mut self, attack: &Attack) -> Outcome<Option<Vec<u8>>> {
@@ -64,6 +66,17 @@ impl Rogue {
             Attack::Forge { to } => {
                 let forged = Header { source: WorldId::CONTROL, sequence: 4711, flags: 0xcf, ..message(*to) };
                 self.send(forged, b"forged");
+            }
+            Attack::Parcels => return Ok(Some(serde_json::to_vec(&self.try_parcels()?)?)),
+            Attack::LeaveLane { times } => {
+                let answers: Result<Vec<u16>, _> = (0..*times)
+                    .map(|_| self.ask_switch(&Ask::NewParcel { bytes: 1 }).map(|answer| answer.code))
+                    .collect();
+                return Ok(Some(serde_json::to_vec(&answers?)?));
+            }
+            Attack::SendOverLane => {
+                let sent = socket::try_send(self.lane.as_fd(), b"mine", &[self.outbox.as_fd()]);
+                return Ok(Some(serde_json::to_vec(&sent.err().map(rustix::io::Errno::raw_os_error))?));
             }
             Attack::Rewrite { to, records } => self.rewrite(*to, *records),
             Attack::Search { needle } => return Ok(Some(search(needle)?.to_string().into_bytes())),
@@ -167,6 +180,32 @@ impl Rogue {
             for _ in 0..20 {
                 self.endpoint.mine_mut().store_header(place, &forged.encode());
                 self.endpoint.mine_mut().store_header(place, &honest.encode());
+            }
+        }
+    }
+
+    /// Every way to write, tried on a parcel that the host has sent (its descriptor is the first in the lane) and then on one of its own
+    /// that isn't sealed.
+    fn try_parcels(&mut self) -> Outcome<Vec<(String, Vec<Try>)>> {
+        let sent = self.take_descriptor()?;
+        self.ask_switch(&Ask::NewParcel { bytes: 65536 })?;
+        let own = self.take_descriptor()?;
+        Ok([("sent", sent), ("own", own)].map(|(name, fd)| (name.to_owned(), writers::tries(fd.as_fd()))).into())
+    }
+
+    fn take_descriptor(&self) -> Outcome<OwnedFd> {
+        let (_, descriptors) = socket::receive(self.lane.as_fd(), &mut [0; 64])?;
+        Ok(descriptors.into_iter().next().ok_or("no descriptor in the lane")?)
+    }
+
+    fn ask_switch(&mut self, ask: &Ask) -> Outcome<Header> {
+        let mut request = Header::new(Kind::Request, WorldId::SWITCH, 0);
+        request.correlation = 77;
+        self.send(request, &ask.encode());
+        loop {
+            let (head, _) = self.receive()?;
+            if (head.source, head.correlation) == (WorldId::SWITCH, 77) {
+                return Ok(head);
             }
         }
     }

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 #[path = "../actors/honest.rs"]
 mod honest;
+#[path = "../actors/parcels.rs"]
+mod parcels;
 #[path = "../actors/rogue.rs"]
 mod rogue;
 #[path = "../actors/streams.rs"]
@@ -25,6 +27,9 @@ fn main() -> ExitCode {
         ["deaf"] => honest::deaf(),
         ["stubborn"] => honest::stubborn(),
         ["starter", template] => honest::starter(template),
+        ["parcel-relay", to] => parcels::relay(to),
+        ["parcel-reader"] => parcels::reader(),
+        ["parcel-keeper"] => parcels::keeper(),
         ["rogue"] => rogue::run(),
         ["courier", peer] => streams::courier(peer),
         ["collector"] => streams::collector(),
