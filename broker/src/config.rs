@@ -49,6 +49,9 @@ pub struct AttachRule {
     /// Whom it may send to.
     #[serde(default)]
     pub send: Vec<String>,
+    /// Whom it may have a direct link with; see `World::link`.
+    #[serde(default)]
+    pub link: Vec<String>,
     /// What it may ask the control service; see [`Permission`].
     #[serde(default)]
     pub may: Vec<String>,
@@ -78,6 +81,10 @@ pub struct World {
     /// Whom it may send to: names, or beginnings of names with `*`. Nobody by default.
     #[serde(default)]
     pub send: Vec<String>,
+    /// Whom it may have a direct link with, past the switch, and so send to: names or beginnings of names with `*`, nobody by default. Both
+    /// must name the other.
+    #[serde(default)]
+    pub link: Vec<String>,
     /// What it may ask the control service; see [`Permission`].
     #[serde(default)]
     pub may: Vec<String>,
@@ -165,6 +172,7 @@ impl World {
             write: Vec::new(),
             system: true,
             send: Vec::new(),
+            link: Vec::new(),
             may: Vec::new(),
             slice: slice_bytes(),
             budget: budget_bytes(),
@@ -183,6 +191,7 @@ impl World {
         }
         SliceSize::new(self.slice)?;
         patterns(&self.send)?;
+        patterns(&self.link)?;
         permissions(&self.may)?;
         for grant in self.read.iter().chain(&self.write) {
             grant_paths(grant)?;
@@ -279,6 +288,7 @@ impl Config {
         for rule in &self.attach {
             patterns(std::slice::from_ref(&rule.name))?;
             patterns(&rule.send)?;
+            patterns(&rule.link)?;
             permissions(&rule.may)?;
         }
         for (name, world) in &self.templates {

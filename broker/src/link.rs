@@ -16,6 +16,8 @@ pub(crate) enum Command {
     Attach(Passport),
     /// A world is gone: deliver what it published, then forget it and tell who waits for it.
     Detach { id: u64 },
+    /// Whatever direct link there is between these two worlds is to end.
+    Unlink { one: u64, other: u64 },
     /// Counters of these worlds.
     Count { ticket: u64, ids: Vec<u64> },
 }
@@ -29,6 +31,8 @@ pub(crate) struct Passport {
     pub inbox_bytes: u32,
     /// Patterns of names that it may send to.
     pub send: Vec<String>,
+    /// Patterns of names that it may be linked with.
+    pub link: Vec<String>,
     /// How much the switch may hold on its account.
     pub budget_bytes: u64,
     /// How many parcels it may hold, and of how many bytes altogether.
@@ -49,6 +53,8 @@ pub(crate) enum Event {
     Quarantined { id: u64, why: String },
     /// Files of many pages that nobody needs any more: whoever closes the last descriptor of one frees them, which takes long.
     Discarded,
+    /// A world says that another wrote what can't be true over their direct link: its word against the other's.
+    Accused { by: u64, of: u64 },
     /// The answer to `Count`.
     Counted { ticket: u64, rows: Vec<Count> },
 }
@@ -62,6 +68,9 @@ pub(crate) struct Count {
     pub held_bytes: u64,
     /// Parcels that it holds.
     pub parcels: u32,
+    /// Its direct links, and how many bytes it says that it has written to any it ever had.
+    pub links: u32,
+    pub linked_bytes: u64,
 }
 
 /// One end of the link.

@@ -105,8 +105,10 @@ const SWITCH_CALLS: &[i64] = &[
     libc::SYS_fcntl,
     libc::SYS_mmap,
     libc::SYS_munmap,
-    // Parcels.
+    // Parcels and links.
     libc::SYS_memfd_create,
+    libc::SYS_pipe2,
+    libc::SYS_pread64,
     libc::SYS_ftruncate,
     // The allocator and the runtime's end.
     libc::SYS_mprotect,

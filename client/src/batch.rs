@@ -53,6 +53,10 @@ impl Packer<'_> {
         if bytes > PACKED_BYTES {
             return self.client.put(Header::new(Kind::Message, self.to, 0), payload, None).map(drop);
         }
+        // Over a direct link there is nobody to be spared work.
+        if self.slot.is_none() && self.client.is_linked(self.to) {
+            return self.client.put(Header::new(Kind::Message, self.to, 0), payload, None).map(drop);
+        }
         let slot = match self.slot.take() {
             Some(slot) => slot,
             None => self.client.reserve(PACKED_BYTES, None)?,

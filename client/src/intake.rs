@@ -169,6 +169,9 @@ impl Client {
 
     /// What is to be done with the record at the head of the inbox, and whether that makes something to hand out.
     fn sift(&mut self, raw: Raw) -> Option<Found> {
+        if std::mem::take(&mut self.is_handed) {
+            return self.sift_handed(raw);
+        }
         let head = *self.endpoint.head();
         if head.is_plain() {
             return Some(self.whole());
@@ -192,6 +195,13 @@ impl Client {
         self.handed = head;
         self.unpacking = Unpacking { at: 0, end: head.length() as usize, place: Place::NOWHERE };
         self.take_item()
+    }
+
+    /// The same with a record that came over a link, or a notice of our own: it is copied already, and never a part of something.
+    fn sift_handed(&mut self, raw: Raw) -> Option<Found> {
+        let header = self.handed.header();
+        let is_shown = header.kind != Kind::Notice || self.heed(raw, &header);
+        is_shown.then_some(Found { is_head: false, place: Place::Aside, trailer: None })
     }
 
     /// A world that a notice speaks of is looked up anew next time. Says whether it is to be handed out.

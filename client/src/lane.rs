@@ -35,6 +35,14 @@ impl Lane {
         }
     }
 
+    /// Closes what was handed over for a link that is gone.
+    pub(crate) fn discard(&mut self, link: u32) {
+        while let Ok(handed) = self.receive() {
+            self.taken.push_back(handed);
+        }
+        self.taken.retain(|(note, _)| note.what == Handed::Parcel || note.number != link);
+    }
+
     fn receive(&mut self) -> Result<(Note, Vec<OwnedFd>), Error> {
         let mut buffer = [0; exchange::BYTES];
         let (length, descriptors) = match socket::try_receive(self.socket.as_fd(), &mut buffer) {

@@ -50,6 +50,8 @@ mod control;
 mod error;
 mod intake;
 mod lane;
+mod link;
+mod linking;
 mod parcel;
 mod reader;
 mod record;

@@ -23,12 +23,13 @@
 use crate::client::Client;
 use crate::error::Error;
 use crate::lane::Lane;
+use crate::linking::MARK;
 use std::collections::{HashMap, VecDeque};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use strait_memory::{ParcelFile, ParcelReader, ParcelWriter};
-use strait_protocol::exchange::{self, Ask, Handed, Refusal};
+use strait_protocol::exchange::{self, Ask, Handed, Refusal, Told};
 use strait_protocol::{FLAG_PARCEL, Header, Kind, RawHeader, WorldId};
 
 /// How long the switch may take over what it does at once.
@@ -292,8 +293,18 @@ impl Client {
             }
             return Ok(true);
         }
-        // Of a notice the lower flags say something else.
-        if raw.flags() & FLAG_PARCEL != 0 && raw.kind() != Kind::Notice {
+        if raw.kind() == Kind::Message && raw.source() == WorldId::SWITCH {
+            let told = Told::decode(self.head_payload()).ok_or(Error::Unexpected)?;
+            return self.take_told(&told).map(|()| true);
+        }
+        if raw.mark() != 0 {
+            return self.take_mark(&raw.header()).map(|()| true);
+        }
+        if raw.kind() == Kind::Notice {
+            // What became of a mark is nobody's business: the end of the link is told by itself.
+            return Ok(raw.correlation() == MARK);
+        }
+        if raw.parcel() != 0 {
             self.parcels.current = Some(self.parcels.arrive(&mut self.lane, &raw)?);
             self.give_back_parcels(false)?;
         }

@@ -110,6 +110,7 @@ impl<'a> StreamWriter<'a> {
         if let Some(piece) = self.piece.take() {
             return Ok(piece);
         }
+        self.client.settle(self.last.destination)?;
         let bytes = self.piece_bytes + Trailer::BYTES as usize + self.spare_bytes;
         Ok((self.client.reserve(bytes, self.deadline)?, 0))
     }

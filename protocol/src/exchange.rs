@@ -32,6 +32,31 @@ pub enum Ask {
         /// How many of its comings are over.
         uses: u64,
     },
+    /// A direct link to another world. The answer is its number; then comes [`Told::Offered`].
+    Link {
+        /// The other world.
+        peer: u64,
+    },
+    /// The slice that was handed over for a link is mapped and sealed.
+    LinkMapped {
+        /// The link.
+        link: u32,
+    },
+    /// A link is to end.
+    Unlink {
+        /// The link.
+        link: u32,
+    },
+    /// Nothing more is written to a link by the asker. When both sides have said so it is gone.
+    LinkClosed {
+        /// The link.
+        link: u32,
+    },
+    /// The other side of a link wrote what can't be true. The link is to end.
+    Accuse {
+        /// The link.
+        link: u32,
+    },
 }
 
 /// Why the switch doesn't do what it was asked.
@@ -53,13 +78,30 @@ pub enum Refusal {
     /// The asker has no such parcel, or not so often.
     #[error("there is no such parcel")]
     NoSuchParcel = 5,
+    /// There is no such world, or policy doesn't let the two be linked: both must name the other.
+    #[error("there is no such world, or policy doesn't let the two be linked")]
+    LinkRefused = 6,
+    /// The asker or the other world has as many links as it may.
+    #[error("one of the two has as many links as it may")]
+    LinkQuota = 7,
+    /// The two are linked already.
+    #[error("the two are linked already")]
+    Linked = 8,
+    /// The asker has no such link.
+    #[error("there is no such link")]
+    NoSuchLink = 9,
+    /// The slice that was said to be sealed isn't.
+    #[error("the slice isn't sealed")]
+    Unsealed = 10,
 }
 
 impl Refusal {
     /// The refusal that an answer's `code` names.
     pub fn from_code(code: u16) -> Option<Self> {
         use Refusal::*;
-        [Malformed, LaneFull, Exhausted, ParcelQuota, NoSuchParcel].into_iter().find(|refusal| *refusal as u16 == code)
+        let parcels = [Malformed, LaneFull, Exhausted, ParcelQuota, NoSuchParcel];
+        let links = [LinkRefused, LinkQuota, Linked, NoSuchLink, Unsealed];
+        parcels.into_iter().chain(links).find(|refusal| *refusal as u16 == code)
     }
 }
 
@@ -85,6 +127,11 @@ impl Ask {
             Self::Probe => pack(1, 0, 0),
             Self::NewParcel { bytes } => pack(2, 0, bytes),
             Self::ReleaseParcel { parcel, uses } => pack(3, parcel, uses),
+            Self::Link { peer } => pack(4, 0, peer),
+            Self::LinkMapped { link } => pack(5, link, 0),
+            Self::Unlink { link } => pack(6, link, 0),
+            Self::LinkClosed { link } => pack(7, link, 0),
+            Self::Accuse { link } => pack(8, link, 0),
         }
     }
 
@@ -94,6 +141,11 @@ impl Ask {
             (1, 0, 0) => Some(Self::Probe),
             (2, 0, bytes) => Some(Self::NewParcel { bytes }),
             (3, parcel, uses) => Some(Self::ReleaseParcel { parcel, uses }),
+            (4, 0, peer) => Some(Self::Link { peer }),
+            (5, link, 0) => Some(Self::LinkMapped { link }),
+            (6, link, 0) => Some(Self::Unlink { link }),
+            (7, link, 0) => Some(Self::LinkClosed { link }),
+            (8, link, 0) => Some(Self::Accuse { link }),
             _ => None,
         }
     }
@@ -126,6 +178,77 @@ pub struct Note {
 pub enum Handed {
     /// A parcel's memory.
     Parcel = 1,
+    /// The slice of a link that the receiver writes; then the end of a pipe by which it is rung, the end by which it rings the other side, and
+    /// that pipe's other end (so that it always has a reader, and writing to it never is an error or a signal).
+    LinkOut = 2,
+    /// The slice of a link that the other side writes, sealed.
+    LinkIn = 3,
+}
+
+/// What the switch tells a world about its links: the payload of a message from it, whose `stream` isn't 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// A link with this world: a slice lies in the lane, to be mapped, sealed and said to be so.
+    Offered {
+        /// The link.
+        link: u32,
+        /// The other side.
+        peer: u64,
+    },
+    /// Both sides have done so: the other's slice lies in the lane. What this side sends may go over the link from now on.
+    Up {
+        /// The link.
+        link: u32,
+    },
+    /// It is to end: nothing more is to be written to it, which is to be said by [`Ask::LinkClosed`].
+    Ending {
+        /// The link.
+        link: u32,
+    },
+    /// It is gone.
+    Down {
+        /// The link.
+        link: u32,
+        /// Why.
+        how: Down,
+    },
+}
+
+/// How a link ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+pub enum Down {
+    /// In order; or it never came up.
+    Closed = 0,
+    /// The other side is gone.
+    Died = 1,
+    /// Who is told this didn't say in time that it writes nothing more: what it wrote may not be read.
+    Late = 2,
+}
+
+impl Told {
+    /// As bytes.
+    pub fn encode(&self) -> [u8; BYTES] {
+        match *self {
+            Self::Offered { link, peer } => pack(1, link, peer),
+            Self::Up { link } => pack(2, link, 0),
+            Self::Ending { link } => pack(3, link, 0),
+            Self::Down { link, how } => pack(4, link, how as u64),
+        }
+    }
+
+    /// Understands what the switch wrote.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        match unpack(bytes)? {
+            (1, link, peer) => Some(Self::Offered { link, peer }),
+            (2, link, 0) => Some(Self::Up { link }),
+            (3, link, 0) => Some(Self::Ending { link }),
+            (4, link, 0) => Some(Self::Down { link, how: Down::Closed }),
+            (4, link, 1) => Some(Self::Down { link, how: Down::Died }),
+            (4, link, 2) => Some(Self::Down { link, how: Down::Late }),
+            _ => None,
+        }
+    }
 }
 
 impl Note {
@@ -137,7 +260,8 @@ impl Note {
     /// Understands what the switch wrote.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (what, number, bytes) = unpack(bytes)?;
-        let what = [Handed::Parcel].into_iter().find(|handed| *handed as u32 == what)?;
+        let what =
+            [Handed::Parcel, Handed::LinkOut, Handed::LinkIn].into_iter().find(|handed| *handed as u32 == what)?;
         Some(Self { what, number, bytes })
     }
 }
@@ -155,6 +279,9 @@ mod tests {
             }
             if let Some(note) = Note::decode(&bytes) {
                 prop_assert_eq!(&note.encode()[..], &bytes[..]);
+            }
+            if let Some(told) = Told::decode(&bytes) {
+                prop_assert_eq!(&told.encode()[..], &bytes[..]);
             }
         }
 

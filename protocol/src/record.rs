@@ -18,6 +18,11 @@ use crate::{Corrupt, WorldId, layout::RECORD_ALIGN};
 /// A parcel comes with this record: `stream` is its number, the sender's on the way to the switch, the receiver's from there on. The switch sets
 /// it again after it has found that it holds.
 pub const FLAG_PARCEL: u8 = 0x08;
+/// This record says something about the direct link with the number in `stream` and not to the user of the client: see [`crate::crossing`]. The
+/// switch sets it again after it has found that there is such a link between the two.
+pub const FLAG_MARK: u8 = 0x04;
+/// Set in the sequence number of what came over a direct link: such are numbered by their receiver, each link by itself.
+pub const LINKED: u64 = 1 << 63;
 /// Flags from here up belong to worlds and pass unchanged; those below are the switch's and are cleared.
 pub const FIRST_FLAG_OF_WORLDS: u8 = 0x10;
 /// The payload isn't whole: more pieces with the same source and stream number follow; see [`crate::stream`]. An agreement between
@@ -93,6 +98,9 @@ pub enum Reason {
     /// The receiver holds as many parcels as it may, of this sender or altogether, or hasn't taken those that it was given.
     #[error("the receiver holds as many parcels as it may")]
     ParcelQuota = 18,
+    /// The link is gone over which the request was asked, or the record was to go.
+    #[error("the link that it went over is gone")]
+    Unlinked = 19,
 }
 
 impl Reason {
@@ -100,7 +108,7 @@ impl Reason {
     pub fn from_code(code: u16) -> Option<Self> {
         use Reason::*;
         let delivery = [NoSuchWorld, Refused, Died, Deadline, Quota, NoSuchRequest, TooLarge, Incomplete];
-        let parcels = [NoSuchParcel, Unsealed, ParcelQuota];
+        let parcels = [NoSuchParcel, Unsealed, ParcelQuota, Unlinked];
         delivery.into_iter().chain(parcels).find(|reason| *reason as u16 == code)
     }
 }
@@ -326,10 +334,39 @@ impl RawHeader {
         self
     }
 
-    /// The same bringing the parcel with this number, as its receiver knows it.
+    /// Whether there is more to it for the switch than its payload: a parcel, or a mark.
     #[inline]
-    pub fn with_parcel(mut self, number: u32) -> Self {
-        self.0[0] |= u64::from(FLAG_PARCEL) << 40;
+    pub fn brings(&self) -> bool {
+        self.stream() != 0 && self.flags() & (FLAG_PARCEL | FLAG_MARK) != 0
+    }
+
+    /// Whether it says something about a link: the link's number, or 0.
+    #[inline]
+    pub fn mark(&self) -> u32 {
+        if self.flags() & FLAG_MARK != 0 && self.kind() == Kind::Message { self.stream() } else { 0 }
+    }
+
+    /// The application's word.
+    #[inline]
+    pub fn tag(&self) -> u64 {
+        self.0[6]
+    }
+
+    /// What its receiver makes of a record that came over a direct link: whatever its sender wrote there, it is from that
+    /// sender, for this receiver, has this number, and is no part of something larger.
+    #[inline]
+    pub fn over_link(mut self, source: WorldId, destination: WorldId, sequence: u64) -> Self {
+        const FLAGS: u64 = ((FLAG_MORE | FLAG_PACKED) as u64) << 40;
+        self.0[0] &= !FLAGS;
+        self.0[2] = destination.0;
+        self.0[7] &= 0xffff_ffff;
+        self.stamped(source, sequence)
+    }
+
+    /// The same with one of the switch's flags and the number that belongs to it.
+    #[inline]
+    pub fn with_number(mut self, flag: u8, number: u32) -> Self {
+        self.0[0] |= u64::from(flag) << 40;
         self.0[7] = self.0[7] & 0xffff_ffff | u64::from(number) << 32;
         self
     }

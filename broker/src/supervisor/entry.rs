@@ -108,6 +108,7 @@ pub(super) struct Entry {
     pub nature: Nature,
     pub state: State,
     pub send: Vec<Pattern>,
+    pub link: Vec<Pattern>,
     pub may: Vec<Permission>,
     pub uid: u32,
     pub pid: i32,
@@ -141,6 +142,7 @@ impl Entry {
             nature,
             state: State::Starting,
             send: Vec::new(),
+            link: Vec::new(),
             may: Vec::new(),
             uid: 0,
             pid: 0,
@@ -170,6 +172,7 @@ impl Entry {
             outbox_bytes: self.channel.outbox.size().bytes(),
             inbox_bytes: self.channel.inbox.size().bytes(),
             send: self.send.iter().map(Pattern::to_string).collect(),
+            link: self.link.iter().map(Pattern::to_string).collect(),
             budget_bytes,
             parcel_bytes: self.parcel_bytes,
             parcel_count: self.parcel_count,
@@ -178,7 +181,7 @@ impl Entry {
 
     pub(super) fn welcome(&self) -> Welcome {
         let (outbox, inbox) = (self.channel.outbox.size(), self.channel.inbox.size());
-        Welcome { id: self.id, name: self.name.clone(), outbox, inbox }
+        Welcome { id: self.id, name: self.name.clone(), outbox, inbox, links: !self.link.is_empty() }
     }
 
     pub(super) fn may(&self, what: impl Fn(&Permission) -> bool) -> bool {

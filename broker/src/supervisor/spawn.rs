@@ -25,6 +25,7 @@ impl Supervisor {
         let mut entry = Entry::new(self.take_id(), name, Nature::Jailed, channel);
         let id = entry.id;
         entry.send = config::patterns(&world.send).map_err(|error| error.to_string())?;
+        entry.link = config::patterns(&world.link).map_err(|error| error.to_string())?;
         entry.may = config::permissions(&world.may).map_err(|error| error.to_string())?;
         entry.grace_ms = world.grace_ms;
         (entry.parcel_bytes, entry.parcel_count) = (world.parcels, world.parcel_count);

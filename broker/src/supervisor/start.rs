@@ -110,7 +110,8 @@ fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
     supervisor.serve();
     let name = "host".parse().map_err(|error| format!("host: {error}"))?;
     let connection = host.try_clone().map_err(|error| error.to_string())?;
-    supervisor.host = supervisor.admit(name, SliceSize::DEFAULT, &["*".into()], &["admin".into()], connection)?;
+    supervisor.host =
+        supervisor.admit(name, SliceSize::DEFAULT, [&["*".into()], &["*".into()], &["admin".into()]], connection)?;
     if let Some(entry) = supervisor.worlds.get_mut(&supervisor.host)
         && let Ok(peer) = socket::peer(host.as_fd())
     {

@@ -94,7 +94,7 @@ impl Switch {
         while taken < at_most {
             let Some(incoming) = sender.endpoint.peek()? else { break };
             let raw = &incoming.raw;
-            if raw.kind() != Kind::Message || raw.destination() != id || raw.parcel() != 0 {
+            if raw.kind() != Kind::Message || raw.destination() != id || raw.brings() {
                 break;
             }
             let stamped = raw.stamped(sender.id, sender.sequence + 1);
@@ -148,8 +148,8 @@ impl Switch {
             }
             Err(reason) => return Ok(Outcome::Refused(reason)),
         };
-        let parcel = match self.parcel_of(slot, receiver, raw) {
-            Ok(parcel) => parcel,
+        let brought = match self.brought_by(slot, receiver, raw) {
+            Ok(brought) => brought,
             Err(outcome) => return Ok(outcome),
         };
         let [Some(sender), Some(target)] =
@@ -163,7 +163,7 @@ impl Switch {
         if !target.held.is_empty() {
             return Ok(Outcome::Blocked(target.id));
         }
-        let stamped = bringing(raw.stamped(sender.id, sender.sequence + 1), parcel);
+        let stamped = bringing(raw.stamped(sender.id, sender.sequence + 1), brought);
         match target.take_over(sender.endpoint.theirs(), incoming, &stamped) {
             Ok(()) => {}
             Err(ReserveError::TooLarge { .. } | ReserveError::Full) => return Ok(Outcome::Blocked(target.id)),
@@ -217,7 +217,9 @@ impl Switch {
             {
                 return Ok(receiver);
             }
-            _ if receiver == slot || !sender.may_send_to(target.id, &target.name) => return Err(Reason::Refused),
+            _ if receiver == slot || !sender.may_send_to(target.id, &target.name) && !sender.may_link_with(target) => {
+                return Err(Reason::Refused);
+            }
             Kind::Request if sender.open_requests >= MAX_OPEN_REQUESTS => return Err(Reason::Quota),
             _ => {}
         }
@@ -278,11 +280,9 @@ impl Switch {
             let asked = Header { kind: Kind::Request, destination: header.source, ..header };
             return self.notify(receiver, &asked, Reason::Quota);
         }
-        if incoming.raw.parcel() != 0 {
-            match self.hand_on(slot, receiver, incoming.raw.parcel()) {
-                Ok(number) => raw = raw.with_parcel(number),
-                Err(reason) => return self.notify(slot, &raw.header(), reason),
-            }
+        match self.bring(slot, receiver, &incoming.raw) {
+            Ok(brought) => raw = bringing(raw, brought),
+            Err(reason) => return self.notify(slot, &raw.header(), reason),
         }
         let payload = self.port(slot).copy_out(incoming);
         let charged = self.port(account).id;
@@ -480,6 +480,7 @@ impl Switch {
         notice.code = reason as u16;
         notice.flags = about.kind as u8;
         (notice.correlation, notice.sequence, notice.tag) = (about.correlation, about.sequence, about.tag);
+        notice.stream = about.stream;
         let raw = RawHeader::from(&notice);
         let put = if port.held.is_empty() { port.put(&raw, &[]) } else { Err(ReserveError::Full) };
         match put {

@@ -28,6 +28,11 @@ impl Switch {
         match *ask {
             Ask::Probe => Ok(0),
             Ask::NewParcel { bytes } => self.make_parcel(slot, bytes),
+            Ask::Link { peer } => self.make_link(slot, WorldId(peer)),
+            Ask::LinkMapped { link } => self.link_mapped(slot, link),
+            Ask::Unlink { link } => self.unlink(slot, link),
+            Ask::LinkClosed { link } => self.link_closed(slot, link),
+            Ask::Accuse { link } => self.accuse(slot, link),
             Ask::ReleaseParcel { parcel, uses } => self.release_parcel(slot, parcel, uses),
         }
     }

@@ -12,11 +12,13 @@
 mod deliver;
 mod exchange;
 mod lane;
+mod links;
 mod parcels;
 mod port;
 mod requests;
 
 use crate::link::{Command, Event as Report, Link};
+use links::Links;
 use port::{AttachError, Port};
 use requests::Requests;
 use rustix::event::{Timespec, epoll};
@@ -47,6 +49,7 @@ pub(crate) struct Switch {
     /// Ports with something committed or released in this pass.
     touched: Vec<usize>,
     requests: Requests,
+    links: Links,
     /// Parcels ever made: the last one's serial number.
     parcels_made: u64,
     /// Worlds that were found corrupt and not yet forgotten.
@@ -66,6 +69,7 @@ impl Switch {
             active: Vec::new(),
             touched: Vec::new(),
             requests: Requests::default(),
+            links: Links::default(),
             parcels_made: 0,
             doomed: Vec::new(),
             is_over: false,
@@ -118,6 +122,7 @@ impl Switch {
     }
 
     fn end_overdue(&mut self) {
+        self.end_late_links();
         // The clock is only asked when there is something to be late for.
         if self.requests.next_deadline().is_none() {
             return;
@@ -143,7 +148,8 @@ impl Switch {
         if !self.active.is_empty() {
             return Ok(());
         }
-        let left = self.requests.next_deadline().map(|end| end.saturating_duration_since(Instant::now()));
+        let next = self.requests.next_deadline().into_iter().chain(self.links.next_deadline()).min();
+        let left = next.map(|end| end.saturating_duration_since(Instant::now()));
         let timeout =
             left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) });
         self.poll(timeout)
@@ -267,9 +273,13 @@ impl Switch {
                 }
                 self.link.send(&Report::Detached { id }, &[])
             }
+            Command::Unlink { one, other } => {
+                self.unlink_worlds(WorldId(one), WorldId(other));
+                Ok(())
+            }
             Command::Count { ticket, ids } => {
                 let port = |id: &u64| self.by_id.get(&WorldId(*id)).and_then(|slot| self.ports[*slot].as_ref());
-                let rows = ids.iter().filter_map(port).map(Port::count).collect();
+                let rows = ids.iter().filter_map(port).map(|port| port.count(self.links.count(port.id))).collect();
                 self.link.send(&Report::Counted { ticket, rows }, &[])
             }
         }
@@ -301,6 +311,7 @@ impl Switch {
         // The world may hold the same eventfd: closing ours would not take it out of the set.
         let _ = epoll::delete(&self.epoll, &port.bell);
         self.by_id.remove(&port.id);
+        self.drop_links(port.id);
         port.holdings.drain().for_each(|parcel| self.let_go(parcel));
         for held in &port.held {
             self.uncharge(held.charged, held.bytes());
@@ -337,5 +348,7 @@ impl Switch {
     }
 }
 
+#[cfg(test)]
+mod links_tests;
 #[cfg(test)]
 mod tests;

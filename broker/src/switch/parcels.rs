@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 use strait_memory::{ParcelError, ParcelFile};
 use strait_protocol::exchange::{Handed, Note, Refusal};
-use strait_protocol::{RawHeader, Reason, WorldId};
+use strait_protocol::{FLAG_MARK, FLAG_PARCEL, RawHeader, Reason, WorldId};
 
 /// Memory is charged by the page.
 const PAGE_BYTES: u64 = 4096;
@@ -152,12 +152,16 @@ impl Switch {
         Ok(left)
     }
 
-    /// What a record brings, made known to its receiver: the receiver's number for it, or 0 for nothing. Only once the record itself has
+    /// What a record brings, made known to its receiver. Only once the record itself has
     /// room: so that what is counted comes.
     #[inline]
-    pub(super) fn parcel_of(&mut self, slot: usize, receiver: usize, raw: &RawHeader) -> Result<u32, Outcome> {
+    pub(super) fn brought_by(&mut self, slot: usize, receiver: usize, raw: &RawHeader) -> Result<Brought, Outcome> {
+        const NOTHING: Brought = (0, 0);
+        if raw.stream() == 0 || raw.flags() & (FLAG_PARCEL | FLAG_MARK) == 0 {
+            return Ok(NOTHING);
+        }
         if raw.parcel() == 0 {
-            return Ok(0);
+            return self.mark(slot, receiver, raw.mark()).map_err(Outcome::Refused);
         }
         let target = self.port(receiver);
         if raw.length() > target.endpoint.max_payload() {
@@ -167,11 +171,19 @@ impl Switch {
         if !target.held.is_empty() || target.endpoint.room().is_ok_and(|room| room < raw.stride()) {
             return Err(Outcome::Blocked(target.id));
         }
-        self.hand_on(slot, receiver, raw.parcel()).map_err(Outcome::Refused)
+        self.bring(slot, receiver, raw).map_err(Outcome::Refused)
+    }
+
+    /// The same for a record that will have room, or is held until it has.
+    pub(super) fn bring(&mut self, slot: usize, receiver: usize, raw: &RawHeader) -> Result<Brought, Reason> {
+        match raw.parcel() {
+            0 => self.mark(slot, receiver, raw.mark()),
+            number => Ok((FLAG_PARCEL, self.hand_on(slot, receiver, number)?)),
+        }
     }
 
     /// Makes a parcel of one world known to another; its memory is handed over unless the receiver has it already.
-    pub(super) fn hand_on(&mut self, slot: usize, receiver: usize, number: u32) -> Result<u32, Reason> {
+    fn hand_on(&mut self, slot: usize, receiver: usize, number: u32) -> Result<u32, Reason> {
         let sender = self.port(slot);
         let (from, parcel) = (sender.id, sender.holdings.sendable(number)?);
         let target = self.port(receiver);
@@ -204,10 +216,13 @@ impl Switch {
     }
 }
 
-/// A record as its receiver gets it, with its parcel's number if there is one.
+/// What comes with a record beside its payload: a flag of the switch and the number that belongs to it, or 0 and 0.
+pub(super) type Brought = (u8, u32);
+
+/// A record as its receiver gets it.
 #[inline]
-pub(super) fn bringing(stamped: RawHeader, parcel: u32) -> RawHeader {
-    if parcel == 0 { stamped } else { stamped.with_parcel(parcel) }
+pub(super) fn bringing(stamped: RawHeader, (flag, number): Brought) -> RawHeader {
+    if flag == 0 { stamped } else { stamped.with_number(flag, number) }
 }
 
 #[cfg(test)]

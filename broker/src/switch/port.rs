@@ -59,6 +59,9 @@ pub(crate) struct Port {
     pub lane: Lane,
     pub holdings: Holdings,
     send: Vec<Pattern>,
+    link: Vec<Pattern>,
+    /// Bytes that it says it has written to links that are gone.
+    pub linked_bytes: u64,
     /// Where the last record went, so that a stream to one place is looked up once.
     pub last_route: Option<(WorldId, usize)>,
     /// The receiver for which this world's next record waits.
@@ -101,6 +104,8 @@ impl Port {
             lane: Lane::new(lane),
             holdings: Holdings::new(passport.parcel_count, passport.parcel_bytes),
             send: passport.send.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+            link: passport.link.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+            linked_bytes: 0,
             last_route: None,
             blocked_on: None,
             looked_past: 0,
@@ -122,6 +127,12 @@ impl Port {
     /// for itself.
     pub(crate) fn may_send_to(&self, id: WorldId, name: &Name) -> bool {
         id == WorldId::CONTROL || self.send.iter().any(|pattern| pattern.covers(name))
+    }
+
+    /// Policy: whether these two may have a direct link. Both must name the other; then they may also send to each other.
+    pub(crate) fn may_link_with(&self, other: &Self) -> bool {
+        let covers = |one: &Self, other: &Self| one.link.iter().any(|pattern| pattern.covers(&other.name));
+        covers(self, other) && covers(other, self)
     }
 
     /// Whether the switch may hold so much more on this world's account. One record may always be held.
@@ -174,8 +185,10 @@ impl Port {
         }
     }
 
-    pub(crate) fn count(&self) -> Count {
+    pub(crate) fn count(&self, (links, bytes): (u32, u64)) -> Count {
         Count {
+            links,
+            linked_bytes: self.linked_bytes.saturating_add(bytes),
             id: self.id.0,
             sent: self.sequence,
             received: self.received,

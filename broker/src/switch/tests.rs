@@ -33,12 +33,13 @@ impl Bench {
             (file(), file(), wake::eventfd().unwrap(), wake::bell_pipe().unwrap());
         let (giving, taking) = socket::lane(0).unwrap();
         let bytes = SliceSize::MIN.bytes();
-        let send = send.iter().map(ToString::to_string).collect();
+        let send: Vec<String> = send.iter().map(ToString::to_string).collect();
         let passport = Passport {
             id,
             name: name.into(),
             outbox_bytes: bytes,
             inbox_bytes: bytes,
+            link: send.clone(),
             send,
             budget_bytes: 64 * 1024,
             parcel_count: 4,
@@ -56,7 +57,7 @@ impl Bench {
         let fds = self.slices(id, name, send);
         let (ours, theirs) = socket::pair().unwrap();
         let size = SliceSize::MIN;
-        let welcome = Welcome { id: WorldId(id), name: name.parse().unwrap(), outbox: size, inbox: size };
+        let welcome = Welcome { id: WorldId(id), name: name.parse().unwrap(), outbox: size, inbox: size, links: true };
         socket::send(ours.as_fd(), &welcome.encode(), &fds.each_ref().map(AsFd::as_fd)).unwrap();
         let client = Client::adopt(theirs).unwrap();
         // Kept open, so that the client takes the broker for alive.
@@ -74,6 +75,10 @@ impl Bench {
 
     pub(super) fn report(&mut self) -> Report {
         self.link.receive().unwrap().unwrap().0
+    }
+
+    pub(super) fn unlink(&mut self, one: u64, other: u64) {
+        self.link.send(&Command::Unlink { one, other }, &[]).unwrap();
     }
 
     pub(super) fn detach(&mut self, id: u64) {

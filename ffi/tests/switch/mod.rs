@@ -34,7 +34,7 @@ impl Switch {
         let inbox = SliceFile::create("inbox", size).unwrap();
         let endpoint = Endpoint::new(Writable::map(&inbox).unwrap(), ReadOnly::map(&outbox).unwrap());
         inbox.seal_writes().unwrap();
-        let welcome = Welcome { id: WORLD, name: "echo".parse().unwrap(), outbox: size, inbox: size };
+        let welcome = Welcome { id: WORLD, name: "echo".parse().unwrap(), outbox: size, inbox: size, links: false };
         let descriptors = [outbox.as_fd(), inbox.as_fd(), bell.as_fd(), read.as_fd(), taking.as_fd()];
         socket::send(ours.as_fd(), &welcome.encode(), &descriptors).unwrap();
         (Self { endpoint, outbox, wakeup, _lane: giving, socket: ours }, theirs)

@@ -1,6 +1,6 @@
 //! The actor that keeps no rule: it holds its slices itself, and does to them what the host orders.
 
-use super::{Outcome, writers};
+use super::{Outcome, link, writers};
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
@@ -30,7 +30,7 @@ pub fn run() -> Outcome<()> {
             continue;
         }
         let attack: Attack = serde_json::from_slice(&order)?;
-        let Some(report) = rogue.attack(&attack)? else {
+        let Some(report) = rogue.attack(head.source, &attack)? else {
             // What was written must stay as it is: the next honest step would repair it.
             std::thread::sleep(Duration::from_secs(3600));
             continue;
@@ -60,7 +60,7 @@ impl Rogue {
         Ok(Self { endpoint, outbox, inbox, bell, lane })
     }
 
-    fn attack(&mut self, attack: &Attack) -> Outcome<Option<Vec<u8>>> {
+    fn attack(&mut self, host: WorldId, attack: &Attack) -> Outcome<Option<Vec<u8>>> {
         match attack {
             Attack::Slices => return Ok(Some(serde_json::to_vec(&writers::try_all(self)?)?)),
             Attack::Forge { to } => {
@@ -74,6 +74,7 @@ impl Rogue {
                     .collect();
                 return Ok(Some(serde_json::to_vec(&answers?)?));
             }
+            Attack::OverLink { lie } => link::lie(self, host, lie)?,
             Attack::SendOverLane => {
                 let sent = socket::try_send(self.lane.as_fd(), b"mine", &[self.outbox.as_fd()]);
                 return Ok(Some(serde_json::to_vec(&sent.err().map(rustix::io::Errno::raw_os_error))?));
@@ -108,7 +109,7 @@ impl Rogue {
         Ok(Some(b"done".to_vec()))
     }
 
-    fn receive(&mut self) -> Outcome<(Header, Vec<u8>)> {
+    pub fn receive(&mut self) -> Outcome<(Header, Vec<u8>)> {
         loop {
             if let Some(incoming) = self.endpoint.peek()? {
                 let mut payload = vec![0; incoming.raw.length() as usize];
@@ -121,7 +122,7 @@ impl Rogue {
         }
     }
 
-    fn send(&mut self, header: Header, payload: &[u8]) {
+    pub fn send(&mut self, header: Header, payload: &[u8]) {
         while !self.try_send(header, payload) {
             std::thread::yield_now();
         }
@@ -193,12 +194,23 @@ impl Rogue {
         Ok([("sent", sent), ("own", own)].map(|(name, fd)| (name.to_owned(), writers::tries(fd.as_fd()))).into())
     }
 
-    fn take_descriptor(&self) -> Outcome<OwnedFd> {
-        let (_, descriptors) = socket::receive(self.lane.as_fd(), &mut [0; 64])?;
-        Ok(descriptors.into_iter().next().ok_or("no descriptor in the lane")?)
+    /// The next message in the lane, with its descriptors.
+    pub fn take_lane(&self) -> Outcome<(Vec<u8>, Vec<OwnedFd>)> {
+        let mut buffer = [0; 64];
+        let (length, descriptors) = socket::receive(self.lane.as_fd(), &mut buffer)?;
+        Ok((buffer[..length].to_vec(), descriptors))
     }
 
-    fn ask_switch(&mut self, ask: &Ask) -> Outcome<Header> {
+    fn take_descriptor(&self) -> Outcome<OwnedFd> {
+        Ok(self.take_lane()?.1.into_iter().next().ok_or("no descriptor in the lane")?)
+    }
+
+    /// Asks the switch and doesn't wait for the answer: what it tells may come before it.
+    pub fn tell_switch(&mut self, ask: &Ask) {
+        self.send(Header::new(Kind::Request, WorldId::SWITCH, 0), &ask.encode());
+    }
+
+    pub fn ask_switch(&mut self, ask: &Ask) -> Outcome<Header> {
         let mut request = Header::new(Kind::Request, WorldId::SWITCH, 0);
         request.correlation = 77;
         self.send(request, &ask.encode());

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 #[path = "../actors/honest.rs"]
 mod honest;
+#[path = "../actors/link.rs"]
+mod link;
 #[path = "../actors/parcels.rs"]
 mod parcels;
 #[path = "../actors/rogue.rs"]
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         ["deaf"] => honest::deaf(),
         ["stubborn"] => honest::stubborn(),
         ["starter", template] => honest::starter(template),
+        ["linker", peer] => honest::linker(peer),
         ["parcel-relay", to] => parcels::relay(to),
         ["parcel-reader"] => parcels::reader(),
         ["parcel-keeper"] => parcels::keeper(),
