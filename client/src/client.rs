@@ -6,7 +6,6 @@ use crate::error::{Error, call};
 use crate::intake::{Raw, Unpacking, Wait};
 use crate::lane::Lane;
 use crate::link::Links;
-use crate::linking::SPINS;
 use crate::parcel::Parcels;
 use crate::record::{Draft, Record, Reply};
 use rustix::event::epoll;
@@ -472,17 +471,18 @@ impl Client {
         deadline: &mut Option<Instant>,
     ) -> Result<bool, Error> {
         self.wake_from_poll()?;
-        let mut looks = 0;
+        let (mut looks, spins) = (0, self.links.spins());
         loop {
             if self.next()? {
+                self.links.found(looks, spins);
                 return Ok(true);
             }
-            if self.links.is_linked() && looks < SPINS {
+            if looks < spins {
                 looks += 1;
                 std::hint::spin_loop();
                 continue;
             }
-            if looks < LOOKS + if self.links.is_linked() { SPINS } else { 0 } {
+            if looks < spins + LOOKS {
                 looks += 1;
                 wake::yield_now();
                 continue;

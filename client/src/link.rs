@@ -22,6 +22,12 @@ use strait_sys::wake;
 const BATCH: u32 = 64;
 /// Looks at what there is between two looks at the clock, while requests are open.
 const LOOKS_PER_CLOCK: u32 = 64;
+/// Looks before yielding, at most: KERNEL_FACTS, a direct pair.
+const SPINS: u32 = 200;
+/// Waits between two trials of looking, where it didn't help.
+const WAITS_PER_TRIAL: u32 = 32;
+/// Looks that find nothing before the ring is given back whole.
+const IDLE_LOOKS: u32 = 8;
 /// Room in the ring that is always left, for END.
 const END_BYTES: usize = Header::BYTES as usize;
 
@@ -60,6 +66,8 @@ pub(crate) struct Link {
     pub crossing: Crossing,
     sent: u64,
     received: u64,
+    /// Looks in a row that found nothing.
+    idle: u32,
 }
 
 /// How a link ended.
@@ -120,6 +128,9 @@ pub(crate) struct Links {
     left: u32,
     /// The link that the last record went over.
     last: usize,
+    /// How often it pays to look before yielding, as far as is known; and how many times something was waited for.
+    spins: u32,
+    waits: u32,
 }
 
 impl Link {
@@ -138,6 +149,7 @@ impl Link {
             crossing: Crossing::Closed,
             sent: 0,
             received: 0,
+            idle: 0,
         }
     }
 
@@ -210,7 +222,7 @@ impl Link {
 
     /// Gives the other side its ring back: all of it when there is nothing left to read, else a good deal at a time.
     #[inline]
-    fn give_back(&mut self, caught_up: bool) {
+    pub(crate) fn give_back(&mut self, caught_up: bool) {
         let unreleased = self.endpoint.unreleased();
         if unreleased > 0 && (caught_up || unreleased >= self.endpoint.theirs().ring_bytes() / 8) {
             let event = self.endpoint.release();
@@ -239,7 +251,11 @@ impl Link {
         match self.endpoint.fetch() {
             Err(corrupt) => return Look::Corrupt(corrupt),
             Ok(false) => {
-                self.give_back(true);
+                // Not at once: the other side looks at the same line for each record that it writes.
+                self.idle = self.idle.saturating_add(1);
+                if self.idle == IDLE_LOOKS {
+                    self.give_back(true);
+                }
                 return Look::Nothing;
             }
             Ok(true) => {}
@@ -255,6 +271,7 @@ impl Link {
             self.give_back(true);
             return Look::Nothing;
         }
+        self.idle = 0;
         self.received += 1;
         *header = head.over_link(self.peer, own, self.base() + self.received);
         payload.resize(length, 0);
@@ -276,6 +293,27 @@ impl Links {
     #[inline]
     pub(crate) fn is_linked(&self) -> bool {
         !self.all.is_empty()
+    }
+
+    /// How often to look for something before yielding. With the other side on another processor it is there in no time; on the same one it
+    /// can't come before we yield. Which it is shows in whether looking helped; now and then it is tried anew.
+    #[inline]
+    pub(crate) fn spins(&mut self) -> u32 {
+        if self.all.is_empty() {
+            return 0;
+        }
+        self.waits = self.waits.wrapping_add(1);
+        if self.waits.is_multiple_of(WAITS_PER_TRIAL) { SPINS } else { self.spins }
+    }
+
+    /// Something was there after so many looks.
+    #[inline]
+    pub(crate) fn found(&mut self, looks: u32, spins: u32) {
+        if looks > spins {
+            self.spins /= 2;
+        } else if looks > 0 {
+            self.spins = SPINS;
+        }
     }
 
     pub(crate) fn at(&self, number: u32) -> Option<usize> {
@@ -331,9 +369,10 @@ impl Links {
         }
     }
 
-    /// Whether something comes before what is next in the inbox.
+    /// Whether something comes before what is next in the inbox, or is over.
+    #[inline]
     pub(crate) fn is_urgent(&self) -> bool {
-        !self.notices.is_empty() || self.must_read().is_some()
+        !self.notices.is_empty() || self.all.iter().any(|link| link.gone.is_some() || link.crossing.must_read())
     }
 
     /// The link that must be read before anything else.

@@ -13,8 +13,8 @@ use strait_protocol::wait::{Event, Via};
 use strait_protocol::{FLAG_MARK, Header, Kind, RawHeader, Reason, ReserveError, SliceMemory, SliceSize, WorldId};
 use strait_sys::wake;
 
-/// Looks before yielding, and yields before sleeping, while there are links: KERNEL_FACTS, a direct pair.
-pub(crate) const SPINS: u32 = 200;
+/// Yields of a sender that waits for room on a link before it sleeps.
+const YIELDS: u32 = 50;
 /// How long what the client itself has to say may wait for room.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a sender that waits for room on a link sleeps before it looks what else there is.
@@ -213,7 +213,7 @@ impl Client {
                 }
             }
             looks += 1;
-            if looks < SPINS {
+            if looks < YIELDS {
                 wake::yield_now();
                 continue;
             }
@@ -238,6 +238,15 @@ impl Client {
     /// The next record of the inbox or a link, in turn. A link's is in `handed`.
     pub(crate) fn next_of_all(&mut self) -> Result<bool, Error> {
         self.links.end_overdue(false);
+        match self.links.is_urgent() {
+            true => self.next_urgent(),
+            false => self.next_in_turn(),
+        }
+    }
+
+    /// What comes before anything else: what became of something, and what was sent before a change of ways.
+    #[cold]
+    fn next_urgent(&mut self) -> Result<bool, Error> {
         self.bury_links();
         if let Some(notice) = self.links.notices.pop_front() {
             self.handed = RawHeader::from(&Header { destination: self.id(), ..notice });
@@ -245,14 +254,16 @@ impl Client {
             self.is_handed = true;
             return Ok(true);
         }
+        match self.links.must_read() {
+            Some(at) => Ok(self.next_of_link(at)? || self.next_of_all()?),
+            None => self.next_in_turn(),
+        }
+    }
+
+    #[inline]
+    fn next_in_turn(&mut self) -> Result<bool, Error> {
         let mut misses = 0;
         while misses <= self.links.all.len() {
-            if let Some(at) = self.links.must_read() {
-                match self.next_of_link(at)? {
-                    true => return Ok(true),
-                    false => return self.next_of_all(),
-                }
-            }
             let turn = self.links.turn();
             let found = match turn {
                 0 => self.next_of_inbox()?,
@@ -410,6 +421,7 @@ impl Client {
     pub(crate) fn sleep_for_all(&mut self, at_most: Option<Duration>) -> Result<(), Error> {
         let due = self.links.next_deadline().map(|end| end.saturating_duration_since(Instant::now()));
         let at_most = at_most.into_iter().chain(due).min();
+        self.links.all.iter_mut().for_each(|link| link.give_back(true));
         let bell = self.endpoint.arm(Event::DATA, Via::Futex);
         let bells: Vec<u32> =
             self.links.all.iter_mut().map(|link| link.endpoint.arm(Event::DATA, Via::Futex)).collect();
@@ -427,6 +439,7 @@ impl Client {
     /// Says on every link that we sleep until its bell rings. Look once more after this.
     pub(crate) fn arm_links(&mut self) {
         for link in &mut self.links.all {
+            link.give_back(true);
             link.endpoint.arm(Event::DATA, Via::Fd);
         }
     }
