@@ -1,92 +1,83 @@
 //! strait beside what a user would pick instead: the measuring itself, for the benchmark and for the demo.
 //!
 //! Separate processes; payload written by the sender and read by the receiver; peers interleaved in one run. The program that
-//! measures starts itself again for each process: it hands such arguments on to [`role`].
+//! measures starts itself again for each process: it hands such arguments on to [`role`]. What is measured and how is defined in
+//! [`strait_measure`], for every peer alike.
 #![forbid(unsafe_code)]
 #![expect(missing_docs, reason = "used by this package alone, not an interface")]
 
-mod load;
-mod place;
-mod seqpacket;
+mod attach;
+mod contest;
+mod folder;
+#[cfg(feature = "program")]
+mod plot;
+#[cfg(feature = "program")]
+mod selection;
 mod strait;
 mod table;
+mod team;
+mod uds;
+mod uds_broker;
 
-pub use load::{Figures, Kind, Load};
-pub use place::Placement;
+pub use contest::{Contender, Contest, Results};
+pub use folder::remove_all;
+#[cfg(feature = "program")]
+pub use plot::plot;
+#[cfg(feature = "program")]
+pub use selection::{Heavy, Selection};
+pub use strait_measure::{Kind, Load, Outcome, Placement};
 pub use table::{Row, Table};
 
-/// What can go wrong here is shown to a person, not handled.
-pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+use strait_measure::Entry;
 
 /// The arguments, after the program's own name, under which a program reaches [`role`].
 pub type Prefix = &'static [&'static str];
 
-/// What of all that can be measured is.
-#[derive(Clone, Debug, Default)]
-pub struct Selection {
-    /// A tenth of the messages.
-    pub quick: bool,
-    /// Only this workload: `rtt`, `oneway`.
-    pub workload: Option<String>,
-    /// Only this placement: `free`, `same`, `cross`.
-    pub placement: Option<String>,
-    /// Only this peer.
-    pub peer: Option<String>,
-    /// Only this message size, in bytes.
-    pub size: Option<usize>,
+/// What every other peer is compared with.
+pub const BASELINE: &str = "uds-seqpacket";
+
+/// The peers that need nothing installed and nothing heavy built.
+fn entries() -> Vec<Entry> {
+    vec![
+        Entry::of::<uds::Direct<uds::Packets>>(),
+        Entry::of::<uds::Direct<uds::Lengths>>(),
+        Entry::of::<uds_broker::UdsBroker>(),
+        #[cfg(feature = "program")]
+        Entry::of::<strait_bench_trusting::RawSync>(),
+    ]
 }
 
-impl Selection {
-    fn has(only: Option<&String>, name: &str) -> bool {
-        only.is_none_or(|only| only == name)
+/// Those peers, and strait.
+pub fn always_there(prefix: Prefix) -> Vec<Box<dyn Contender>> {
+    let mut all: Vec<Box<dyn Contender>> = Vec::new();
+    for entry in entries() {
+        all.push(Box::new(team::Peer { program: team::Program::this(prefix), spec: entry.spec() }));
     }
+    for (name, style) in strait::STYLES {
+        all.push(Box::new(strait::Strait { prefix, name, style }));
+    }
+    all
 }
 
-/// Measures every peer under every selected load and placement, `reps` times.
-pub fn measure(prefix: Prefix, reps: u32, selection: &Selection, say: impl Fn(&str)) -> Outcome<Vec<Row>> {
-    let (workload, placement) = (selection.workload.as_ref(), selection.placement.as_ref());
-    let all = Load::all(selection.quick).into_iter();
-    let is_of_size = |load: &Load| selection.size.is_none_or(|size| size == load.bytes);
-    let loads: Vec<Load> = all.filter(|load| is_of_size(load) && Selection::has(workload, load.kind.name())).collect();
-    let mut rows = Vec::new();
-    for rep in 0..reps {
-        for placement in Placement::ALL.into_iter().filter(|one| Selection::has(placement, one.name())) {
-            say(&format!("repetition {} of {reps}, placement {}", rep + 1, placement.name()));
-            rows.extend(one_round(prefix, rep, placement, &loads, selection.peer.as_ref())?);
-        }
+/// strait beside the baseline in a few seconds: a round trip of 64 bytes, and one way with 64 bytes and with 16 KiB.
+pub fn brief(prefix: Prefix) -> Outcome<Vec<Row>> {
+    let mut contenders = always_there(prefix);
+    contenders.retain(|one| [BASELINE, "strait"].contains(&one.name()));
+    let loads = [(Kind::RoundTrip, 64), (Kind::OneWay, 64), (Kind::OneWay, 16 * 1024)].map(|(k, b)| Load::new(k, b));
+    let contest = Contest { contenders, loads: loads.into(), placements: vec![Placement::Free], reps: 1, seconds: 0.3 };
+    let results = contest.hold(|_| ());
+    match results.gaps.first() {
+        Some(gap) => Err(gap.clone().into()),
+        None => Ok(results.rows),
     }
-    Ok(rows)
-}
-
-/// Every peer once under every load, one after the other: what else the machine does hits them alike.
-pub fn one_round(
-    prefix: Prefix,
-    rep: u32,
-    placement: Placement,
-    loads: &[Load],
-    only: Option<&String>,
-) -> Outcome<Vec<Row>> {
-    let mut rows = Vec::new();
-    let mut worlds = strait::Peer::start(prefix, placement)?;
-    for load in loads {
-        if Selection::has(only, seqpacket::NAME) {
-            let figures = seqpacket::run(prefix, load, placement)?;
-            rows.extend(Row::of(seqpacket::NAME, load, placement, rep, &figures));
-        }
-        let styles = strait::STYLES.iter().filter(|(name, style)| style.fits(load) && Selection::has(only, name));
-        for (name, style) in styles {
-            let figures = worlds.run(load, *style)?;
-            rows.extend(Row::of(name, load, placement, rep, &figures));
-        }
-    }
-    Ok(rows)
 }
 
 /// Does what a child of the benchmark is told to.
 pub fn role(arguments: &[String]) -> Outcome<()> {
-    match arguments.split_first() {
-        Some((role, _)) if role == "world" => strait::world(),
-        Some((role, rest)) if role == "seqpacket" => seqpacket::child(rest),
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["world"] => strait::world(),
+        ["opener", orders] => attach::opener(orders),
+        ["peer", assignment] => strait_measure::perform(&entries(), assignment),
         _ => Err("no such role".into()),
     }
 }

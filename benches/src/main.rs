@@ -5,39 +5,75 @@
 #![forbid(unsafe_code)]
 
 use clap::Parser;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
-use strait_bench::{Outcome, Row, Selection, Table, measure, role};
+use strait_bench::{Contest, Heavy, Outcome, Results, Selection, Table, plot, remove_all, role};
 
+/// Measures strait beside what a user would pick instead, all in one run
+///
+/// Separate processes; every message is written afresh by its sender and read to the last byte by its receiver; nothing is lost. Prints
+/// medians, and their ratios to a Unix seqpacket socket.
 #[derive(Parser)]
-#[command(about = "Measures strait beside an unmediated Unix seqpacket socket, in one run")]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench", max_term_width = 120, after_help = AFTER)]
 struct Options {
-    /// Fewer messages and repetitions.
+    /// Shorter runs, three repetitions, and only the peers that need nothing heavy built or installed
     #[arg(long)]
     quick: bool,
-    /// Also writes every figure of every repetition, as JSON lines.
+    /// Also write every figure of every repetition, as JSON lines
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Repetitions; the table shows medians over them.
-    #[arg(long)]
+    /// Also draw the figures, as SVG files in this folder
+    #[arg(long, value_name = "DIR")]
+    plot: Option<PathBuf>,
+    /// Repetitions; the table shows medians over them [default: 5, or 3 with --quick]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     reps: Option<u32>,
-    /// Only this workload: rtt or oneway.
+    /// About how long each run takes, in seconds [default: 1, or 0.25 with --quick]
+    #[arg(long, value_name = "S")]
+    seconds: Option<f64>,
+    /// Only these workloads: rtt, oneway, fanout, connect, idle
+    #[arg(long, value_name = "W", value_delimiter = ',')]
+    workload: Vec<String>,
+    /// Only these placements: free, same, cross
+    #[arg(long, value_name = "P", value_delimiter = ',')]
+    placement: Vec<String>,
+    /// Only these peers (a wrong name lists them all)
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    peer: Vec<String>,
+    /// Only these message sizes
+    #[arg(long, value_name = "BYTES", value_delimiter = ',')]
+    size: Vec<usize>,
+    /// Also the loads that curves are drawn from: by size, by receivers, by idle worlds
     #[arg(long)]
-    workload: Option<String>,
-    /// Only this placement: free, same or cross.
-    #[arg(long)]
-    placement: Option<String>,
-    /// Only this peer.
-    #[arg(long)]
-    peer: Option<String>,
-    /// Only this message size, in bytes.
-    #[arg(long)]
-    size: Option<usize>,
-    /// What a child of the benchmark is to do.
+    curves: bool,
+    /// The program that plays the heavy peers; `cargo xtask bench` builds it
+    #[arg(long, hide = true, value_name = "FILE")]
+    heavy: Option<PathBuf>,
+    /// Why there is no such program
+    #[arg(long, hide = true, value_name = "WHY")]
+    no_heavy: Option<String>,
+    /// What a child of the benchmark is to do
     #[arg(long, hide = true, num_args = 1.., allow_hyphen_values = true)]
     role: Vec<String>,
 }
+
+const AFTER: &str = "\
+Workloads:
+  rtt      there and back, one at a time        64 B
+  oneway   one way, as fast as it goes          64 B, 16 KiB, 1 MiB
+  fanout   one publisher to 8 receivers         64 B, figures are per delivery
+  connect  open, send, be answered              64 B
+  idle     memory that an idle client costs the process in the middle
+
+Placements:
+  free     the scheduler decides
+  same     everything on processor 0
+  cross    sender on processor 0, receivers on 1
+
+benches/README.md says who the peers are and how each is used.";
 
 /// How this program is told to be a child of the benchmark.
 const PREFIX: &[&str] = &["--role"];
@@ -53,17 +89,54 @@ fn main() {
 }
 
 fn run(options: &Options) -> Outcome<()> {
-    let reps = options.reps.unwrap_or(if options.quick { 3 } else { 7 });
-    let say = |text: &str| eprintln!("{text}");
-    let (workload, placement, peer) = (options.workload.clone(), options.placement.clone(), options.peer.clone());
-    let selection = Selection { quick: options.quick, workload, placement, peer, size: options.size };
-    let rows: Vec<Row> = measure(PREFIX, reps, &selection, say)?;
+    end_cleanly_on_signals()?;
+    let mut results = Results::default();
+    let contest = contest(options, &mut results)?;
+    let measured = contest.hold(|text| eprintln!("{text}"));
+    results.rows = measured.rows;
+    results.gaps.extend(measured.gaps);
     if let Some(path) = &options.json {
-        let mut file = File::create(path)?;
-        for row in &rows {
+        let mut file = File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        for row in &results.rows {
             writeln!(file, "{}", serde_json::to_string(row)?)?;
         }
     }
-    print!("{}", Table::new(&rows));
+    if let Some(dir) = &options.plot {
+        plot(&results.rows, dir)?;
+    }
+    print!("{}", Table::new(&results.rows));
+    for gap in &results.gaps {
+        println!("not measured: {gap}");
+    }
+    Ok(())
+}
+
+fn contest(options: &Options, results: &mut Results) -> Outcome<Contest> {
+    let (workloads, placements) = (options.workload.clone(), options.placement.clone());
+    let (peers, sizes) = (options.peer.clone(), options.size.clone());
+    let selection = Selection { workloads, placements, peers, sizes, curves: options.curves };
+    let heavy = match (&options.heavy, &options.no_heavy) {
+        (Some(program), _) => Heavy::Program(program.clone()),
+        (None, Some(why)) => Heavy::Missing(why.clone()),
+        (None, None) => Heavy::Unwanted,
+    };
+    Ok(Contest {
+        contenders: selection.contenders(PREFIX, &heavy, results)?,
+        loads: selection.loads()?,
+        placements: selection.placements()?,
+        reps: options.reps.unwrap_or(if options.quick { 3 } else { 5 }),
+        seconds: options.seconds.unwrap_or(if options.quick { 0.25 } else { 1.0 }),
+    })
+}
+
+/// On Ctrl-C and the like nothing stays: our files go here, and the kernel ends every process that we started with us.
+fn end_cleanly_on_signals() -> Outcome<()> {
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    std::thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            remove_all();
+            std::process::exit(128 + signal);
+        }
+    });
     Ok(())
 }

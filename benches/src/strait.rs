@@ -1,13 +1,13 @@
-//! strait itself: two jailed worlds and the switch between them.
+//! strait itself: jailed worlds and the switch between them.
 
-use crate::load::{self, Figures, Kind, Load};
-use crate::place::{self, Placement};
-use crate::{Outcome, Prefix};
+use crate::contest::{Contender, span_ns};
+use crate::{Outcome, Prefix, attach};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use strait_broker::{Client, Config, Header, Host, World, WorldId};
 use strait_client::Kind as RecordKind;
+use strait_measure::{Figures, Kind, Load, Message, Placement, Report, check, clock, cpu_us, rate, round_trips, tree};
 
 /// How the worlds use the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,8 +24,8 @@ const LONG: Duration = Duration::from_secs(120);
 
 impl Style {
     /// There is nothing to batch in a round trip.
-    pub fn fits(self, load: &Load) -> bool {
-        self == Self::Plain || load.kind == Kind::OneWay
+    fn fits(self, load: &Load) -> bool {
+        self == Self::Plain || load.kind.is_stream()
     }
 }
 
@@ -33,63 +33,110 @@ impl Style {
 #[derive(Debug, Serialize, Deserialize)]
 enum Task {
     Ping { load: Load, to: u64 },
-    Echo { count: u64 },
-    Send { load: Load, to: u64, style: Style },
+    Echo { load: Load },
+    Send { load: Load, to: Vec<u64>, style: Style },
     Take { load: Load },
 }
 
-/// A broker with two worlds.
-pub struct Peer {
+/// strait, used in one style.
+pub struct Strait {
+    pub prefix: Prefix,
+    pub name: &'static str,
+    pub style: Style,
+}
+
+impl Contender for Strait {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn refusal(&self, load: &Load) -> Option<String> {
+        (!self.style.fits(load)).then(|| "nothing to batch".into())
+    }
+
+    fn run(&self, load: &Load, placement: Placement) -> Outcome<Figures> {
+        match load.kind {
+            Kind::Connect => attach::open_again_and_again(self.prefix, load, placement),
+            Kind::Idle => attach::weigh(self.prefix, load, placement),
+            _ => Worlds::start(self.prefix, load, placement)?.run(load, self.style),
+        }
+    }
+}
+
+/// A broker with its worlds.
+struct Worlds {
     host: Host,
     sender: WorldId,
-    receiver: WorldId,
+    receivers: Vec<WorldId>,
     pids: Vec<u32>,
 }
 
-impl Peer {
-    pub fn start(prefix: Prefix, placement: Placement) -> Outcome<Self> {
+/// A world that is this program again.
+pub fn world_of(prefix: Prefix) -> Outcome<World> {
+    let program = std::env::current_exe()?;
+    let mut world = World::new(["/bench"].iter().chain(prefix).chain(&["world"]).copied());
+    world.read = vec![format!("{}:/bench", program.display())];
+    world.send = vec!["*".into()];
+    Ok(world)
+}
+
+/// What tells a world to answer every message with one of its own.
+pub fn order_to_echo(load: &Load) -> Outcome<Vec<u8>> {
+    Ok(serde_json::to_vec(&Task::Echo { load: *load })?)
+}
+
+/// The process that does a world's work: the innermost of its jail.
+pub fn payload_pid(host: &mut Host, id: WorldId) -> Outcome<u32> {
+    let rows = host.client().list()?;
+    let pid = rows.iter().find(|row| row.id == id.0).ok_or("a world is gone")?.pid;
+    Ok(*tree(pid.cast_unsigned()).last().ok_or("a world is gone")?)
+}
+
+impl Worlds {
+    fn start(prefix: Prefix, load: &Load, placement: Placement) -> Outcome<Self> {
         let mut host = Host::start(&Config::default())?;
-        let program = std::env::current_exe()?;
-        let mut world = World::new(["/bench"].iter().chain(prefix).chain(&["world"]).copied());
-        world.read = vec![format!("{}:/bench", program.display())];
-        world.send = vec!["*".into()];
+        let world = world_of(prefix)?;
         let sender = host.spawn("sender", &world)?;
-        let receiver = host.spawn("receiver", &world)?;
-        let pids = place::tree(std::process::id());
-        let payload = |host: &mut Host, id: WorldId| -> Outcome<u32> {
-            let rows = host.client().list()?;
-            let pid = rows.iter().find(|row| row.id == id.0).ok_or("a world is gone")?.pid;
-            Ok(*place::tree(pid.cast_unsigned()).last().ok_or("a world is gone")?)
-        };
-        let (one, two) = (payload(&mut host, sender)?, payload(&mut host, receiver)?);
+        let spawn = |n: usize| Ok(host.spawn(&format!("receiver-{n}"), &world)?);
+        let receivers: Vec<WorldId> = (0..load.receivers).map(spawn).collect::<Outcome<_>>()?;
+        for n in 0..load.bystanders {
+            host.spawn(&format!("bystander-{n}"), &world)?;
+        }
+        let pids = tree(std::process::id());
+        let first = payload_pid(&mut host, sender)?;
+        let others: Vec<u32> = receivers.iter().map(|id| payload_pid(&mut host, *id)).collect::<Outcome<_>>()?;
         let switch: Vec<u32> = pids.iter().copied().filter(|pid| is_switch(*pid)).collect();
-        placement.place(one, two, &switch)?;
-        Ok(Self { host, sender, receiver, pids })
+        placement.place(first, &others, &switch)?;
+        Ok(Self { host, sender, receivers, pids })
     }
 
-    pub fn run(&mut self, load: &Load, style: Style) -> Outcome<Figures> {
-        let (load, to) = (*load, self.receiver.0);
-        let (first, second, messages) = match load.kind {
-            Kind::RoundTrip => (
-                Task::Echo { count: load.count + load.count / 10 },
-                Task::Ping { load, to },
-                load.count + load.count / 10,
-            ),
-            Kind::OneWay => (Task::Take { load }, Task::Send { load, to, style }, load.count),
+    fn run(&mut self, load: &Load, style: Style) -> Outcome<Figures> {
+        let load = *load;
+        let to: Vec<u64> = self.receivers.iter().map(|id| id.0).collect();
+        let (first, second) = match load.kind {
+            Kind::RoundTrip => (Task::Ping { load, to: to[0] }, Task::Echo { load }),
+            _ => (Task::Send { load, to, style }, Task::Take { load }),
         };
-        let before = place::cpu_us(&self.pids);
+        let before = cpu_us(&self.pids);
         let client = self.host.client();
-        client.start_request(self.receiver, &serde_json::to_vec(&first)?, LONG)?;
-        client.start_request(self.sender, &serde_json::to_vec(&second)?, LONG)?;
-        let mut figures = Figures::new();
-        for _ in 0..2 {
+        for receiver in &self.receivers {
+            client.start_request(*receiver, &serde_json::to_vec(&second)?, LONG)?;
+        }
+        client.start_request(self.sender, &serde_json::to_vec(&first)?, LONG)?;
+        let mut reports: Vec<Report> = Vec::new();
+        for _ in 0..=self.receivers.len() {
             let record = client.receive(Some(LONG))?.ok_or("a world doesn't answer")?;
             if let Some(reason) = record.notice() {
                 return Err(format!("a world failed: {reason}").into());
             }
-            figures.extend(serde_json::from_slice::<Figures>(record.payload())?);
+            reports.push(serde_json::from_slice(record.payload())?);
         }
-        figures.push(("cpu_us_per_msg".into(), (place::cpu_us(&self.pids) - before) / messages as f64));
+        let spent = cpu_us(&self.pids) - before;
+        let mut figures: Figures = reports.iter().flat_map(|report| report.figures.clone()).collect();
+        if let Some(span) = span_ns(&reports) {
+            figures.extend(rate((load.count - 1) * load.receivers as u64, load.bytes, span));
+        }
+        figures.push(("cpu_us_per_msg".into(), spent / load.deliveries() as f64));
         Ok(figures)
     }
 }
@@ -110,72 +157,83 @@ pub fn world() -> Outcome<()> {
             return Ok(());
         }
         let task: Task = serde_json::from_slice(record.payload())?;
-        let figures = work(&mut client, &task, &header)?;
-        client.reply(&header, 0, &serde_json::to_vec(&figures)?)?;
+        let report = work(&mut client, &task, &header)?;
+        client.reply(&header, 0, &serde_json::to_vec(&report)?)?;
     }
 }
 
-fn work(client: &mut Client, task: &Task, _: &Header) -> Outcome<Figures> {
+fn work(client: &mut Client, task: &Task, _: &Header) -> Outcome<Report> {
     match task {
-        Task::Echo { count } => echo(client, *count),
+        Task::Echo { load } => echo(client, load),
         Task::Ping { load, to } => ping(client, load, WorldId(*to)),
-        Task::Send { load, to, style } => send(client, load, WorldId(*to), *style),
+        Task::Send { load, to, style } => send(client, load, to, *style),
         Task::Take { load } => take(client, load),
     }
 }
 
-fn echo(client: &mut Client, count: u64) -> Outcome<Figures> {
-    let mut copy = Vec::new();
-    for _ in 0..count {
-        let record = client.receive(Some(LONG))?.ok_or("nothing to echo")?;
-        let back = record.header().source;
-        copy.clear();
-        copy.extend_from_slice(record.payload());
-        client.send(back, &copy)?;
+/// Sends a message that is written where it is sent from: in the outbox, or, if it is larger than that lets out at once, in `large`.
+fn post(client: &mut Client, to: WorldId, message: Message, at_once: bool, large: &mut Vec<u8>) -> Outcome<()> {
+    if message.bytes > client.max_payload() as usize {
+        large.resize(message.bytes, 0);
+        message.write(large);
+        client.send(to, large)?;
+        return Ok(());
     }
-    Ok(Figures::new())
+    let mut draft = client.draft(RecordKind::Message, to, message.bytes)?;
+    message.write(draft.payload_mut());
+    if at_once {
+        draft.send()?
+    } else {
+        draft.stage()?
+    };
+    Ok(())
 }
 
-fn ping(client: &mut Client, load: &Load, to: WorldId) -> Outcome<Figures> {
-    let payload = vec![7; load.bytes];
-    let times = load::time_round_trips(load.count, || -> Outcome<()> {
-        client.send(to, &payload)?;
-        let record = client.receive(Some(LONG))?.ok_or("no echo")?;
-        std::hint::black_box(load::read(record.payload()));
-        Ok(())
-    })?;
-    Ok(load::round_trips(times))
+fn echo(client: &mut Client, load: &Load) -> Outcome<Report> {
+    let mut large = Vec::new();
+    for number in 0..load.count + load.warm_up() {
+        let message = Message { number, bytes: load.bytes };
+        let record = client.receive(Some(LONG))?.ok_or("nothing to echo")?;
+        check(record.payload(), message)?;
+        let back = record.header().source;
+        post(client, back, message, true, &mut large)?;
+    }
+    Ok(Report::default())
 }
 
-fn send(client: &mut Client, load: &Load, to: WorldId, style: Style) -> Outcome<Figures> {
-    let payload = vec![7; load.bytes];
-    for n in 0..load.count {
-        if style == Style::Batch {
-            let mut draft = client.draft(RecordKind::Message, to, load.bytes)?;
-            draft.payload_mut().copy_from_slice(&payload);
-            if n % BATCH == BATCH - 1 {
-                draft.send()?
-            } else {
-                draft.stage()?
-            };
-        } else {
-            client.send(to, &payload)?;
+fn ping(client: &mut Client, load: &Load, to: WorldId) -> Outcome<Report> {
+    let mut large = Vec::new();
+    let mut times = Vec::with_capacity(load.count as usize);
+    for number in 0..load.count + load.warm_up() {
+        let message = Message { number, bytes: load.bytes };
+        let start = Instant::now();
+        post(client, to, message, true, &mut large)?;
+        check(client.receive(Some(LONG))?.ok_or("no echo")?.payload(), message)?;
+        times.push(start.elapsed());
+    }
+    Ok(Report { figures: round_trips(times.split_off(load.warm_up() as usize)), ..Report::default() })
+}
+
+fn send(client: &mut Client, load: &Load, to: &[u64], style: Style) -> Outcome<Report> {
+    let mut large = Vec::new();
+    for number in 0..load.count {
+        let at_once = style == Style::Plain || number % BATCH == BATCH - 1;
+        for receiver in to {
+            post(client, WorldId(*receiver), Message { number, bytes: load.bytes }, at_once, &mut large)?;
         }
     }
     client.flush();
-    Ok(Figures::new())
+    Ok(Report::default())
 }
 
-fn take(client: &mut Client, load: &Load) -> Outcome<Figures> {
-    let mut sum = 0;
-    let mut start = Instant::now();
-    for n in 0..load.count {
+fn take(client: &mut Client, load: &Load) -> Outcome<Report> {
+    let mut first_ns = 0;
+    for number in 0..load.count {
         let record = client.receive(Some(LONG))?.ok_or("the stream stopped")?;
-        sum = load::read(record.payload()).wrapping_add(sum);
-        if n == 0 {
-            start = Instant::now();
+        check(record.payload(), Message { number, bytes: load.bytes })?;
+        if number == 0 {
+            first_ns = clock::now_ns();
         }
     }
-    std::hint::black_box(sum);
-    Ok(load::stream(load, start.elapsed()))
+    Ok(Report { span_ns: Some((first_ns, clock::now_ns())), ..Report::default() })
 }

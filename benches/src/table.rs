@@ -1,15 +1,15 @@
 //! Figures as rows, and rows as a table of medians.
 
-use crate::load::{Figures, Load};
-use crate::place::Placement;
+use crate::BASELINE;
 use serde::Serialize;
 use std::fmt;
+use strait_measure::{Figures, Load, Placement};
 
 /// One figure of one run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     pub peer: String,
-    pub workload: &'static str,
+    pub workload: String,
     pub size: usize,
     pub placement: &'static str,
     pub metric: String,
@@ -21,7 +21,7 @@ impl Row {
     pub fn of(peer: &str, load: &Load, placement: Placement, rep: u32, figures: &Figures) -> Vec<Self> {
         let row = |(metric, value): &(String, f64)| Self {
             peer: peer.into(),
-            workload: load.kind.name(),
+            workload: load.name(),
             size: load.bytes,
             placement: placement.name(),
             metric: metric.clone(),
@@ -31,73 +31,135 @@ impl Row {
         figures.iter().map(row).collect()
     }
 
-    fn key(&self) -> (&str, usize, &str, &str) {
-        (self.workload, self.size, self.placement, &self.metric)
+    /// What was done, whoever did it.
+    pub fn scene(&self) -> Scene<'_> {
+        (&self.workload, self.size, self.placement)
     }
 }
 
-/// Medians over the repetitions, a line for each figure, a column for each peer, and the ratio to the baseline.
-pub struct Table<'a>(&'a [Row]);
+/// Workload, size, placement.
+pub type Scene<'a> = (&'a str, usize, &'a str);
 
-const BASELINE: &str = crate::seqpacket::NAME;
+/// Each value once, in the order of its first appearance.
+pub fn unique<T: PartialEq>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut seen = Vec::new();
+    for value in values {
+        if !seen.contains(&value) {
+            seen.push(value);
+        }
+    }
+    seen
+}
+
+/// The middle one over the repetitions: the lower of two.
+pub fn median(rows: &[Row], peer: &str, scene: Scene, metric: &str) -> Option<f64> {
+    let of_it = rows.iter().filter(|row| row.peer == peer && row.scene() == scene && row.metric == metric);
+    let mut values: Vec<f64> = of_it.map(|row| row.value).collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len().saturating_sub(1) / 2).copied()
+}
+
+/// Medians over the repetitions, a block for each load and placement, a line for each peer, and the ratio to the baseline.
+pub struct Table<'a>(&'a [Row]);
 
 impl<'a> Table<'a> {
     pub fn new(rows: &'a [Row]) -> Self {
         Self(rows)
     }
 
-    fn median(&self, peer: &str, key: (&str, usize, &str, &str)) -> Option<f64> {
-        let mut values: Vec<f64> =
-            self.0.iter().filter(|row| row.peer == peer && row.key() == key).map(|row| row.value).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied()
-    }
-
-    fn unique<T: PartialEq>(&self, of: impl Fn(&'a Row) -> T) -> Vec<T> {
-        let mut seen = Vec::new();
-        for row in self.0 {
-            let value = of(row);
-            if !seen.contains(&value) {
-                seen.push(value);
-            }
-        }
-        seen
-    }
-}
-
-impl fmt::Display for Table<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let peers: Vec<&str> = self.unique(|row| row.peer.as_str());
-        write!(f, "{:<34}", "workload size placement metric")?;
-        for peer in &peers {
-            write!(f, "{peer:>22}")?;
+    fn block(&self, scene: Scene, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let here = || self.0.iter().filter(|row| row.scene() == scene);
+        let (peers, metrics) = (unique(here().map(|row| &*row.peer)), unique(here().map(|row| &*row.metric)));
+        let (workload, size, placement) = scene;
+        write!(f, "{:<NAME$}", format!("{workload} {size} {placement}"))?;
+        for metric in &metrics {
+            write!(f, "{metric:>FIGURE$}{:RATIO$}", "")?;
         }
         writeln!(f)?;
-        for key in self.unique(Row::key) {
-            let (workload, size, placement, metric) = key;
-            write!(f, "{:<34}", format!("{workload} {size} {placement} {metric}"))?;
-            let base = self.median(BASELINE, key);
-            for peer in &peers {
-                let cell = match (self.median(peer, key), base) {
-                    (None, _) => "-".into(),
-                    (Some(value), Some(base)) if *peer != BASELINE => {
-                        format!("{} ({:.2}x)", human(value), value / base)
-                    }
-                    (Some(value), _) => human(value),
-                };
-                write!(f, "{cell:>22}")?;
+        for peer in peers {
+            write!(f, "  {peer:<width$}", width = NAME - 2)?;
+            for metric in &metrics {
+                let [value, base] = [peer, BASELINE].map(|who| median(self.0, who, scene, metric));
+                write!(f, "{:>FIGURE$}{:>RATIO$}", value.map_or("-".into(), human), ratio(peer, value, base))?;
             }
             writeln!(f)?;
         }
-        writeln!(f, "medians; in brackets the ratio to {BASELINE}")
+        writeln!(f)
     }
 }
 
-fn human(value: f64) -> String {
+const NAME: usize = 24;
+const FIGURE: usize = 14;
+const RATIO: usize = 8;
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        unique(self.0.iter().map(Row::scene)).into_iter().try_for_each(|scene| self.block(scene, f))?;
+        writeln!(f, "medians over the repetitions; beside each the ratio to {BASELINE}")
+    }
+}
+
+fn ratio(peer: &str, value: Option<f64>, base: Option<f64>) -> String {
+    match (value, base) {
+        (Some(value), Some(base)) if peer != BASELINE && base != 0.0 => match value / base {
+            ratio if ratio >= 10.0 => format!("{ratio:.0}x"),
+            ratio => format!("{ratio:.2}x"),
+        },
+        _ => String::new(),
+    }
+}
+
+/// A number as a person reads it.
+pub fn human(value: f64) -> String {
     match value {
         v if v >= 1e9 => format!("{:.2} G", v / 1e9),
         v if v >= 1e6 => format!("{:.2} M", v / 1e6),
         v if v >= 1e5 => format!("{:.0} k", v / 1e3),
         v => format!("{v:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use strait_measure::Kind;
+
+    fn rows() -> Vec<Row> {
+        let load = Load::new(Kind::RoundTrip, 64);
+        let of = |peer, rep, value| {
+            Row::of(peer, &load, Placement::Same, rep, &vec![("mean_us".into(), value), ("p50_us".into(), value)])
+        };
+        [
+            of(BASELINE, 0, 10.0),
+            of("strait", 0, 5.0),
+            of(BASELINE, 1, 30.0),
+            of("strait", 1, 6.0),
+            of(BASELINE, 2, 20.0),
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn a_block_has_a_line_for_each_peer_and_medians_with_ratios() {
+        let text = Table::new(&rows()).to_string();
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[0], ["rtt", "64", "same", "mean_us", "p50_us"]);
+        assert_eq!(lines[1], [BASELINE, "20.00", "20.00"]);
+        assert_eq!(lines[2], ["strait", "5.00", "0.25x", "5.00", "0.25x"]);
+    }
+
+    #[test]
+    fn a_figure_that_only_some_have_leaves_a_dash() {
+        let mut rows = rows();
+        rows.retain(|row| row.peer != "strait" || row.metric == "mean_us");
+        let text = Table::new(&rows).to_string();
+        assert!(text.lines().any(|line| line.contains("strait") && line.trim_end().ends_with('-')), "{text}");
+    }
+
+    #[test]
+    fn a_row_is_one_json_object_with_seven_keys() {
+        let json = serde_json::to_value(&rows()[0]).unwrap();
+        let keys: Vec<&String> = json.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["metric", "peer", "placement", "rep", "size", "value", "workload"]);
     }
 }

@@ -82,7 +82,10 @@ fn measure(client: &mut Client, to: WorldId) -> Outcome<String> {
         client.receive(Some(LONG))?.ok_or("no echo")?;
         Ok(())
     })?;
-    let asked = median(|| Ok(drop(client.request(to, &[2; BYTES], LONG)?)))?;
+    let asked = median(|| {
+        client.request(to, &[2; BYTES], LONG)?;
+        Ok(())
+    })?;
     let (mut best, messages) = (0f64, 300_000u32);
     for _ in 0..10 {
         let start = Instant::now();

@@ -26,3 +26,5 @@ pub use config::{AttachRule, Config, ConfigError, Limits, Permission, Stdio, Uid
 pub use host::{Host, HostError};
 pub use roles::init;
 pub use strait_client::{Client, Ended, Error, Header, Kind, Name, Reason, WorldId, WorldRow};
+#[cfg(feature = "racing")]
+pub use switch::harness;

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 use strait_jail::{Enclosure, Limits, enclose};
+use strait_sys::wake;
 
 pub(crate) const SUPERVISOR: &str = "strait-supervisor";
 pub(crate) const SWITCH: &str = "strait-switch";
@@ -70,8 +71,12 @@ fn switch() -> ExitCode {
 
 fn switch_loop() -> Result<(), String> {
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|errno| format!("prctl(PR_SET_PDEATHSIG): {errno}"))?;
+    // A world may close its end of a bell at any time.
+    wake::ignore_broken_pipes();
     let link = rustix::stdio::stdin().try_clone_to_owned().map_err(|error| error.to_string())?;
     turns::weigh_double();
+    // Finds its way into the kernel's page of code, which takes a system call more than the switch has afterwards.
+    let _ = wake::processor();
     let mut switch = Switch::new(Link::new(link)).map_err(|errno| format!("epoll_create: {errno}"))?;
     let enclosure = Enclosure {
         name: SWITCH.into(),

@@ -14,6 +14,9 @@ use strait_protocol::{FLAG_MORE, FLAG_PACKED, Header, Kind, WorldId};
 
 /// What an open stream is charged beside its payload.
 const STREAM_BYTES: usize = 512;
+/// After so many pieces that came to nothing one is told of as lost, though it isn't the last of its stream: so that a call that takes pieces without
+/// waiting ends, however long somebody goes on sending such.
+const MISFITS: u32 = 256;
 
 /// How much a client gathers of payloads that come in pieces. See [`Client::set_assembly_limits`](crate::Client::set_assembly_limits).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +42,7 @@ pub(crate) enum Outcome {
     Gathered,
     /// It was the last: the payload, and the header with the length of the whole.
     Whole(Header, Vec<u8>),
-    /// It was the last, or can't be a piece at all, and there is no whole.
+    /// It was the last, or can't be a piece at all, and there is no whole. Or one of many that came to nothing.
     Lost,
 }
 
@@ -76,6 +79,8 @@ pub(crate) struct Assembly {
     sources: HashMap<WorldId, Source>,
     charged: usize,
     clock: u64,
+    /// Pieces that came to nothing since somebody was told of one.
+    misfits: u32,
 }
 
 impl Assembly {
@@ -124,10 +129,20 @@ impl Assembly {
         if !follows && gathered.is_some() {
             self.close(source, stream);
         }
-        if (follows || before == 0) && !self.append(source, stream, payload) {
+        let fits = (follows || before == 0) && self.append(source, stream, payload);
+        if !fits {
             self.close(source, stream);
         }
-        Outcome::Gathered
+        if !fits || before == 0 && gathered.is_some() {
+            self.misfits += 1;
+        }
+        match self.misfits >= MISFITS {
+            true => {
+                self.misfits = 0;
+                Outcome::Lost
+            }
+            false => Outcome::Gathered,
+        }
     }
 
     fn push_last(&mut self, header: &Header, piece: &[u8]) -> Outcome {
@@ -190,7 +205,10 @@ impl Assembly {
             };
             let idlest = self.sources.get(&victim).and_then(|source| source.idlest((victim == id).then_some(stream)));
             match idlest {
-                Some(idlest) => drop(self.close(victim, idlest)),
+                Some(idlest) => {
+                    self.close(victim, idlest);
+                    self.misfits += 1;
+                }
                 None => return false,
             }
         }

@@ -177,6 +177,21 @@ fn of_ten_thousand_open_streams_the_last_few_are_kept() {
 }
 
 #[test]
+fn who_sends_what_comes_to_nothing_is_told_of_now_and_then() {
+    let header = last_header(WorldId(16), Kind::Message, 0);
+    let attacks: [fn(u32) -> (u32, u64); 3] = [|_| (1, 1000), |_| (1, 0), |n| (n + 1, 0)];
+    for attack in attacks {
+        let mut assembly = Assembly::default();
+        let outcomes = (0..10_000).map(|n| {
+            let (stream, before) = attack(n);
+            assembly.push(&Header { source: WorldId(16), ..piece(&header, stream, before, 100) }, &[1; 100])
+        });
+        let told = outcomes.filter(|outcome| *outcome == Outcome::Lost).count();
+        assert!((38..=39).contains(&told), "{told} times");
+    }
+}
+
+#[test]
 fn a_number_that_is_used_again_begins_anew() {
     let mut assembly = Assembly::default();
     let header = last_header(WorldId(16), Kind::Message, 0);

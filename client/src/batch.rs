@@ -59,7 +59,7 @@ impl Packer<'_> {
         }
         let slot = match self.slot.take() {
             Some(slot) => slot,
-            None => self.client.reserve(PACKED_BYTES, None)?,
+            None => self.client.reserve(self.to, PACKED_BYTES, None)?,
         };
         let end = self.filled + bytes;
         let packed = &mut self.client.payload_mut(&slot)[..end];

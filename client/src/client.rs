@@ -6,6 +6,7 @@ use crate::error::{Error, call};
 use crate::intake::{Raw, Unpacking, Wait};
 use crate::lane::Lane;
 use crate::link::Links;
+use crate::outflow::Outflow;
 use crate::parcel::Parcels;
 use crate::record::{Draft, Record, Reply};
 use rustix::event::epoll;
@@ -15,12 +16,17 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use strait_memory::{Inbox, Writable};
 use strait_protocol::wait::{Event, Via};
-use strait_protocol::{Endpoint, Header, Kind, Name, RawHeader, Reason, ReserveError, SliceMemory, Slot, WorldId};
+use strait_protocol::{
+    Endpoint, Header, Kind, MAX_RECEIVERS, Name, RawHeader, Reason, ReserveError, SliceMemory, Slot, WorldId,
+    WritableMemory,
+};
 use strait_sys::wake;
 
 /// How often a party yields and looks again before it sleeps. A wake across cores costs tens of
 /// microseconds, a yield well under one; measured in docs/performance.md.
 const LOOKS: u32 = 50;
+/// From this length on, a payload for a switch on another processor is written past the cache.
+const STREAMED_BYTES: usize = 1024;
 /// How often a host program that waits makes sure that the broker is alive. (A jailed world needn't: it dies with it.)
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// What a `request` grants the switch beyond the deadline before it takes the broker for dead.
@@ -48,7 +54,7 @@ pub struct Client {
     pub(crate) is_handed: bool,
     /// For a world that may have links and polls: what there is to be polled, in one.
     epoll: Option<OwnedFd>,
-    may_link: bool,
+    pub(crate) may_link: bool,
     socket: OwnedFd,
     pub(crate) own_id: WorldId,
     name: Name,
@@ -67,9 +73,13 @@ pub struct Client {
     pub(crate) streams: u32,
     pub(crate) cause: u64,
     sent: u64,
+    outflow: Outflow,
     asked: u64,
     polls: bool,
     armed: bool,
+    /// Who polls waits for room too.
+    #[cfg(feature = "tokio")]
+    pub(crate) awaits_room: bool,
     patience: Option<Duration>,
     pub(crate) names: HashMap<Name, WorldId>,
 }
@@ -116,9 +126,12 @@ impl Client {
             streams: 0,
             cause: 0,
             sent: 0,
+            outflow: Outflow::new(),
             asked: 0,
             polls: false,
             armed: false,
+            #[cfg(feature = "tokio")]
+            awaits_room: false,
             patience: None,
             names: HashMap::new(),
         }
@@ -136,7 +149,7 @@ impl Client {
 
     /// The largest payload that one record can carry, in bytes.
     pub fn max_payload(&self) -> u32 {
-        self.endpoint.max_payload()
+        self.endpoint.max_payload() - Outflow::kept(self.endpoint.mine().ring_bytes())
     }
 
     /// Bounds how long any send may wait for room: after that it is [`Error::Full`]. Without a bound, the default, it waits
@@ -181,6 +194,37 @@ impl Client {
         self.put(Header::new(Kind::Message, to, 0), payload, Some(deadline))
     }
 
+    /// Sends one message to several receivers, of which there may be 64: written once, copied by the switch to each. Waits for room as
+    /// [`send`](Self::send) does, and until none of them is known to take no more for now. Each is judged by itself: a notice with
+    /// this sequence number says who could not be reached.
+    pub fn multicast(&mut self, to: &[WorldId], payload: &[u8]) -> Result<u64, Error> {
+        let receivers = u32::try_from(to.len()).ok().filter(|count| (1..=MAX_RECEIVERS).contains(count));
+        let receivers = receivers.ok_or(Error::Receivers { given: to.len() })?;
+        let ids = (to.len() * 8).next_multiple_of(16);
+        for receiver in to {
+            self.settle(*receiver)?;
+            self.wait_until_open(*receiver)?;
+        }
+        let destination = WorldId(u64::from(receivers));
+        let slot = self.reserve(WorldId::SWITCH, ids + payload.len(), None)?;
+        let header = Header::new(Kind::Multicast, destination, slot.payload_bytes());
+        let bytes = self.payload_mut(&slot);
+        let (places, _) = bytes.as_chunks_mut::<8>();
+        for (index, place) in places[..ids / 8].iter_mut().enumerate() {
+            *place = to.get(index).map_or(0, |id| id.0).to_ne_bytes();
+        }
+        bytes[ids..].copy_from_slice(payload);
+        self.commit(&slot, &header, Delivery::Now)
+    }
+
+    /// Waits while the switch says that a receiver takes no more.
+    fn wait_until_open(&mut self, receiver: WorldId) -> Result<(), Error> {
+        match self.endpoint.is_stopped(receiver) {
+            true => self.reserve(receiver, 0, None).map(drop),
+            false => Ok(()),
+        }
+    }
+
     /// Answers a request. `code` 0 is success; other codes are the application's.
     pub fn reply(&mut self, request: &Header, code: u16, payload: &[u8]) -> Result<u64, Error> {
         self.put(Self::reply_header(request, code), payload, None)
@@ -201,7 +245,7 @@ impl Client {
         Ok(header.correlation)
     }
 
-    fn request_header(&mut self, to: WorldId, timeout: Duration) -> Header {
+    pub(crate) fn request_header(&mut self, to: WorldId, timeout: Duration) -> Header {
         self.asked += 1;
         let mut header = Header::new(Kind::Request, to, 0);
         header.correlation = self.asked;
@@ -212,7 +256,7 @@ impl Client {
     /// Begins a request in place in the outbox; its correlation id is in the draft's header.
     pub fn draft_request(&mut self, to: WorldId, payload_bytes: usize, timeout: Duration) -> Result<Draft<'_>, Error> {
         self.settle(to)?;
-        let slot = self.reserve(payload_bytes, Instant::now().checked_add(timeout))?;
+        let slot = self.reserve(to, payload_bytes, Instant::now().checked_add(timeout))?;
         let header = Header { length: slot.payload_bytes(), ..self.request_header(to, timeout) };
         Ok(Draft { client: self, slot, header })
     }
@@ -241,8 +285,9 @@ impl Client {
     /// Begins a record in place in the outbox, waiting for room if need be: fill the payload, then send it.
     pub fn draft(&mut self, kind: Kind, to: WorldId, payload_bytes: usize) -> Result<Draft<'_>, Error> {
         self.settle(to)?;
-        let slot = self.reserve(payload_bytes, None)?;
-        let header = Header::new(kind, to, slot.payload_bytes());
+        let header = Header::new(kind, to, 0);
+        let slot = self.reserve(window_of(&header), payload_bytes, None)?;
+        let header = Header { length: slot.payload_bytes(), ..header };
         Ok(Draft { client: self, slot, header })
     }
 
@@ -270,43 +315,88 @@ impl Client {
         payload: &[u8],
         deadline: Option<Instant>,
     ) -> Result<u64, Error> {
-        let slot = match self.reserve(payload.len(), deadline) {
+        let slot = match self.reserve(window_of(&header), payload.len(), deadline) {
             Err(Error::TooLarge { .. }) => return self.put_pieces(header, payload, deadline),
             other => other?,
         };
         header.length = slot.payload_bytes();
-        self.payload_mut(&slot).copy_from_slice(payload);
+        self.fill(&slot, payload);
         self.commit(&slot, &header, Delivery::Now)
     }
 
+    /// Room for a record that counts in the window for `to` (see [`window_of`]), now or by the deadline.
     #[inline]
-    pub(crate) fn reserve(&mut self, payload_bytes: usize, deadline: Option<Instant>) -> Result<Slot, Error> {
-        match self.endpoint.reserve(payload_bytes) {
-            Err(ReserveError::Full) => {
+    pub(crate) fn reserve(
+        &mut self,
+        to: WorldId,
+        payload_bytes: usize,
+        deadline: Option<Instant>,
+    ) -> Result<Slot, Error> {
+        match self.try_reserve(to, payload_bytes) {
+            Err(Error::Full) => {
                 let patience = self.patience.map(|time| Instant::now() + time);
-                self.wait_for_room(payload_bytes, deadline.or(patience))
+                self.wait_for_room(to, payload_bytes, deadline.or(patience))
             }
+            other => other,
+        }
+    }
+
+    #[inline]
+    fn try_reserve(&mut self, to: WorldId, payload_bytes: usize) -> Result<Slot, Error> {
+        if payload_bytes > self.max_payload() as usize {
+            return Err(Error::TooLarge { payload_bytes, max_bytes: self.max_payload() });
+        }
+        if self.endpoint.is_stopped(to) {
+            return Err(Error::Full);
+        }
+        let beside = self.outflow.beside(to, self.endpoint.consumed(), self.endpoint.mine().ring_bytes());
+        match self.endpoint.reserve_beside(payload_bytes, beside) {
+            Err(ReserveError::Full) => Err(Error::Full),
             other => Ok(other?),
         }
     }
 
-    fn wait_for_room(&mut self, payload_bytes: usize, deadline: Option<Instant>) -> Result<Slot, Error> {
+    fn wait_for_room(&mut self, to: WorldId, payload_bytes: usize, deadline: Option<Instant>) -> Result<Slot, Error> {
+        self.make_way(to);
         self.flush();
         let mut looks = 0;
         loop {
-            match self.endpoint.reserve(payload_bytes) {
-                Err(ReserveError::Full) => {}
-                other => return Ok(other?),
+            match self.try_reserve(to, payload_bytes) {
+                Err(Error::Full) => {}
+                other => return other,
             }
             if looks < LOOKS {
                 looks += 1;
                 wake::yield_now();
                 continue;
             }
-            if !self.sleep(Event::ROOM, deadline, payload_bytes)? {
+            if !self.sleep(Event::ROOM, deadline, Some((to, payload_bytes)))? {
                 return Err(Error::Full);
             }
         }
+    }
+
+    /// If the outbox is full of records for one other receiver, which may be slow: puts a record for the switch itself behind them, that asks
+    /// for nothing but makes them be somebody's obstacle, so that they are taken out.
+    fn make_way(&mut self, to: WorldId) {
+        if self.endpoint.is_stopped(to) || !self.outflow.is_all_for_another(to, self.endpoint.consumed()) {
+            return;
+        }
+        if let Ok(slot) = self.endpoint.reserve(0) {
+            let header = Header::new(Kind::Message, WorldId::SWITCH, 0);
+            // Counted by the switch among our records like any other.
+            let _ = self.commit(&slot, &header, Delivery::Now);
+        }
+    }
+
+    /// Writes a reserved payload; a large one past the cache, if the switch is on another processor.
+    #[inline]
+    pub(crate) fn fill(&mut self, slot: &Slot, payload: &[u8]) {
+        let streams = payload.len() >= STREAMED_BYTES && self.endpoint.is_far_from(wake::processor());
+        let outbox = self.endpoint.mine_mut();
+        outbox.set_streaming(streams);
+        outbox.copy_in(slot.payload_offset(), payload);
+        outbox.set_streaming(false);
     }
 
     pub(crate) fn payload_mut(&mut self, slot: &Slot) -> &mut [u8] {
@@ -316,6 +406,7 @@ impl Client {
     #[inline]
     pub(crate) fn commit(&mut self, slot: &Slot, header: &Header, delivery: Delivery) -> Result<u64, Error> {
         let header = Header { cause: self.cause, ..*header };
+        self.outflow.note(header.destination, self.endpoint.written());
         self.endpoint.commit(slot, &RawHeader::from(&header));
         self.sent += 1;
         if delivery == Delivery::Now {
@@ -384,12 +475,37 @@ impl Client {
             self.give_back_parcels(true)?;
         }
         if !found && self.polls {
-            self.endpoint.arm(Event::DATA, Via::Fd);
+            self.arm(Event::DATA);
             self.arm_links();
-            self.armed = true;
             found = self.next()?;
         }
         Ok(found)
+    }
+
+    fn arm(&mut self, until: Event) {
+        #[cfg(feature = "tokio")]
+        let until = if self.awaits_room { until.or(Event::ROOM) } else { until };
+        self.endpoint.arm(until, Via::Fd);
+        self.armed = true;
+    }
+
+    /// Makes ready for a poll that isn't for data.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn arm_without_data(&mut self) -> Result<(), Error> {
+        self.wake_from_poll()?;
+        self.arm(Event::NONE);
+        Ok(())
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn has_room(&mut self, to: WorldId, payload_bytes: usize) -> bool {
+        !matches!(self.try_reserve(to, payload_bytes), Err(Error::Full))
+    }
+
+    /// Correlation of the last request.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn asked(&self) -> u64 {
+        self.asked
     }
 
     /// Gives the record that was received last back to the switch now, not only at the next receive: for a world that is going to
@@ -423,6 +539,11 @@ impl Client {
             epoll::add(&epoll, bell, epoll::EventData::new_u64(0), epoll::EventFlags::IN).ok()?;
         }
         Some(epoll)
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_watching(&self) -> bool {
+        self.epoll.is_some()
     }
 
     pub(crate) fn watch(&self, bell: BorrowedFd<'_>) -> Result<(), Error> {
@@ -490,7 +611,7 @@ impl Client {
             // The clock is asked only here: what is quick needs no clock.
             *deadline = deadline.or_else(|| timeout.map(|time| Instant::now() + time));
             self.give_back_parcels(true)?;
-            if !self.sleep(Event::DATA, *deadline, 0)? {
+            if !self.sleep(Event::DATA, *deadline, None)? {
                 return Ok(false);
             }
         }
@@ -534,6 +655,7 @@ impl Client {
     fn give_back(&mut self, caught_up: bool) {
         let unreleased = self.endpoint.unreleased();
         if unreleased > 0 && (caught_up || unreleased >= self.endpoint.theirs().ring_bytes() / 8) {
+            self.endpoint.announce(wake::processor());
             let event = self.endpoint.release();
             self.ring(event);
         }
@@ -548,7 +670,7 @@ impl Client {
     }
 
     /// Sleeps until something of `what` may have happened. False when the deadline has passed.
-    fn sleep(&mut self, what: Event, deadline: Option<Instant>, payload_bytes: usize) -> Result<bool, Error> {
+    fn sleep(&mut self, what: Event, deadline: Option<Instant>, room: Option<(WorldId, usize)>) -> Result<bool, Error> {
         let left = deadline.map(|end| end.saturating_duration_since(Instant::now()));
         if left == Some(Duration::ZERO) {
             return Ok(false);
@@ -558,18 +680,17 @@ impl Client {
             false => left,
         };
         if self.armed {
-            self.sleep_polled(what, payload_bytes, at_most)?;
+            self.sleep_polled(what, room, at_most)?;
         } else if what.meets(Event::DATA) && !self.links.is_quiet() {
             self.sleep_for_all(at_most)?;
         } else {
             let bell = self.endpoint.arm(what, Via::Futex);
-            if !self.has_happened(what, payload_bytes)? {
+            if !self.has_happened(what, room)? {
                 wake::futex_wait(&self.endpoint.theirs().control().bell, bell, at_most);
             }
             self.endpoint.disarm();
         }
-        match self.outlives_broker && !self.has_happened(what, payload_bytes)? && wake::is_hung_up(self.socket.as_fd())
-        {
+        match self.outlives_broker && !self.has_happened(what, room)? && wake::is_hung_up(self.socket.as_fd()) {
             true => Err(Error::BrokerGone),
             false => Ok(true),
         }
@@ -577,9 +698,14 @@ impl Client {
 
     /// The same for a sender whose user polls for data meanwhile: it waits at the same descriptor, and what rings is left there for
     /// the user, who must not miss it.
-    fn sleep_polled(&mut self, what: Event, payload_bytes: usize, at_most: Option<Duration>) -> Result<(), Error> {
+    fn sleep_polled(
+        &mut self,
+        what: Event,
+        room: Option<(WorldId, usize)>,
+        at_most: Option<Duration>,
+    ) -> Result<(), Error> {
         self.endpoint.arm(Event::DATA.or(what), Via::Fd);
-        if !self.has_happened(what, payload_bytes)? {
+        if !self.has_happened(what, room)? {
             let already = wake::wait_readable(self.wakeup.as_fd(), Some(Duration::ZERO)).map_err(call("poll"))?;
             match already {
                 // Rung before, and left there: it can't say more, so this looks again soon.
@@ -590,9 +716,9 @@ impl Client {
         Ok(())
     }
 
-    fn has_happened(&mut self, what: Event, payload_bytes: usize) -> Result<bool, Error> {
+    fn has_happened(&mut self, what: Event, room: Option<(WorldId, usize)>) -> Result<bool, Error> {
         let data = what.meets(Event::DATA) && self.endpoint.hear_produced()?;
-        Ok(data || what.meets(Event::ROOM) && self.endpoint.reserve(payload_bytes).is_ok())
+        Ok(data || room.is_some_and(|(to, payload_bytes)| self.try_reserve(to, payload_bytes).is_ok()))
     }
 
     /// Waits until the switch has taken everything that was sent: for a program that ends right after. What went over a direct link needs no
@@ -611,6 +737,12 @@ impl Client {
         }
         Ok(true)
     }
+}
+
+/// The receiver in whose window a record counts. A reply counts in none: who asked pays for it, and it must not wait for one that doesn't read.
+#[inline]
+pub(crate) fn window_of(header: &Header) -> WorldId {
+    if header.kind == Kind::Reply { WorldId::SWITCH } else { header.destination }
 }
 
 impl Drop for Client {

@@ -36,6 +36,9 @@ pub enum Error {
     /// The switch said no.
     #[error(transparent)]
     Switch(#[from] Refusal),
+    /// A client that has direct links, or polled for them, can't be used with tokio yet.
+    #[error("direct links can't be used with tokio yet: end them before")]
+    HasLinks,
     /// A system call on the connection failed.
     #[error("{call}: {errno}")]
     Call {
@@ -54,6 +57,12 @@ pub enum Error {
         payload_bytes: usize,
         /// The most that one record can carry.
         max_bytes: u32,
+    },
+    /// Too many receivers for one record, or none.
+    #[error("a multicast record takes 1 to 64 receivers, not {given}")]
+    Receivers {
+        /// How many were given.
+        given: usize,
     },
     /// The switch said why a request has no answer.
     #[error("{to}: {reason}")]

@@ -102,7 +102,7 @@ impl Unpacking {
 
 impl Client {
     /// Bounds what is held of payloads that come in pieces. What is beyond them is given up at once; a payload that was given up is told
-    /// of when its last piece arrives, by a notice with [`Reason::Incomplete`] in its place.
+    /// of when its last piece arrives, by a notice with [`Reason::Incomplete`] in its place (and before, now and then, if it goes on and on).
     pub fn set_assembly_limits(&mut self, limits: AssemblyLimits) {
         self.assembly.set_limits(limits);
     }

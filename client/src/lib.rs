@@ -39,10 +39,12 @@
 //! once. **What is not:** that a message was *handled*; only a reply says that.
 //!
 //! A client belongs to one thread at a time. Nothing here starts a thread or needs an async runtime; to wait together with other
-//! things, poll [`Client::poll_fd`].
+//! things, poll [`Client::poll_fd`]. With the feature `tokio`, `Client::into_async` makes a client for that runtime.
 #![forbid(unsafe_code)]
 
 mod assembly;
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod batch;
 mod client;
 mod connect;
@@ -52,16 +54,21 @@ mod intake;
 mod lane;
 mod link;
 mod linking;
+mod outflow;
 mod parcel;
 mod reader;
 mod record;
 mod writer;
 
 pub use assembly::AssemblyLimits;
+#[cfg(feature = "tokio")]
+pub use asynchronous::AsyncClient;
 pub use client::{Client, Delivery};
 pub use error::Error;
 pub use parcel::{Parcel, ParcelMut};
 pub use reader::StreamReader;
+#[cfg(feature = "tokio")]
+pub use record::Arrived;
 pub use record::{Draft, Piece, Record, Reply, Shutdown};
 pub use strait_protocol::control::{Ended, WorldRow};
 pub use strait_protocol::exchange::Refusal;

@@ -72,6 +72,16 @@ impl Client {
         self.links.to_peer(peer).is_some_and(|link| !link.is_closing)
     }
 
+    /// Takes part in no link from here on. Fails if there is one, or was something to be polled for them.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn refuse_links(&mut self) -> Result<(), Error> {
+        self.may_link = false;
+        match self.links.is_linked() || self.is_watching() {
+            true => Err(Error::HasLinks),
+            false => Ok(()),
+        }
+    }
+
     // --- sending ---
 
     /// Before a record for this world goes through the switch: what went over a link comes first.
@@ -375,6 +385,9 @@ impl Client {
     }
 
     fn take_offer(&mut self, number: u32, peer: WorldId) -> Result<(), Error> {
+        if !self.may_link {
+            return Err(Error::HasLinks);
+        }
         let (note, descriptors) = self.lane.take(Handed::LinkOut, number)?;
         let [file, own, peers, anchor]: [OwnedFd; 4] = descriptors.try_into().map_err(|_| Error::Unexpected)?;
         let file = SliceFile::adopt(file, SliceSize::new(note.bytes).map_err(|_| Error::Unexpected)?)?;

@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use strait_memory::{ParcelFile, ParcelReader, ParcelWriter};
 use strait_protocol::exchange::{self, Ask, Handed, Refusal, Told};
-use strait_protocol::{FLAG_PARCEL, Header, Kind, RawHeader, WorldId};
+use strait_protocol::{FLAG_MARK, FLAG_PARCEL, Header, Kind, RawHeader, WorldId};
 
 /// How long the switch may take over what it does at once.
 const PROMPT: Duration = Duration::from_secs(10);
@@ -286,14 +286,15 @@ impl Client {
     #[cold]
     pub(crate) fn take_in(&mut self) -> Result<bool, Error> {
         let raw = *self.endpoint.head();
-        if raw.kind() == Kind::Reply && raw.source() == WorldId::SWITCH {
+        let is_of_switch = raw.source() == WorldId::SWITCH && raw.flags() & FLAG_MARK != 0;
+        if raw.kind() == Kind::Reply && is_of_switch {
             let header = raw.header();
             if let (0, Some(left)) = (header.code, exchange::answered(self.head_payload())) {
                 self.parcels.is_released(header.tag as u32, left);
             }
             return Ok(true);
         }
-        if raw.kind() == Kind::Message && raw.source() == WorldId::SWITCH {
+        if raw.kind() == Kind::Message && is_of_switch {
             let told = Told::decode(self.head_payload()).ok_or(Error::Unexpected)?;
             return self.take_told(&told).map(|()| true);
         }

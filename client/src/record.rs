@@ -94,11 +94,17 @@ impl<'a> Record<'a> {
     /// The notice of shutdown, if this is one. Nobody but the control service can send it. [Reply](Client::reply) to
     /// acknowledge.
     pub fn shutdown(&self) -> Option<Shutdown> {
-        let Header { kind, source, code, timeout_ms, .. } = self.header();
+        Shutdown::of(&self.header(), self.payload)
+    }
+}
+
+impl Shutdown {
+    fn of(header: &Header, payload: &[u8]) -> Option<Self> {
+        let Header { kind, source, code, timeout_ms, .. } = *header;
         let told = kind == Kind::Request && source == WorldId::CONTROL && code == SHUTDOWN;
-        told.then(|| Shutdown {
+        told.then(|| Self {
             deadline: Duration::from_millis(u64::from(timeout_ms)),
-            reason: String::from_utf8_lossy(self.payload).into_owned(),
+            reason: String::from_utf8_lossy(payload).into_owned(),
         })
     }
 }
@@ -110,6 +116,29 @@ pub struct Reply {
     pub header: Header,
     /// What.
     pub payload: Vec<u8>,
+}
+
+/// A record that arrived, as memory of one's own.
+#[cfg(feature = "tokio")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrived {
+    /// Who sent it, what it is.
+    pub header: Header,
+    /// What.
+    pub payload: Vec<u8>,
+}
+
+#[cfg(feature = "tokio")]
+impl Arrived {
+    /// What became of a record of ours, if this is a notice: see [`Record::notice`].
+    pub fn notice(&self) -> Option<Reason> {
+        (self.header.kind == Kind::Notice).then(|| Reason::from_code(self.header.code)).flatten()
+    }
+
+    /// The notice of shutdown, if this is one: see [`Record::shutdown`].
+    pub fn shutdown(&self) -> Option<Shutdown> {
+        Shutdown::of(&self.header, &self.payload)
+    }
 }
 
 /// A record under construction, in place in the outbox. Dropped, it is as if it had never been.

@@ -40,8 +40,23 @@ pub struct StreamWriter<'a> {
     /// The piece that is being filled, and how far.
     piece: Option<(Slot, usize)>,
     piece_bytes: usize,
-    spare_bytes: usize,
     deadline: Option<Instant>,
+}
+
+/// A stream between two of its pieces, for who can't hold on to the client meanwhile. One that isn't resumed isn't broken off either.
+#[cfg(feature = "tokio")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Suspended {
+    last: Header,
+    stream: u32,
+    sent_bytes: u64,
+}
+
+#[cfg(feature = "tokio")]
+impl Suspended {
+    pub(crate) fn new(last: Header) -> Self {
+        Self { last, stream: NO_STREAM, sent_bytes: 0 }
+    }
 }
 
 impl Client {
@@ -66,6 +81,13 @@ impl Client {
         writer.finish()
     }
 
+    /// The payload of a piece that suits our outbox, and the room that there must be before one is begun.
+    pub(crate) fn piece_room(&self) -> (usize, usize) {
+        let ring_bytes = self.endpoint.mine().ring_bytes();
+        let piece = stream::piece_bytes(ring_bytes);
+        (piece as usize, (piece + Trailer::BYTES + ring_bytes / SPARE) as usize)
+    }
+
     fn next_stream(&mut self) -> u32 {
         self.streams = self.streams.checked_add(1).unwrap_or(NO_STREAM + 1);
         self.streams
@@ -74,9 +96,22 @@ impl Client {
 
 impl<'a> StreamWriter<'a> {
     pub(crate) fn new(client: &'a mut Client, last: Header, deadline: Option<Instant>) -> Self {
-        let ring_bytes = client.endpoint.mine().ring_bytes();
-        let (piece_bytes, spare_bytes) = (stream::piece_bytes(ring_bytes) as usize, (ring_bytes / SPARE) as usize);
-        Self { client, last, stream: NO_STREAM, sent_bytes: 0, piece: None, piece_bytes, spare_bytes, deadline }
+        let (piece_bytes, _) = client.piece_room();
+        Self { client, last, stream: NO_STREAM, sent_bytes: 0, piece: None, piece_bytes, deadline }
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn resume(client: &'a mut Client, at_rest: Suspended, deadline: Option<Instant>) -> Self {
+        let mut writer = Self::new(client, at_rest.last, deadline);
+        (writer.stream, writer.sent_bytes) = (at_rest.stream, at_rest.sent_bytes);
+        writer
+    }
+
+    /// The piece that is being filled, if there is one, is forgotten.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn suspend(mut self) -> Suspended {
+        let stream = std::mem::replace(&mut self.stream, NO_STREAM);
+        Suspended { last: self.last, stream, sent_bytes: self.sent_bytes }
     }
 
     /// The header of the whole: set the tag, the flags of applications, the code.
@@ -94,7 +129,7 @@ impl<'a> StreamWriter<'a> {
     }
 
     /// Takes as much as fits into the piece that is being filled, of which there is always something.
-    fn fill(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+    pub(crate) fn fill(&mut self, bytes: &[u8]) -> Result<usize, Error> {
         if self.piece.as_ref().is_some_and(|(_, filled)| *filled == self.piece_bytes) {
             self.send_piece()?;
         }
@@ -111,11 +146,11 @@ impl<'a> StreamWriter<'a> {
             return Ok(piece);
         }
         self.client.settle(self.last.destination)?;
-        let bytes = self.piece_bytes + Trailer::BYTES as usize + self.spare_bytes;
-        Ok((self.client.reserve(bytes, self.deadline)?, 0))
+        let (_, room) = self.client.piece_room();
+        Ok((self.client.reserve(self.last.destination, room, self.deadline)?, 0))
     }
 
-    fn send_piece(&mut self) -> Result<(), Error> {
+    pub(crate) fn send_piece(&mut self) -> Result<(), Error> {
         let Some((slot, filled)) = self.piece.take() else { return Ok(()) };
         if self.stream == NO_STREAM {
             self.stream = self.client.next_stream();

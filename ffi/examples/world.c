@@ -6,6 +6,8 @@
  *         target/debug/libstrait.a -lpthread -ldl -lm
  *     strait run --read ./echo:/echo -- /echo
  *
+ * Or, once `cargo xtask library` has installed libstrait: cc ... $(pkg-config --static --cflags --libs strait)
+ *
  * Linked with -static, it needs no library inside of its jail. Without, libc and libgcc_s must be bound into it.
  */
 #include <strait.h>

@@ -12,9 +12,9 @@
  *            the library or by the caller. An out parameter doesn't overlap another argument.
  * Threads    A client belongs to one thread at a time: it may wander, but no two calls on it may overlap, whatever
  *            they are. Different clients have nothing to do with each other. Nothing here starts a thread.
- * Lifetimes  strait_receive() hands out a payload that lies in the inbox itself. It stays there until
- *            strait_release(), strait_receive(), strait_request(), strait_resolve() or strait_close(). Sending and
- *            replying leave it alone, so it can be their payload. The other fields of a strait_record are the
+ * Lifetimes  strait_receive() and strait_receive_piece() hand out a payload that lies in the inbox itself, or in the client's
+ *            memory if it came in pieces. It stays there until strait_release(), strait_receive(),
+ *            strait_receive_piece(), strait_request(), strait_resolve() or strait_close(). Sending and replying leave it alone, so it can be their payload. The other fields of a strait_record are the
  *            caller's, for as long as it likes.
  * Bugs       A bug inside the library ends in STRAIT_ERROR_BUG, after which that client can only be closed. (Built
  *            with panic=abort, it ends the process.)
@@ -64,11 +64,12 @@ typedef enum strait_error {
      */
     STRAIT_ERROR_NAME = -7,
     /**
-     * No room in the outbox, now or before the time was over. Nothing was sent.
+     * No room in the outbox, now or before the time was over. Nothing was sent, or nothing that will arrive.
      */
     STRAIT_ERROR_FULL = -8,
     /**
-     * The payload is larger than the outbox takes: see strait_max_payload(). Nothing was sent.
+     * The payload is larger than the outbox takes at once (see strait_max_payload()), and this call can't send it in
+     * pieces. Nothing was sent.
      */
     STRAIT_ERROR_TOO_LARGE = -9,
     /**
@@ -215,6 +216,43 @@ typedef struct strait_record {
 } strait_record;
 
 /**
+ * Some bytes of the caller.
+ */
+typedef struct strait_bytes {
+    /**
+     * Where they start. May be NULL if there are none.
+     */
+    const void *start;
+    /**
+     * How many there are.
+     */
+    size_t length;
+} strait_bytes;
+
+/**
+ * Where a piece of a larger payload belongs.
+ */
+typedef struct strait_piece {
+    /**
+     * Bytes of payload before this piece, as its sender says. Where that isn't what arrived, a piece was lost, and there
+     * is no whole.
+     */
+    uint64_t offset;
+    /**
+     * Which of its source's streams it belongs to. 0: it is no piece, but a whole; then the rest of this is 0 too.
+     */
+    uint32_t stream;
+    /**
+     * No more follow. Only now the record says what the whole is: kind, correlation, code, tag.
+     */
+    bool is_last;
+    /**
+     * Its sender gave up: there is no whole.
+     */
+    bool is_broken_off;
+} strait_piece;
+
+/**
  * A record under construction, its payload in the outbox itself. Before it is sent, `tag`, `code` and `flags` may
  * be set and `length` lowered; the rest stays.
  */
@@ -307,7 +345,7 @@ uint64_t strait_id(const struct strait_client *client);
 const char *strait_name(const struct strait_client *client);
 
 /**
- * The largest payload that one record can carry, in bytes, or 0 for NULL.
+ * The largest payload that one record can carry, in bytes, or 0 for NULL. What is larger goes in pieces.
  */
 size_t strait_max_payload(const struct strait_client *client);
 
@@ -320,9 +358,12 @@ int strait_resolve(struct strait_client *client,
                    uint64_t *id);
 
 /**
- * Sends a message. When the outbox is full, waits for room: as long as it takes (-1), not at all (0), or so many
- * milliseconds, after which it is STRAIT_ERROR_FULL. `*sequence`, which a notice about the message would carry,
+ * Sends a message of any length. When the outbox is full, waits for room: as long as it takes (-1), not at all (0), or so
+ * many milliseconds, after which it is STRAIT_ERROR_FULL. `*sequence`, which a notice about the message would carry,
  * may be NULL.
+ *
+ * What is longer than strait_max_payload() goes in pieces and arrives whole or not at all; it can't go without waiting, so
+ * with 0 milliseconds it is STRAIT_ERROR_TOO_LARGE.
  */
 int strait_send(struct strait_client *client,
                 uint64_t to,
@@ -332,12 +373,24 @@ int strait_send(struct strait_client *client,
                 uint64_t *sequence);
 
 /**
+ * Sends `count` messages to one receiver, in order, many of them in one record: for many small ones quicker by far than one
+ * by one. Each arrives as a message of its own. Those of one record have the same sequence, and a notice about it is about
+ * all of them. Waits for room if need be, see strait_set_patience(): `*sent` is how many were sent, which is all of them
+ * unless that took too long. It may be NULL. STRAIT_ERROR_FULL only if none was.
+ */
+int strait_send_batch(struct strait_client *client,
+                      uint64_t to,
+                      const struct strait_bytes *payloads,
+                      size_t count,
+                      size_t *sent);
+
+/**
  * Sends a request and waits for its reply, for `timeout_ms` milliseconds at most; -1 is 49 days. What else arrives
  * meanwhile is kept for later receives; the payload received last is dead. `reply` may be NULL. Its payload is a
  * copy that lives until the next strait_request() or strait_close().
  *
  * STRAIT_ERROR_UNDELIVERED: there is no reply, and `*reply` is a notice without payload, whose code says why
- * (enum strait_reason).
+ * (enum strait_reason). STRAIT_REASON_INCOMPLETE: the reply was more than we gather, or its sender broke it off.
  */
 int strait_request(struct strait_client *client,
                    uint64_t to,
@@ -388,16 +441,36 @@ int strait_drain(struct strait_client *client,
 
 /**
  * The next record: 1 if there is one, 0 if the time was over before. Waits as long as it takes (-1), not at all
- * (0), or so many milliseconds. The payload lies in the inbox itself (see "Lifetimes") and can't be written. What
- * is sent from now on has this record's sequence as its cause.
+ * (0), or so many milliseconds. The payload lies in the inbox itself, or in the client's memory if it came in pieces (see
+ * "Lifetimes"), and can't be written. What is sent from now on has this record's sequence as its cause.
  */
 int strait_receive(struct strait_client *client,
                    int32_t timeout_ms,
                    struct strait_record *record);
 
 /**
- * Says that the payload received last isn't needed any more. The next receive does that too. The switch gets the
- * room back at the next receive, not before.
+ * The next record as it came, also a piece of a larger payload, in place in the inbox: for who wants no copy of the whole,
+ * or holds none. Otherwise like strait_receive(). Pieces of a stream that strait_receive() or strait_request() began to
+ * gather go on being gathered; the other way round, a stream whose beginning was handed out here is incomplete for those.
+ */
+int strait_receive_piece(struct strait_client *client,
+                         int32_t timeout_ms,
+                         struct strait_record *record,
+                         struct strait_piece *piece);
+
+/**
+ * Bounds what is held of payloads that come in pieces, in bytes: from one source, which is also the longest payload that
+ * strait_receive() gives (64 MiB at first), and from all (256 MiB); and how many a source may have begun (64). What is
+ * beyond that is given up: in its place comes a notice, STRAIT_REASON_INCOMPLETE.
+ */
+int strait_set_assembly_limits(struct strait_client *client,
+                               size_t source_bytes,
+                               size_t total_bytes,
+                               size_t source_streams);
+
+/**
+ * Gives the payload received last back now: it isn't needed any more. The next receive does that too; this is for who is
+ * going to be busy with something else.
  */
 int strait_release(struct strait_client *client);
 

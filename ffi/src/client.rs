@@ -118,7 +118,7 @@ pub extern "C" fn strait_name(client: Option<&StraitClient>) -> *const c_char {
     client.map_or(ptr::null(), |client| client.name.as_ptr())
 }
 
-/// The largest payload that one record can carry, in bytes, or 0 for NULL.
+/// The largest payload that one record can carry, in bytes, or 0 for NULL. What is larger goes in pieces.
 #[unsafe(no_mangle)]
 pub extern "C" fn strait_max_payload(client: Option<&StraitClient>) -> usize {
     client.map_or(0, |client| client.client.max_payload() as usize)

@@ -24,9 +24,10 @@ pub enum StraitError {
     System = -6,
     /// The text is no name of a world.
     Name = -7,
-    /// No room in the outbox, now or before the time was over. Nothing was sent.
+    /// No room in the outbox, now or before the time was over. Nothing was sent, or nothing that will arrive.
     Full = -8,
-    /// The payload is larger than the outbox takes: see strait_max_payload(). Nothing was sent.
+    /// The payload is larger than the outbox takes at once (see strait_max_payload()), and this call can't send it in
+    /// pieces. Nothing was sent.
     TooLarge = -9,
     /// A request got a notice instead of a reply.
     Undelivered = -10,
@@ -73,11 +74,13 @@ impl From<Error> for Failure {
         let code = match &error {
             Error::NotAWorld => Code::NotAWorld,
             Error::Unreachable { .. } => Code::Unreachable,
-            Error::Handshake(HandshakeError::Refused(_)) | Error::Refused(_) | Error::Switch(_) => Code::Refused,
+            Error::Handshake(HandshakeError::Refused(_)) | Error::Refused(_) | Error::Switch(_) | Error::HasLinks => {
+                Code::Refused
+            }
             Error::Slice(_) | Error::Parcel(_) | Error::Call { .. } => Code::System,
             Error::Name(_) => Code::Name,
             Error::Full => Code::Full,
-            Error::TooLarge { .. } => Code::TooLarge,
+            Error::TooLarge { .. } | Error::Receivers { .. } => Code::TooLarge,
             Error::Undelivered { .. } => Code::Undelivered,
             Error::TooMuchArrived { .. } => Code::TooMuchArrived,
             Error::BrokerGone => Code::BrokerGone,

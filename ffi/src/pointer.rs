@@ -24,6 +24,25 @@ pub(crate) unsafe fn bytes<'a>(start: *const c_void, length: usize) -> Result<&'
     Ok(unsafe { slice::from_raw_parts(start.cast(), length) })
 }
 
+/// `count` things of the caller, to be read during this call. Null is fine where there are none.
+///
+/// # Safety
+/// If `start` isn't null, it is aligned, and `count` valid things from there can be read and aren't written for as long as the
+/// result lives.
+pub(crate) unsafe fn many<'a, T>(start: *const T, count: usize, what: &str) -> Result<&'a [T], Failure> {
+    if count == 0 {
+        return Ok(&[]);
+    }
+    if start.is_null() {
+        return Err(Failure::null(what));
+    }
+    if count.checked_mul(size_of::<T>()).is_none_or(|bytes| isize::try_from(bytes).is_err()) {
+        return Err(Failure::new(StraitError::TooLarge, format!("there are no {count} {what}")));
+    }
+    // SAFETY: not null and not longer than half the address space, as just checked; the rest is the caller's word.
+    Ok(unsafe { slice::from_raw_parts(start, count) })
+}
+
 /// A text of the caller, to be read during this call.
 ///
 /// # Safety

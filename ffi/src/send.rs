@@ -2,7 +2,7 @@
 
 use crate::client::{StraitClient, duration, with_client};
 use crate::error::Failure;
-use crate::pointer::{bytes, give};
+use crate::pointer::{bytes, give, many};
 use crate::record::StraitRecord;
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
@@ -12,9 +12,12 @@ use strait_client::{Error, WorldId};
 /// How long a request can wait at most.
 const AGES: Duration = Duration::from_millis(u32::MAX as u64);
 
-/// Sends a message. When the outbox is full, waits for room: as long as it takes (-1), not at all (0), or so many
-/// milliseconds, after which it is STRAIT_ERROR_FULL. `*sequence`, which a notice about the message would carry,
+/// Sends a message of any length. When the outbox is full, waits for room: as long as it takes (-1), not at all (0), or so
+/// many milliseconds, after which it is STRAIT_ERROR_FULL. `*sequence`, which a notice about the message would carry,
 /// may be NULL.
+///
+/// What is longer than strait_max_payload() goes in pieces and arrives whole or not at all; it can't go without waiting, so
+/// with 0 milliseconds it is STRAIT_ERROR_TOO_LARGE.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn strait_send(
     client: Option<&mut StraitClient>,
@@ -38,12 +41,50 @@ pub unsafe extern "C" fn strait_send(
     })
 }
 
+/// Some bytes of the caller.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct StraitBytes {
+    /// Where they start. May be NULL if there are none.
+    pub start: *const c_void,
+    /// How many there are.
+    pub length: usize,
+}
+
+/// Sends `count` messages to one receiver, in order, many of them in one record: for many small ones quicker by far than one
+/// by one. Each arrives as a message of its own. Those of one record have the same sequence, and a notice about it is about
+/// all of them. Waits for room if need be, see strait_set_patience(): `*sent` is how many were sent, which is all of them
+/// unless that took too long. It may be NULL. STRAIT_ERROR_FULL only if none was.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn strait_send_batch(
+    client: Option<&mut StraitClient>,
+    to: u64,
+    payloads: *const StraitBytes,
+    count: usize,
+    sent: Option<&mut MaybeUninit<usize>>,
+) -> c_int {
+    with_client(client, |client| {
+        // SAFETY: null is refused in `many`; that the list is there is the caller's word (strait.h, "Pointers").
+        let payloads = unsafe { many(payloads, count, "payloads") }?;
+        let client = client.sender()?;
+        // All are judged before any is sent.
+        for payload in payloads {
+            // SAFETY: null is refused in `bytes`; that the bytes are there is the caller's word.
+            unsafe { bytes(payload.start, payload.length) }?;
+        }
+        // SAFETY: the same.
+        let all = payloads.iter().map(|payload| unsafe { bytes(payload.start, payload.length) }.unwrap_or_default());
+        give(sent, client.send_batch(WorldId(to), all)?);
+        Ok(0)
+    })
+}
+
 /// Sends a request and waits for its reply, for `timeout_ms` milliseconds at most; -1 is 49 days. What else arrives
 /// meanwhile is kept for later receives; the payload received last is dead. `reply` may be NULL. Its payload is a
 /// copy that lives until the next strait_request() or strait_close().
 ///
 /// STRAIT_ERROR_UNDELIVERED: there is no reply, and `*reply` is a notice without payload, whose code says why
-/// (enum strait_reason).
+/// (enum strait_reason). STRAIT_REASON_INCOMPLETE: the reply was more than we gather, or its sender broke it off.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn strait_request(
     client: Option<&mut StraitClient>,

@@ -24,6 +24,7 @@ int main(void)
     uint64_t number;
     strait_draft draft;
     strait_record record;
+    strait_piece piece;
 
     memset(&draft, 0, sizeof draft);
     memset(&record, 0, sizeof record);
@@ -43,6 +44,7 @@ int main(void)
     IS(strait_max_payload(none), 0);
     IS_NULL(strait_resolve(none, "name", &number), "client");
     IS_NULL(strait_send(none, 16, "x", 1, -1, NULL), "client");
+    IS_NULL(strait_send_batch(none, 16, NULL, 0, NULL), "client");
     IS_NULL(strait_request(none, 16, "x", 1, -1, &record), "client");
     IS_NULL(strait_start_request(none, 16, "x", 1, -1, &number), "client");
     IS_NULL(strait_reply(none, &record, 0, NULL, 0), "client");
@@ -50,6 +52,8 @@ int main(void)
     IS_NULL(strait_flush(none), "client");
     IS_NULL(strait_drain(none, 0), "client");
     IS_NULL(strait_receive(none, 0, &record), "client");
+    IS_NULL(strait_receive_piece(none, 0, &record, &piece), "client");
+    IS_NULL(strait_set_assembly_limits(none, 0, 0, 0), "client");
     IS_NULL(strait_release(none), "client");
     IS_NULL(strait_poll_fd(none), "client");
     IS_NULL(strait_draft_begin(none, 16, 1, &draft), "client");

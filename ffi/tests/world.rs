@@ -4,8 +4,10 @@ mod build;
 mod switch;
 
 use build::{Link, c_program};
+use std::collections::VecDeque;
 use std::process::{Command, Output, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 use strait_protocol::{Kind, SliceSize};
 use switch::{PEER, Switch, request, shutdown_notice};
 
@@ -35,6 +37,30 @@ fn a_world_that_is_none_says_so() {
 }
 
 #[test]
+fn a_c_world_sends_and_takes_any_length_and_many_at_once() {
+    for link in [Link::Archive, Link::Shared] {
+        let (mut switch, connection) = Switch::new(SliceSize::MIN);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "exec \"$0\" 3<&0 0</dev/null"]).arg(c_program("tests/streams.c", link));
+        let mut world = shell.stdin(connection).stderr(Stdio::piped()).spawn().unwrap();
+        switch.finish_handshake();
+        // What it sends comes back to it.
+        let (mut back, end) = (VecDeque::new(), Instant::now() + Duration::from_secs(30));
+        while world.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < end, "the world doesn't end");
+            back.extend(switch.try_take());
+            let came_back =
+                back.front().is_some_and(|(header, payload): &(_, Vec<u8>)| switch.try_deliver(*header, payload));
+            if came_back {
+                back.pop_front();
+            }
+        }
+        let Output { status, stderr, .. } = world.wait_with_output().unwrap();
+        assert_eq!((status.code(), text(&stderr)), (Some(0), String::new()));
+    }
+}
+
+#[test]
 fn the_c_world_echoes_until_it_is_told_to_end() {
     for link in [Link::Static, Link::Archive, Link::Shared] {
         let (mut switch, connection) = Switch::new(SliceSize::MIN);
@@ -52,7 +78,7 @@ fn the_c_world_echoes_until_it_is_told_to_end() {
             assert_eq!((header.correlation, header.tag, header.cause), (correlation, 9, correlation));
             assert!(answer == payload);
         }
-        thread::sleep(std::time::Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(20));
         switch.deliver(shutdown_notice(), b"enough");
         let (header, _) = switch.take();
         assert_eq!((header.kind, header.correlation), (Kind::Reply, shutdown_notice().correlation));

@@ -7,10 +7,6 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-/// Up to here a loop of 8-byte loads is quicker than starting a string instruction.
-#[cfg(all(target_arch = "x86_64", not(miri)))]
-const SHORT: usize = 256;
-
 /// Copies `bytes` bytes that another process may be changing meanwhile.
 ///
 /// # Safety
@@ -20,20 +16,14 @@ const SHORT: usize = 256;
 #[inline]
 pub(crate) unsafe fn copy_racing(from: *const u8, to: *mut u8, bytes: usize) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
-    if bytes > SHORT {
-        // SAFETY: `rep movsb` reads `bytes` bytes from `from` and writes them to `to`, both valid as the caller
-        // promised. The direction flag is clear at every `asm!` by the ABI.
-        unsafe {
-            std::arch::asm!(
-                "rep movsb",
-                inout("rcx") bytes => _,
-                inout("rsi") from => _,
-                inout("rdi") to => _,
-                options(nostack, preserves_flags)
-            );
+    let (from, to, bytes) = {
+        let lines = bytes / 64;
+        if lines > 0 {
+            // SAFETY: reads and writes `lines * 64` bytes, at most `bytes`, valid as the caller promised.
+            unsafe { copy_lines(from, to, lines) };
         }
-        return;
-    }
+        (from.wrapping_add(lines * 64), to.wrapping_add(lines * 64), bytes % 64)
+    };
     let whole = bytes / 8 * 8;
     for at in (0..whole).step_by(8) {
         // SAFETY: inside the valid range; aligned since `from` is and `at` is a multiple of 8.
@@ -46,6 +36,42 @@ pub(crate) unsafe fn copy_racing(from: *const u8, to: *mut u8, bytes: usize) {
         let byte = unsafe { AtomicU8::from_ptr(from.wrapping_add(at).cast_mut()) }.load(Ordering::Relaxed);
         // SAFETY: inside the valid range.
         unsafe { to.wrapping_add(at).write(byte) };
+    }
+}
+
+/// Copies cache lines in 16-byte moves.
+///
+/// # Safety
+///
+/// As for [`copy_racing`], with `lines * 64` bytes; `lines` is not 0.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[inline]
+unsafe fn copy_lines(from: *const u8, to: *mut u8, lines: usize) {
+    // SAFETY: as the caller promised.
+    unsafe {
+        std::arch::asm!(
+            "2:",
+            "movups {a}, [{from}]",
+            "movups {b}, [{from} + 16]",
+            "movups {c}, [{from} + 32]",
+            "movups {d}, [{from} + 48]",
+            "movups [{to}], {a}",
+            "movups [{to} + 16], {b}",
+            "movups [{to} + 32], {c}",
+            "movups [{to} + 48], {d}",
+            "add {from}, 64",
+            "add {to}, 64",
+            "sub {lines}, 1",
+            "jnz 2b",
+            from = inout(reg) from => _,
+            to = inout(reg) to => _,
+            lines = inout(reg) lines => _,
+            a = out(xmm_reg) _,
+            b = out(xmm_reg) _,
+            c = out(xmm_reg) _,
+            d = out(xmm_reg) _,
+            options(nostack)
+        );
     }
 }
 
@@ -114,5 +140,81 @@ pub(crate) unsafe fn store_line(to: *mut u64, words: &[u64; 8]) {
     for (index, word) in words.iter().enumerate() {
         // SAFETY: inside the valid range and aligned, as the caller promised.
         unsafe { AtomicU64::from_ptr(to.wrapping_add(index)) }.store(*word, Ordering::Relaxed);
+    }
+}
+
+/// Copies `bytes` bytes that another process may be changing meanwhile, past this processor's cache.
+///
+/// For what a reader on another processor is going to read. An ordinary store there first has to get the cache line from that
+/// processor, which read it a round ago: 29 ns each, where a line that is written whole without being fetched takes 2 ns
+/// (docs/performance.md). [`settle`] before it is published.
+///
+/// # Safety
+///
+/// As for [`copy_racing`], and `to` must be aligned to 16.
+#[inline]
+pub(crate) unsafe fn copy_streaming(from: *const u8, to: *mut u8, bytes: usize) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    let (from, to, bytes) = {
+        let parts = bytes / 16;
+        if parts > 0 {
+            // SAFETY: reads and writes `parts * 16` bytes, at most `bytes`, valid and aligned as the caller promised.
+            unsafe {
+                std::arch::asm!(
+                    "2:",
+                    "movups {a}, [{from}]",
+                    "movntdq [{to}], {a}",
+                    "add {from}, 16",
+                    "add {to}, 16",
+                    "sub {parts}, 1",
+                    "jnz 2b",
+                    from = inout(reg) from => _,
+                    to = inout(reg) to => _,
+                    parts = inout(reg) parts => _,
+                    a = out(xmm_reg) _,
+                    options(nostack)
+                );
+            }
+        }
+        (from.wrapping_add(parts * 16), to.wrapping_add(parts * 16), bytes % 16)
+    };
+    // SAFETY: what is left of the ranges that the caller promised.
+    unsafe { copy_racing(from, to, bytes) }
+}
+
+/// Writes the 64 bytes of a record header past this processor's cache. [`settle`] before it is published.
+///
+/// # Safety
+///
+/// As for [`store_line`].
+#[inline]
+pub(crate) unsafe fn stream_line(to: *mut u64, words: &[u64; 8]) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    for (index, word) in words.iter().enumerate() {
+        // SAFETY: writes 8 bytes inside the valid range.
+        unsafe {
+            std::arch::asm!(
+                "movnti [{to}], {word}",
+                to = in(reg) to.wrapping_add(index),
+                word = in(reg) *word,
+                options(nostack, preserves_flags)
+            );
+        }
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    // SAFETY: as the caller promised.
+    unsafe {
+        store_line(to, words)
+    }
+}
+
+/// Orders what was written past the cache before whatever is written next: such stores are not ordered among others by themselves
+/// (Intel SDM volume 1, 10.4.6.2).
+#[inline]
+pub(crate) fn settle() {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: a fence touches nothing.
+    unsafe {
+        std::arch::asm!("sfence", options(nostack, preserves_flags));
     }
 }

@@ -17,6 +17,7 @@ mod copy;
 mod file;
 mod mapping;
 mod parcel;
+pub mod racing;
 mod slices;
 
 pub use file::{SliceError, SliceFile};

@@ -1,8 +1,9 @@
 //! The three ways to hold a slice.
 
-use crate::copy::{copy_racing, load_line, load_line_into, store_line};
+use crate::copy::{copy_racing, copy_streaming, load_line, load_line_into, settle, store_line, stream_line};
 use crate::file::{SliceError, SliceFile};
 use crate::mapping::Mapping;
+use crate::racing;
 use rustix::mm::ProtFlags;
 use std::slice;
 use strait_protocol::{Control, SliceMemory, WritableMemory};
@@ -13,7 +14,13 @@ pub struct ReadOnly(Mapping);
 
 /// A slice that only the holder of this writes.
 #[derive(Debug)]
-pub struct Writable(Mapping);
+pub struct Writable {
+    mapping: Mapping,
+    /// Write past the cache.
+    streams: bool,
+    /// Something was, and isn't ordered before what follows yet.
+    is_unsettled: bool,
+}
 
 /// A slice that the switch writes and a world reads: unreleased records in it don't change.
 #[derive(Debug)]
@@ -37,13 +44,14 @@ impl ReadOnly {
 impl Writable {
     /// Maps a slice for writing. Fails once it is sealed.
     pub fn map(file: &SliceFile) -> Result<Self, SliceError> {
-        Mapping::new(file, ProtFlags::READ | ProtFlags::WRITE).map(Self)
+        let mapping = Mapping::new(file, ProtFlags::READ | ProtFlags::WRITE)?;
+        Ok(Self { mapping, streams: false, is_unsettled: false })
     }
 
     /// Payload of a record that isn't published yet, to be written in place.
     #[inline]
     pub fn bytes_mut(&mut self, offset: u32, bytes: usize) -> &mut [u8] {
-        let start = self.0.at(offset, bytes);
+        let start = self.mapping.at(offset, bytes);
         // SAFETY: `at` checked the range; this process writes the mapping through `&mut self` only; the other party has it
         // read-only and reads only what was published. A party that reads earlier sees garbage, and harms itself.
         unsafe { slice::from_raw_parts_mut(start.as_ptr(), bytes) }
@@ -70,10 +78,36 @@ impl Inbox {
 /// Copies payload from a hostile slice straight into another: each byte is read once.
 #[inline]
 pub fn transfer(from: &ReadOnly, from_offset: u32, to: &mut Writable, to_offset: u32, bytes: usize) {
-    let (source, target) = (from.0.at(from_offset, bytes), to.0.at(to_offset, bytes));
+    let (source, target) = (from.0.at(from_offset, bytes), to.mapping.at(to_offset, bytes));
+    to.is_unsettled |= to.streams;
     // SAFETY: `at` checked both ranges; they are in different mappings; payloads are aligned to 16 by the layout, which
     // `Endpoint` keeps; nobody holds a reference into a `ReadOnly`, and `to` is borrowed mutably.
-    unsafe { copy_racing(source.as_ptr(), target.as_ptr(), bytes) }
+    unsafe { copy_hostile(source.as_ptr(), target.as_ptr(), bytes, to.streams) }
+}
+
+/// [`copy_racing`] or [`copy_streaming`] from a slice that a hostile peer writes; under the feature `racing`, in pieces.
+///
+/// # Safety
+///
+/// As for these.
+#[inline]
+unsafe fn copy_hostile(from: *const u8, to: *mut u8, bytes: usize, streams: bool) {
+    let mut at = 0;
+    loop {
+        let piece = racing::piece(bytes - at);
+        racing::before_read();
+        let (from, to) = (from.wrapping_add(at), to.wrapping_add(at));
+        match streams {
+            // SAFETY: a part of both ranges, which are as the caller promised; pieces start at multiples of 64.
+            true => unsafe { copy_streaming(from, to, piece) },
+            // SAFETY: the same.
+            false => unsafe { copy_racing(from, to, piece) },
+        }
+        at += piece;
+        if at == bytes {
+            return;
+        }
+    }
 }
 
 #[inline]
@@ -86,49 +120,81 @@ fn load_header(mapping: &Mapping, offset: u32) -> [u64; 8] {
 fn copy_out(mapping: &Mapping, offset: u32, to: &mut [u8]) {
     let source = mapping.at(offset, to.len());
     // SAFETY: `at` checked the range; `to` is a unique borrow of other memory; payloads are aligned to 16.
-    unsafe { copy_racing(source.as_ptr(), to.as_mut_ptr(), to.len()) }
+    unsafe { copy_hostile(source.as_ptr(), to.as_mut_ptr(), to.len(), false) }
 }
 
 macro_rules! readable {
-    ($($type:ty),*) => {$(
+    ($($type:ty: $mapping:tt, $before_read:path);* $(;)?) => {$(
         impl SliceMemory for $type {
             #[inline]
             fn control(&self) -> &Control {
-                self.0.control()
+                $before_read();
+                self.$mapping.control()
             }
             #[inline]
             fn ring_bytes(&self) -> u32 {
-                self.0.ring_bytes()
+                self.$mapping.ring_bytes()
             }
             #[inline]
             fn load_header(&self, offset: u32) -> [u64; 8] {
-                load_header(&self.0, offset)
+                $before_read();
+                load_header(&self.$mapping, offset)
             }
             #[inline]
             fn load_header_into(&self, offset: u32, to: &mut [u64; 8]) {
-                let start = self.0.at(offset, 64).as_ptr();
+                $before_read();
+                let start = self.$mapping.at(offset, 64).as_ptr();
                 // SAFETY: `at` checked 64 bytes; records start at multiples of 16 in a page-aligned ring.
                 unsafe { load_line_into(start, to) };
             }
             fn copy_out(&self, offset: u32, to: &mut [u8]) {
-                copy_out(&self.0, offset, to);
+                copy_out(&self.$mapping, offset, to);
             }
         }
     )*};
 }
 
-readable!(ReadOnly, Writable, Inbox);
+readable!(ReadOnly: 0, racing::before_read; Writable: mapping, nothing; Inbox: 0, nothing);
+
+/// Before reads of what no hostile peer writes.
+#[inline(always)]
+fn nothing() {}
 
 impl WritableMemory for Writable {
     #[inline]
     fn store_header(&mut self, offset: u32, words: &[u64; 8]) {
-        let start = self.0.at(offset, 64).as_ptr().cast::<u64>();
-        // SAFETY: `at` checked 64 bytes; records start at multiples of 16 in a page-aligned ring.
-        unsafe { store_line(start, words) };
+        let start = self.mapping.at(offset, 64).as_ptr().cast::<u64>();
+        self.is_unsettled |= self.streams;
+        match self.streams {
+            // SAFETY: `at` checked 64 bytes; records start at multiples of 16 in a page-aligned ring.
+            true => unsafe { stream_line(start, words) },
+            // SAFETY: the same.
+            false => unsafe { store_line(start, words) },
+        }
     }
 
+    #[inline]
     fn copy_in(&mut self, offset: u32, from: &[u8]) {
-        self.bytes_mut(offset, from.len()).copy_from_slice(from);
+        if !self.streams || !offset.is_multiple_of(16) {
+            return self.bytes_mut(offset, from.len()).copy_from_slice(from);
+        }
+        let target = self.mapping.at(offset, from.len());
+        self.is_unsettled = true;
+        // SAFETY: `at` checked the range, which is aligned to 16 as checked above; `from` is ours and elsewhere.
+        unsafe { copy_streaming(from.as_ptr(), target.as_ptr(), from.len()) };
+    }
+
+    #[inline]
+    fn set_streaming(&mut self, on: bool) {
+        self.streams = on;
+    }
+
+    #[inline]
+    fn settle(&mut self) {
+        if self.is_unsettled {
+            self.is_unsettled = false;
+            settle();
+        }
     }
 }
 

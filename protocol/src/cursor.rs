@@ -109,6 +109,18 @@ impl Producer {
         self.ring_bytes - (self.head.at - self.consumed) as u32
     }
 
+    /// Bytes ever written, published or not.
+    #[inline]
+    pub fn written(&self) -> u64 {
+        self.head.at
+    }
+
+    /// Bytes ever released by the consumer, as far as it has been heard of.
+    #[inline]
+    pub fn consumed(&self) -> u64 {
+        self.consumed
+    }
+
     /// Whether all that was published has been released, as far as the consumer has been heard of.
     #[inline]
     pub fn is_drained(&self) -> bool {
@@ -153,6 +165,12 @@ impl Producer {
     #[inline]
     pub fn is_staged(&self) -> bool {
         self.published != self.head.at
+    }
+
+    /// Bytes committed and not published.
+    #[inline]
+    pub fn staged(&self) -> u32 {
+        (self.head.at - self.published) as u32
     }
 
     /// Publishes what was committed: the value to store in the header.

@@ -4,10 +4,10 @@
 //! whole. Reading: `peek`, use the payload, `advance`, and `release` when enough has been read. Sleeping:
 //! `arm`, look once more, sleep, `disarm`; and after each publish or release, `ring_for`.
 
-use crate::layout::Control;
+use crate::layout::{Control, MAX_STOPS};
 use crate::primitive::{Ordering, fence};
 use crate::wait::{Event, Via, Waiting};
-use crate::{Consumer, Corrupt, Header, Producer, RawHeader, stride};
+use crate::{Consumer, Corrupt, Header, Producer, RawHeader, WorldId, stride};
 
 /// A slice that can be read. `offset` is a place in the ring; header and payload may run past the ring's
 /// end by up to a ring, where the same bytes lie again.
@@ -33,6 +33,10 @@ pub trait WritableMemory: SliceMemory {
     fn store_header(&mut self, offset: u32, words: &[u64; 8]);
     /// Writes payload.
     fn copy_in(&mut self, offset: u32, from: &[u8]);
+    /// Whether what is written from now on should go past this processor's cache, because its reader has another.
+    fn set_streaming(&mut self, _on: bool) {}
+    /// Makes everything written visible before whatever is written next.
+    fn settle(&mut self) {}
 }
 
 /// Room for one record: made by [`Endpoint::reserve`], used up by [`Endpoint::commit`].
@@ -140,6 +144,12 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
     /// Makes room for a record, looking at the other party's cursor only when the room it knows of is too small.
     #[inline]
     pub fn reserve(&mut self, payload_bytes: usize) -> Result<Slot, ReserveError> {
+        self.reserve_beside(payload_bytes, 0)
+    }
+
+    /// The same, if so many bytes of the ring stay free beside it.
+    #[inline]
+    pub fn reserve_beside(&mut self, payload_bytes: usize, free_bytes: u32) -> Result<Slot, ReserveError> {
         let max_bytes = self.max_payload();
         let length = match u32::try_from(payload_bytes) {
             Ok(length) if length <= max_bytes => length,
@@ -148,8 +158,11 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
             }
         };
         let needed = stride(length) as u32;
-        if self.producer.free() < needed {
+        if self.producer.free() < needed.saturating_add(free_bytes) {
             self.hear_consumed()?;
+            if self.producer.free() < needed.saturating_add(free_bytes) {
+                return Err(ReserveError::Full);
+            }
         }
         let offset = self.producer.reserve(needed).ok_or(ReserveError::Full)?;
         Ok(Slot { offset, payload_bytes: length })
@@ -169,9 +182,60 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
         let staged = self.producer.is_staged();
         if staged {
             let produced = self.producer.publish();
+            self.mine.settle();
             self.mine.control().produced.store(produced, Ordering::Release);
         }
         staged
+    }
+
+    /// Says on which processor this party runs.
+    #[inline]
+    pub fn announce(&mut self, processor: u32) {
+        let word = &self.mine.control().processor;
+        if word.load(Ordering::Relaxed) != processor + 1 {
+            word.store(processor + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the other party says that it runs on another processor.
+    #[inline]
+    pub fn is_far_from(&self, processor: u32) -> bool {
+        let theirs = self.theirs.control().processor.load(Ordering::Relaxed);
+        theirs != 0 && theirs != processor + 1
+    }
+
+    /// Bytes written and not yet published.
+    #[inline]
+    pub fn staged(&self) -> u32 {
+        self.producer.staged()
+    }
+
+    /// Bytes this party has ever written, published or not.
+    #[inline]
+    pub fn written(&self) -> u64 {
+        self.producer.written()
+    }
+
+    /// Bytes this party has ever been told of that the other has released.
+    #[inline]
+    pub fn consumed(&self) -> u64 {
+        self.producer.consumed()
+    }
+
+    /// Tells the other party at one of the [`MAX_STOPS`] places not to send to this receiver, or to no longer keep from it.
+    pub fn set_stop(&mut self, place: usize, receiver: Option<WorldId>) {
+        let control = self.mine.control();
+        control.stops.0[place].store(receiver.map_or(0, |id| id.0), Ordering::Relaxed);
+        let used = control.stopped.load(Ordering::Relaxed).max(place as u32 + 1);
+        control.stopped.store(used, Ordering::Release);
+    }
+
+    /// Whether the other party says that this receiver takes nothing for now.
+    #[inline]
+    pub fn is_stopped(&self, receiver: WorldId) -> bool {
+        let control = self.theirs.control();
+        let used = control.stopped.load(Ordering::Acquire) as usize;
+        used > 0 && control.stops.0[..used.min(MAX_STOPS)].iter().any(|id| id.load(Ordering::Relaxed) == receiver.0)
     }
 
     fn hear_consumed(&mut self) -> Result<(), Corrupt> {

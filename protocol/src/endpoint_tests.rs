@@ -206,14 +206,99 @@ mod models {
             let sender = thread::spawn(move || {
                 for byte in [1, 2] {
                     send(&mut a, &[byte; 8]).unwrap();
-                    if a.ring_for(Event::DATA).is_some() {
-                        bell.wake();
-                    }
+                    ring(&mut a, Event::DATA, &bell);
                 }
             });
             assert_eq!(receive(&mut b, &futex), [1; 8]);
             assert_eq!(receive(&mut b, &futex), [2; 8]);
             sender.join().unwrap();
+        });
+    }
+
+    /// Sends a record, sleeping until there is room for it.
+    fn send_patiently(side: &mut Side, futex: &Futex, payload: &[u8]) {
+        while send(side, payload) == Err(ReserveError::Full) {
+            let bell = side.arm(Event::ROOM, Via::Futex);
+            if side.room().unwrap() < 80 {
+                futex.wait(&side.theirs().control().bell, bell);
+            }
+            side.disarm();
+        }
+    }
+
+    fn ring(side: &mut Side, event: Event, other: &Futex) {
+        if side.ring_for(event).is_some() {
+            other.wake();
+        }
+    }
+
+    /// One sleeps for room while the other gives room back and goes to sleep for data, in a ring of one record: neither sleeps forever.
+    #[test]
+    fn who_gives_room_and_sleeps_is_woken_by_what_comes_of_it() {
+        loom::model(|| {
+            let (mut a, mut b) = pair(80);
+            let (of_a, of_b) = (Arc::new(Futex::default()), Arc::new(Futex::default()));
+            let (wakes_a, sleeps_b) = (of_a.clone(), of_b.clone());
+            let receiver = thread::spawn(move || {
+                for byte in [1, 2] {
+                    assert_eq!(receive(&mut b, &sleeps_b), [byte; 8]);
+                    let event = b.release();
+                    ring(&mut b, event, &wakes_a);
+                }
+            });
+            for byte in [1, 2] {
+                send_patiently(&mut a, &of_a, &[byte; 8]);
+                ring(&mut a, Event::DATA, &of_b);
+            }
+            receiver.join().unwrap();
+        });
+    }
+
+    /// Question and answer: each sleeps for the other's record, one after the other.
+    #[test]
+    fn both_sides_sleep_in_turn() {
+        loom::model(|| {
+            let (mut a, mut b) = pair(256);
+            let (of_a, of_b) = (Arc::new(Futex::default()), Arc::new(Futex::default()));
+            let (wakes_a, sleeps_b) = (of_a.clone(), of_b.clone());
+            let answerer = thread::spawn(move || {
+                assert_eq!(receive(&mut b, &sleeps_b), [1; 8]);
+                send(&mut b, &[2; 8]).unwrap();
+                ring(&mut b, Event::DATA, &wakes_a);
+            });
+            send(&mut a, &[1; 8]).unwrap();
+            ring(&mut a, Event::DATA, &of_b);
+            assert_eq!(receive(&mut a, &of_a), [2; 8]);
+            answerer.join().unwrap();
+        });
+    }
+
+    /// Who sleeps for either, as the switch does, is rung once per sleep and still learns of both.
+    #[test]
+    fn who_sleeps_for_either_learns_of_both() {
+        loom::model(|| {
+            let (mut a, mut b) = pair(80);
+            let futex = Arc::new(Futex::default());
+            let bell = futex.clone();
+            send(&mut a, &[1; 8]).unwrap();
+            let other = thread::spawn(move || {
+                assert_eq!(take(&mut b), Some(vec![1; 8]));
+                let event = b.release();
+                ring(&mut b, event, &bell);
+                send(&mut b, &[2; 8]).unwrap();
+                ring(&mut b, Event::DATA, &bell);
+            });
+            let (mut data, mut room) = (false, false);
+            while !(data && room) {
+                let bell = a.arm(Event::ANY, Via::Futex);
+                let news = (take(&mut a).is_some(), !room && a.room().unwrap() == 80);
+                if news == (false, false) {
+                    futex.wait(&a.theirs().control().bell, bell);
+                }
+                a.disarm();
+                (data, room) = (data | news.0, room | news.1);
+            }
+            other.join().unwrap();
         });
     }
 
@@ -228,18 +313,10 @@ mod models {
             let receiver = thread::spawn(move || {
                 assert_eq!(take(&mut b), Some(vec![1; 8]));
                 let event = b.release();
-                if b.ring_for(event).is_some() {
-                    bell.wake();
-                }
+                ring(&mut b, event, &bell);
                 b
             });
-            while send(&mut a, &[2; 8]) == Err(ReserveError::Full) {
-                let bell = a.arm(Event::ROOM, Via::Futex);
-                if a.room().unwrap() < 80 {
-                    futex.wait(&a.theirs().control().bell, bell);
-                }
-                a.disarm();
-            }
+            send_patiently(&mut a, &futex, &[2; 8]);
             let mut b = receiver.join().unwrap();
             assert_eq!(take(&mut b), Some(vec![2; 8]));
         });

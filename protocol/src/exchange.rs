@@ -2,7 +2,7 @@
 //!
 //! A request whose destination is [`WorldId::SWITCH`](crate::WorldId::SWITCH) carries an [`Ask`]. The switch answers at once with a reply
 //! whose `code` is 0, or says what stands against it ([`Refusal`]), and whose payload is one number. `stream` and `tag` come back as they were
-//! in the request: by `stream` a client tells answers that aren't its user's. A *message* for the
+//! in the request: by `stream`, with [`FLAG_MARK`](crate::FLAG_MARK), a client tells what isn't its user's. A *message* for the
 //! switch is taken and has no effect: a nudge.
 //!
 //! Descriptors go one way, from the switch to a world, over the world's lane: a socket that the switch can't receive from. Each comes

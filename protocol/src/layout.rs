@@ -5,13 +5,16 @@
 //! 0x0008  consumed   u64   bytes ever released in the other ring
 //! 0x0010  waiting    u32   how the writer of this slice sleeps, and for what (see `wait`)
 //! 0x0014  bell       u32   the futex word on which the *other* party sleeps
-//! 0x0018  reserved         zero; room for the switch's intent word and for stop bits
+//! 0x0018  stopped    u32   of an inbox: how many places in `stops` have been used, at most MAX_STOPS
+//! 0x001c  processor  u32   1 + the processor the writer ran on when it last released or published, 0: not said
+//! 0x0020  reserved         zero; room for the switch's intent word
+//! 0x0040  stops      u64[] of an inbox: ids of receivers that take no more from this world for now, or 0
 //! 0x1000  ring       size - 4096 bytes of records; mapped twice in a row, so that
 //!                    a record that wraps is still contiguous
 //! ```
 //!
 //! One party writes all of it and the other reads all of it: the kernel enforces that with a seal
-//! (`F_SEAL_FUTURE_WRITE`, `fcntl(2)`). The four words share one cache line on purpose: whoever
+//! (`F_SEAL_FUTURE_WRITE`, `fcntl(2)`). These words share one cache line on purpose: whoever
 //! looks for work needs them together, and the line has one writer.
 
 use crate::primitive::{AtomicU32, AtomicU64};
@@ -21,6 +24,9 @@ pub const HEADER_BYTES: u32 = 4096;
 
 /// Records start at multiples of this.
 pub const RECORD_ALIGN: u32 = 16;
+
+/// Receivers that one world can be told not to send to, at a time.
+pub const MAX_STOPS: usize = if cfg!(loom) { 1 } else { 64 };
 
 /// The words at the start of a slice, all written by its one writer.
 #[repr(C, align(64))]
@@ -34,7 +40,18 @@ pub struct Control {
     pub waiting: AtomicU32,
     /// The futex word on which the other party sleeps; the writer of this slice bumps it to wake it.
     pub bell: AtomicU32,
+    /// How many of `stops` to look at.
+    pub stopped: AtomicU32,
+    /// Where the writer ran last: a hint for choosing how to write what it will read. Untrue, it costs only time.
+    pub processor: AtomicU32,
+    /// In a second cache line and further: who has to wait is slow anyway.
+    pub stops: Stops,
 }
+
+/// Ids of receivers, or 0.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Stops(pub [AtomicU64; MAX_STOPS]);
 
 impl Control {
     /// A header of a slice that nobody has used yet: all zero, like a fresh memfd.
@@ -44,6 +61,9 @@ impl Control {
             consumed: AtomicU64::new(0),
             waiting: AtomicU32::new(0),
             bell: AtomicU32::new(0),
+            stopped: AtomicU32::new(0),
+            processor: AtomicU32::new(0),
+            stops: Stops(std::array::from_fn(|_| AtomicU64::new(0))),
         }
     }
 }
@@ -61,7 +81,9 @@ const _: () = {
     assert!(offset_of!(Control, consumed) == 0x08);
     assert!(offset_of!(Control, waiting) == 0x10);
     assert!(offset_of!(Control, bell) == 0x14);
-    assert!(size_of::<Control>() == 64);
+    assert!(offset_of!(Control, stopped) == 0x18);
+    assert!(offset_of!(Control, stops) == 0x40);
+    assert!(size_of::<Control>() <= HEADER_BYTES as usize);
     assert!(align_of::<Control>() == 64);
 };
 

@@ -34,7 +34,7 @@ mod world;
 
 pub use cursor::{Consumer, Corrupt, Producer};
 pub use endpoint::{Endpoint, Incoming, ReserveError, SliceMemory, Slot, WritableMemory};
-pub use layout::{Control, SliceSize, SliceSizeError};
+pub use layout::{Control, MAX_STOPS, SliceSize, SliceSizeError};
 pub use record::{
     FIRST_FLAG_OF_APPLICATIONS, FIRST_FLAG_OF_WORLDS, FLAG_MARK, FLAG_MORE, FLAG_PACKED, FLAG_PARCEL, Header, Kind,
     LINKED, MAX_RECEIVERS, RawHeader, Reason, stride,

@@ -37,7 +37,14 @@ pub fn bell_pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
     pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
 }
 
-/// Rings through a pipe. A full pipe has rung; a closed one has nobody left to be rung.
+/// Lets this process outlive a write to a pipe that is closed at its other end (`SIGPIPE`, `pipe(7)`). Rust's runtime does the same before
+/// `main`, but not for a program whose `main` isn't Rust's, and a program may undo it.
+pub fn ignore_broken_pipes() {
+    // SAFETY: ignoring a signal runs no code of ours; `SIGPIPE` is a signal that can be ignored, so the call can't fail.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
+/// Rings through a pipe. A full pipe has rung; a closed one has nobody left to be rung: see [`ignore_broken_pipes`].
 pub fn ring_pipe(write_end: BorrowedFd<'_>) {
     let _ = rustix::io::write(write_end, &[1]);
 }
@@ -64,6 +71,12 @@ pub fn is_hung_up(fd: BorrowedFd<'_>) -> bool {
     let mut polled = [PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::RDHUP)];
     let zero = timespec(Duration::ZERO);
     matches!(poll(&mut polled, Some(&zero)), Ok(n) if n > 0)
+}
+
+/// The processor that this runs on: some nanoseconds, no system call.
+#[inline]
+pub fn processor() -> u32 {
+    rustix::thread::sched_getcpu() as u32
 }
 
 /// Gives the processor to whoever else is ready to run.

@@ -154,7 +154,11 @@ fn what_cant_be_true_ends_the_link_and_nothing_else() {
     for (n, told) in lies.into_iter().enumerate() {
         let name = format!("rogue-{n}");
         let (rogue, linked) = lie(&mut stage, &name, told.clone());
-        linked.unwrap();
+        // It may be over before we have looked.
+        assert!(
+            linked.is_ok() || matches!(linked, Err(Error::Undelivered { reason: Reason::Unlinked, .. })),
+            "{linked:?}"
+        );
         let end = Instant::now() + LONG;
         while stage.client().is_linked(rogue) {
             assert!(Instant::now() < end, "{told:?}");

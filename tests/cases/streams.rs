@@ -123,5 +123,8 @@ fn ten_thousand_open_streams_cost_their_receiver_next_to_nothing() {
     assert!(held < 16 * MIB, "{held} bytes are held");
     assert!(held > 4_000_000, "{held} bytes are held, and the honest half is not among them");
     stage.ask(honest, b"send 9000000");
-    wait_until("the honest one is whole", || seen(&mut stage, collector, "") == [0, 1, 0]);
+    wait_until("the honest one is whole", || seen(&mut stage, collector, "")[1] == 1);
+    // Of what comes to nothing its receiver is told now and then, not each time.
+    let told = seen(&mut stage, collector, "")[2];
+    assert!((1..100).contains(&told), "{told} times");
 }

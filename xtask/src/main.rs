@@ -3,6 +3,9 @@
 //! `cargo xtask test` runs everything that can be run here and says at its end how much passed, failed and was skipped, and why.
 #![forbid(unsafe_code)]
 
+mod bench;
+mod fuzz;
+mod library;
 mod packages;
 mod suites;
 mod tally;
@@ -23,18 +26,38 @@ struct Args {
 enum Chore {
     /// Install what is missing, build, and run every test: as this user, and as root also as an unprivileged one
     Test,
-    /// Measure strait beside a plain Unix socket, with the arguments of the benchmark (try `-- --help`)
+    /// Build libstrait for C programs and install it: libraries, header, and strait.pc for pkg-config
+    Library {
+        /// Where it is to be used
+        #[arg(long, value_name = "DIR", default_value = "/usr/local")]
+        prefix: PathBuf,
+        /// Put in front of the prefix, but not written into strait.pc: for those who make packages
+        #[arg(long, value_name = "DIR", default_value = "/")]
+        destdir: PathBuf,
+    },
+    /// Measure strait beside what a user would pick instead (`bench -- --help` tells more)
     Bench {
-        /// For the benchmark: --quick, --json FILE, --workload W, --placement P, --peer P, --size BYTES, --reps N
+        /// For the benchmark: --quick, --json FILE, --plot DIR, --curves, --workload W, --placement P, --peer P, --size BYTES, --reps N
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
+    },
+    /// Give the switch and the parsers bytes that a fuzzer makes up, each target for a while (needs cargo-fuzz and g++)
+    Fuzz {
+        /// One target instead of all
+        #[arg(value_parser = fuzz::TARGETS)]
+        target: Option<String>,
+        /// How long each
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
     },
 }
 
 fn main() -> ExitCode {
     let result = match Args::parse().chore {
         Chore::Test => test(),
-        Chore::Bench { arguments } => bench(&arguments),
+        Chore::Library { prefix, destdir } => library::install(&root(), &prefix, &destdir),
+        Chore::Bench { arguments } => bench::run(&root(), &arguments),
+        Chore::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -47,21 +70,16 @@ fn main() -> ExitCode {
 }
 
 fn test() -> Result<bool, String> {
-    packages::install()?;
+    packages::install(packages::FOR_TESTS)?;
     let mut tally = tally::Tally::default();
     suites::workspace(&root(), &mut tally)?;
+    suites::racing(&root(), &mut tally)?;
+    suites::seeds(&root(), &mut tally)?;
     suites::loom(&root(), &mut tally)?;
     suites::miri(&root(), &mut tally)?;
     unprivileged::run(&root(), &mut tally)?;
     print!("{tally}");
     Ok(tally.failed() == 0)
-}
-
-fn bench(arguments: &[String]) -> Result<bool, String> {
-    let mut command = cargo(&root());
-    command.args(["run", "--release", "--quiet", "--package", "strait-bench", "--"]).args(arguments);
-    let status = command.status().map_err(|error| format!("cargo: {error}"))?;
-    Ok(status.success())
 }
 
 /// The workspace's folder.

@@ -1,20 +1,35 @@
-//! Debian packages that the tests need: a C compiler for the C world, `setpriv` for the unprivileged run, an interpreter to jail.
+//! Debian packages that a chore needs.
 
 use std::path::Path;
 use std::process::Command;
 
-/// A program, and the package that brings it.
-const NEEDED: &[(&str, &str)] = &[
+/// A file, and the package that brings it.
+pub type Needed = &'static [(&'static str, &'static str)];
+
+/// Compilers for the C world and for libFuzzer, `setpriv` for the unprivileged run, an interpreter to jail.
+pub const FOR_TESTS: Needed = &[
     ("/usr/bin/cc", "gcc"),
+    ("/usr/bin/c++", "g++"),
     ("/usr/include/stdio.h", "libc6-dev"),
     ("/usr/bin/setpriv", "util-linux"),
     ("/usr/bin/python3", "python3"),
 ];
 
+/// What the heavy peers of the benchmark are built with and talk to.
+pub const FOR_PEERS: Needed = &[
+    ("/usr/bin/cc", "gcc"),
+    ("/usr/bin/pkg-config", "pkg-config"),
+    ("/usr/include/zmq.h", "libzmq3-dev"),
+    ("/usr/sbin/nats-server", "nats-server"),
+    ("/usr/bin/redis-server", "redis-server"),
+    ("/usr/bin/dbus-broker", "dbus-broker"),
+    ("/usr/bin/dbus-daemon", "dbus-daemon"),
+];
+
 /// Installs what is missing if this is root on a Debian; otherwise says what to install.
-pub fn install() -> Result<(), String> {
+pub fn install(needed: Needed) -> Result<(), String> {
     let is_missing = |(file, _): &&(&str, &str)| !Path::new(file).exists();
-    let missing: Vec<&str> = NEEDED.iter().filter(is_missing).map(|(_, package)| *package).collect();
+    let missing: Vec<&str> = needed.iter().filter(is_missing).map(|(_, package)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -20,6 +20,22 @@ pub fn workspace(root: &Path, tally: &mut Tally) -> Result<(), String> {
     run(&format!("workspace, as {who}"), &mut tests, tally)
 }
 
+/// The switch under scripts again, with hostile memory that changes between any two of its reads.
+pub fn racing(root: &Path, tally: &mut Tally) -> Result<(), String> {
+    let mut tests = cargo(root);
+    // A build of its own: a feature more would make cargo build the workspace anew, back and forth.
+    tests.args(["test", "--quiet", "--package", "strait-broker", "--lib", "--features", "racing", "harness"]);
+    tests.args(["--target-dir", "target/racing"]);
+    run("switch under racing memory", &mut tests, tally)
+}
+
+/// The fuzz targets build, and hold for their seeds.
+pub fn seeds(root: &Path, tally: &mut Tally) -> Result<(), String> {
+    let mut tests = cargo(root);
+    tests.args(["test", "--quiet", "--manifest-path", "fuzz/Cargo.toml", "--target-dir", "target/racing"]);
+    run("seeds of the fuzz targets", &mut tests, tally)
+}
+
 /// Models of the ring and the waiting: every interleaving of two threads, up to a number of preemptions.
 pub fn loom(root: &Path, tally: &mut Tally) -> Result<(), String> {
     let mut tests = cargo(root);

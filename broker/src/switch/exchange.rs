@@ -3,19 +3,19 @@
 use super::Switch;
 use super::port::Held;
 use strait_protocol::exchange::{self, Ask, Refusal};
-use strait_protocol::{Header, Incoming, Kind, RawHeader, ReserveError, WorldId};
+use strait_protocol::{FLAG_MARK, Header, Kind, RawHeader, ReserveError, WorldId};
 
 impl Switch {
     /// Takes a record for the switch. A request is answered; anything else is a nudge, and has done its work by now.
-    pub(super) fn take_own(&mut self, slot: usize, incoming: &Incoming) {
-        let header = incoming.raw.header();
+    pub(super) fn take_own(&mut self, slot: usize, raw: &RawHeader, at: u32) {
+        let header = raw.header();
         if header.kind != Kind::Request {
             return;
         }
         let mut bytes = [0; exchange::BYTES];
         let asked = match header.length as usize == bytes.len() {
             true => {
-                self.port(slot).copy_out_into(incoming, &mut bytes);
+                self.port(slot).copy_out(at, &mut bytes);
                 Ask::decode(&bytes)
             }
             false => None,
@@ -40,6 +40,7 @@ impl Switch {
     fn answer(&mut self, slot: usize, request: &Header, answer: Result<u64, Refusal>) {
         let mut reply = Header::new(Kind::Reply, self.port(slot).id, exchange::BYTES as u32);
         (reply.correlation, reply.tag, reply.stream) = (request.correlation, request.tag, request.stream);
+        reply.flags = if request.stream == 0 { 0 } else { FLAG_MARK };
         let value = answer.unwrap_or_else(|refusal| {
             reply.code = refusal as u16;
             0
@@ -59,10 +60,10 @@ impl Switch {
             Err(ReserveError::Corrupt(corrupt)) => return self.quarantine(slot, &corrupt),
             Err(_) => {
                 let held = Held { raw, payload: payload.into(), charged };
-                let bytes = held.bytes();
+                let (bytes, id) = (held.bytes(), port.id);
                 port.held.push_back(held);
                 if let Some(account) = self.by_id.get(&charged).copied() {
-                    self.port(account).held_bytes += bytes;
+                    self.port(account).charge(bytes, id);
                 }
             }
         }

@@ -6,9 +6,9 @@
 //!
 //! The switch keeps both files, to tell how much moved. It never maps them, and what the cursors say is the worlds' own word.
 
-use super::Switch;
 use super::parcels::Brought;
 use super::port::Port;
+use super::{Switch, clock};
 use crate::link::Event as Report;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -215,7 +215,7 @@ impl Switch {
             return self.drop_link(number, None, charged);
         }
         if link.deadline.is_none() {
-            let deadline = Instant::now() + CLOSING;
+            let deadline = clock::now() + CLOSING;
             link.deadline = Some(deadline);
             let ids = link.ids();
             self.links.next_deadline.get_or_insert(deadline);
@@ -273,7 +273,7 @@ impl Switch {
     /// Ends the links whose sides were waited for long enough.
     pub(super) fn end_late_links(&mut self) {
         let Some(next) = self.links.next_deadline else { return };
-        let now = Instant::now();
+        let now = clock::now();
         if now < next {
             return;
         }
@@ -308,7 +308,7 @@ impl Switch {
 
     fn tell_of_link(&mut self, slot: usize, told: &Told, charged: WorldId) {
         let mut header = Header::new(Kind::Message, self.port(slot).id, exchange::BYTES as u32);
-        header.stream = FOR_THE_CLIENT;
+        (header.flags, header.stream) = (FLAG_MARK, FOR_THE_CLIENT);
         self.say(slot, &header, &told.encode(), charged);
     }
 }

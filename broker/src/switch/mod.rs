@@ -9,10 +9,16 @@
 //! it; then it is taken out and held, charged to its sender. A sender over its budget is not read until the receivers have taken what
 //! it is charged for.
 
+mod answer;
+mod backlog;
+mod clock;
 mod deliver;
 mod exchange;
+#[cfg(any(test, feature = "racing"))]
+pub mod harness;
 mod lane;
 mod links;
+mod multicast;
 mod parcels;
 mod port;
 mod requests;
@@ -26,7 +32,6 @@ use rustix::io::Errno;
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Instant;
 use strait_protocol::wait::{Event, Via};
 use strait_protocol::{Corrupt, Reason, WorldId};
 use strait_sys::wake;
@@ -127,7 +132,7 @@ impl Switch {
         if self.requests.next_deadline().is_none() {
             return;
         }
-        let now = Instant::now();
+        let now = clock::now();
         while let Some((key, open)) = self.requests.overdue(now) {
             self.end_request(key, &open, Reason::Deadline);
         }
@@ -138,6 +143,18 @@ impl Switch {
     /// Says in every active inbox that the switch sleeps; if nothing came meanwhile, sleeps until a bell, the link or a deadline.
     fn sleep(&mut self) -> Result<(), Errno> {
         self.end_overdue();
+        if !self.settle() {
+            return Ok(());
+        }
+        let next = self.requests.next_deadline().into_iter().chain(self.links.next_deadline()).min();
+        let left = next.map(|end| end.saturating_duration_since(clock::now()));
+        let timeout =
+            left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) });
+        self.poll(timeout)
+    }
+
+    /// Takes every port out of the active ones. False if there is work for one after all.
+    fn settle(&mut self) -> bool {
         let mut at = 0;
         while at < self.active.len() {
             match self.arm(self.active[at]) {
@@ -145,14 +162,7 @@ impl Switch {
                 false => at += 1,
             }
         }
-        if !self.active.is_empty() {
-            return Ok(());
-        }
-        let next = self.requests.next_deadline().into_iter().chain(self.links.next_deadline()).min();
-        let left = next.map(|end| end.saturating_duration_since(Instant::now()));
-        let timeout =
-            left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) });
-        self.poll(timeout)
+        self.active.is_empty()
     }
 
     /// Takes a port out of the active ones, unless there is work for it after all. The caller removes it from the list.
@@ -162,7 +172,7 @@ impl Switch {
             Some(port) => {
                 let wants_room = !port.held.is_empty() || port.is_awaited;
                 port.endpoint.arm(if wants_room { Event::ANY } else { Event::DATA }, Via::Fd);
-                port.blocked_on
+                port.blocked.map(|blocked| blocked.on)
             }
         };
         if let Some(receiver) = blocked_on.and_then(|id| self.by_id.get(&id)).copied() {
@@ -206,10 +216,10 @@ impl Switch {
     /// Looks at a port in each pass from now on; and at those who wait for it.
     fn wake(&mut self, slot: usize) {
         let Some(port) = self.ports.get_mut(slot).and_then(Option::as_mut) else { return };
-        let (id, was_awaited) = (port.id, std::mem::take(&mut port.is_awaited));
+        let was_awaited = std::mem::take(&mut port.is_awaited);
         self.activate(slot);
         if was_awaited {
-            self.activate_blocked_on(id);
+            self.call_next(slot);
         }
     }
 
@@ -222,18 +232,9 @@ impl Switch {
                 port.endpoint.disarm();
                 self.active.push(slot);
                 // Disarmed, it doesn't ring for room: who waits for that looks by itself from now on.
-                let id = port.id;
                 if std::mem::take(&mut port.is_awaited) {
-                    self.activate_blocked_on(id);
+                    self.call_next(slot);
                 }
-            }
-        }
-    }
-
-    fn activate_blocked_on(&mut self, id: WorldId) {
-        for slot in 0..self.ports.len() {
-            if self.ports[slot].as_ref().is_some_and(|port| port.blocked_on == Some(id)) {
-                self.activate(slot);
             }
         }
     }
@@ -307,6 +308,7 @@ impl Switch {
 
     /// Forgets a world: who waits for its answer is told, and who waited for its room goes on.
     fn remove(&mut self, slot: usize) {
+        self.leave_line(slot);
         let Some(mut port) = self.ports[slot].take() else { return };
         // The world may hold the same eventfd: closing ours would not take it out of the set.
         let _ = epoll::delete(&self.epoll, &port.bell);
@@ -314,7 +316,7 @@ impl Switch {
         self.drop_links(port.id);
         port.holdings.drain().for_each(|parcel| self.let_go(parcel));
         for held in &port.held {
-            self.uncharge(held.charged, held.bytes());
+            self.uncharge(held.charged, port.id, held.bytes());
             self.tell_lost(&held.raw.header());
         }
         self.inherit(port.id);
@@ -322,7 +324,12 @@ impl Switch {
             self.end_request(key, &open, Reason::Died);
         }
         self.publish_touched();
-        self.activate_blocked_on(port.id);
+        for waiter in &port.waiters {
+            if let Some(slot) = self.by_id.get(waiter).copied() {
+                self.port(slot).blocked = None;
+                self.activate(slot);
+            }
+        }
     }
 
     /// A world wrote what can't be true: nothing more is taken from it. It is forgotten at the next [`bury`](Self::bury), and not here:
@@ -343,6 +350,41 @@ impl Switch {
             let _ = self.link.send(&Report::Quarantined { id: id.0, why: corrupt.to_string() }, &[]);
             if self.by_id.get(&id) == Some(&slot) {
                 self.remove(slot);
+            }
+        }
+    }
+
+    fn touch(&mut self, slot: usize) {
+        let port = self.port(slot);
+        if !port.is_touched {
+            port.is_touched = true;
+            self.touched.push(slot);
+        }
+    }
+
+    /// Gives a world its ring back.
+    fn release(&mut self, slot: usize) {
+        if let Some(port) = &mut self.ports[slot]
+            && port.endpoint.unreleased() > 0
+        {
+            port.endpoint.announce(wake::processor());
+            let event = port.endpoint.release();
+            port.ring(event);
+        }
+    }
+
+    /// Shows receivers what was committed to their inboxes, and wakes those who sleep for it.
+    fn publish_touched(&mut self) {
+        let processor = wake::processor();
+        while let Some(slot) = self.touched.pop() {
+            if let Some(port) = &mut self.ports[slot]
+                && port.is_touched
+            {
+                port.is_touched = false;
+                if port.endpoint.publish() {
+                    port.ring(Event::DATA);
+                }
+                port.is_far = port.endpoint.is_far_from(processor);
             }
         }
     }

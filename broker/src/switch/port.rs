@@ -1,31 +1,43 @@
 //! A port: what the switch keeps for one world.
 
+use super::backlog::Blocked;
 use super::lane::Lane;
 use super::parcels::Holdings;
 use crate::link::{Count, Passport};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 use strait_memory::{ReadOnly, SliceError, SliceFile, Writable, transfer};
 use strait_protocol::handshake::DESCRIPTORS;
 use strait_protocol::wait::{Event, Via};
 use strait_protocol::{
-    Endpoint, Incoming, Name, NameError, Pattern, RawHeader, ReserveError, SliceMemory, SliceSize, SliceSizeError,
+    Endpoint, MAX_STOPS, Name, NameError, Pattern, RawHeader, ReserveError, SliceMemory, SliceSize, SliceSizeError,
     WorldId, WritableMemory,
 };
 use strait_sys::wake;
+
+/// From so many bytes in one go on, what goes to another processor is written past the cache.
+const STREAMED_BYTES: u32 = 1024;
 
 /// A record that waits outside of any slice, because its receiver's inbox is full.
 #[derive(Debug)]
 pub(crate) struct Held {
     pub raw: RawHeader,
-    pub payload: Box<[u8]>,
+    /// Shared by the receivers of a multicast record.
+    pub payload: Rc<[u8]>,
     /// On whose account.
     pub charged: WorldId,
 }
 
 impl Held {
+    /// What holding a record costs: itself, and where it is kept.
+    pub(crate) fn bytes_of(raw: &RawHeader) -> u64 {
+        const KEEPING: u64 = 64;
+        u64::from(raw.stride()) + KEEPING
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
-        u64::from(self.raw.stride())
+        Self::bytes_of(&self.raw)
     }
 }
 
@@ -64,19 +76,27 @@ pub(crate) struct Port {
     pub linked_bytes: u64,
     /// Where the last record went, so that a stream to one place is looked up once.
     pub last_route: Option<(WorldId, usize)>,
-    /// The receiver for which this world's next record waits.
-    pub blocked_on: Option<WorldId>,
-    /// Bytes of outbox behind the blocked record that are known to be for the same receiver.
-    pub looked_past: u32,
+    /// What this world's next record waits for, if it has to.
+    pub blocked: Option<Blocked>,
+    /// Worlds whose next record waits for room in this one's inbox, who came first in front.
+    pub waiters: VecDeque<WorldId>,
+    /// Receivers of the multicast record at the head of the outbox that have been served.
+    pub served: u32,
     /// Records for this world that found its inbox full, in order.
     pub held: VecDeque<Held>,
     /// Bytes held anywhere on this world's account, and how many may be.
     pub held_bytes: u64,
     pub budget_bytes: u64,
+    /// Of the bytes held, how many for each receiver.
+    held_for: HashMap<WorldId, u64>,
+    /// Receivers that it was told not to send to, at the places where its inbox says so.
+    stops: Vec<Option<WorldId>>,
     pub open_requests: u32,
     /// Records taken from it: the sequence number of the last one.
     pub sequence: u64,
     pub received: u64,
+    /// The world runs on another processor than the switch.
+    pub is_far: bool,
     /// Passes without work; an active port is looked at in each pass.
     pub idle_passes: u32,
     pub is_active: bool,
@@ -84,6 +104,8 @@ pub(crate) struct Port {
     pub is_touched: bool,
     /// Somebody waits for room in its inbox.
     pub is_awaited: bool,
+    /// Its world is dead, and what it published is delivered.
+    pub is_leaving: bool,
     /// It wrote what can't be true, and is about to be forgotten.
     pub is_doomed: bool,
 }
@@ -107,18 +129,23 @@ impl Port {
             link: passport.link.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
             linked_bytes: 0,
             last_route: None,
-            blocked_on: None,
-            looked_past: 0,
+            blocked: None,
+            waiters: VecDeque::new(),
+            served: 0,
             held: VecDeque::new(),
             held_bytes: 0,
             budget_bytes: passport.budget_bytes,
+            held_for: HashMap::new(),
+            stops: Vec::new(),
             open_requests: 0,
             sequence: 0,
             received: 0,
+            is_far: false,
             idle_passes: 0,
             is_active: false,
             is_touched: false,
             is_awaited: false,
+            is_leaving: false,
             is_doomed: false,
         })
     }
@@ -140,40 +167,103 @@ impl Port {
         self.held_bytes == 0 || self.held_bytes + bytes <= self.budget_bytes
     }
 
+    /// The same, and whether it fits this world's window for one receiver: a quarter of its budget, or one record.
+    pub(crate) fn can_hold(&self, bytes: u64, receiver: WorldId) -> bool {
+        let held = self.held_for.get(&receiver).copied().unwrap_or(0);
+        self.can_charge(bytes) && (held == 0 || held + bytes <= self.window())
+    }
+
+    fn window(&self) -> u64 {
+        self.budget_bytes / 4
+    }
+
+    /// Charges what is held for a receiver. True when it is time to tell the world to stop.
+    pub(crate) fn charge(&mut self, bytes: u64, receiver: WorldId) -> bool {
+        self.held_bytes += bytes;
+        if receiver == self.id {
+            return false;
+        }
+        let window = self.window();
+        let held = self.held_for.entry(receiver).or_default();
+        *held += bytes;
+        *held > window / 2
+    }
+
+    /// Takes a charge back. True when the world may be told to go on.
+    pub(crate) fn uncharge(&mut self, bytes: u64, receiver: WorldId) -> bool {
+        self.held_bytes -= bytes;
+        let window = self.window();
+        let Some(held) = self.held_for.get_mut(&receiver) else { return false };
+        *held = held.saturating_sub(bytes);
+        let is_free = *held <= window / 8;
+        if *held == 0 {
+            self.held_for.remove(&receiver);
+        }
+        is_free
+    }
+
+    /// Tells the world not to send to a receiver for now. Beyond so many of them it isn't told, and its window says the same less kindly.
+    pub(crate) fn stop(&mut self, receiver: WorldId) {
+        if self.stops.contains(&Some(receiver)) {
+            return;
+        }
+        let place = self.stops.iter().position(Option::is_none).unwrap_or(self.stops.len());
+        if place < MAX_STOPS {
+            self.stops.resize(self.stops.len().max(place + 1), None);
+            self.stops[place] = Some(receiver);
+            self.endpoint.set_stop(place, Some(receiver));
+        }
+    }
+
+    /// Tells it that it may send there again. False if it wasn't told otherwise.
+    pub(crate) fn go_on(&mut self, receiver: WorldId) -> bool {
+        let place = self.stops.iter().position(|stop| *stop == Some(receiver));
+        if let Some(place) = place {
+            self.stops[place] = None;
+            self.endpoint.set_stop(place, None);
+        }
+        place.is_some()
+    }
+
+    /// Whether a sender may put something into the inbox now, as far as others are concerned: nothing is held for it, and nobody
+    /// waits longer.
+    #[inline]
+    pub(crate) fn has_turn(&self, sender: WorldId) -> bool {
+        self.held.is_empty() && self.waiters.front().is_none_or(|first| *first == sender)
+    }
+
     /// Puts a record into the inbox if there is room and nothing waits before it.
     pub(crate) fn put(&mut self, header: &RawHeader, payload: &[u8]) -> Result<(), ReserveError> {
         let slot = self.endpoint.reserve(payload.len())?;
+        self.endpoint.mine_mut().set_streaming(false);
         self.endpoint.mine_mut().copy_in(slot.payload_offset(), payload);
         self.endpoint.commit(&slot, header);
         self.received += 1;
         Ok(())
     }
 
-    /// Moves a record's payload from another world's outbox straight into the inbox.
-    pub(crate) fn take_over(
-        &mut self,
-        from: &ReadOnly,
-        incoming: &Incoming,
-        header: &RawHeader,
-    ) -> Result<(), ReserveError> {
+    /// Moves a record's payload from where it lies in another world's outbox straight into the inbox.
+    #[inline]
+    pub(crate) fn take_over(&mut self, from: &ReadOnly, at: u32, header: &RawHeader) -> Result<(), ReserveError> {
         let bytes = header.length() as usize;
         let slot = self.endpoint.reserve(bytes)?;
-        transfer(from, incoming.payload_offset(), self.endpoint.mine_mut(), slot.payload_offset(), bytes);
+        // A few small records are with their reader sooner by way of the cache.
+        let streams = self.is_far && self.endpoint.staged() + header.length() >= STREAMED_BYTES;
+        self.endpoint.mine_mut().set_streaming(streams);
+        transfer(from, at, self.endpoint.mine_mut(), slot.payload_offset(), bytes);
         self.endpoint.commit(&slot, header);
         self.received += 1;
         Ok(())
     }
 
-    /// Takes a record out of the outbox into memory of our own.
-    pub(crate) fn copy_out(&self, incoming: &Incoming) -> Box<[u8]> {
-        let mut payload = vec![0; incoming.raw.length() as usize].into_boxed_slice();
-        self.endpoint.theirs().copy_out(incoming.payload_offset(), &mut payload);
-        payload
+    /// Copies payload out of the outbox.
+    pub(crate) fn copy_out(&self, at: u32, to: &mut [u8]) {
+        self.endpoint.theirs().copy_out(at, to);
     }
 
-    /// Takes a record of known length out of the outbox.
-    pub(crate) fn copy_out_into(&self, incoming: &Incoming, payload: &mut [u8]) {
-        self.endpoint.theirs().copy_out(incoming.payload_offset(), payload);
+    /// Bytes of its inbox that the world has released, as far as it was looked at.
+    pub(crate) fn consumed(&self) -> u64 {
+        self.endpoint.consumed()
     }
 
     /// Wakes the world if it sleeps for what happened.

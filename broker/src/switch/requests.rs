@@ -35,12 +35,8 @@ impl Requests {
     }
 
     /// The request that a reply from `replier` answers, which with this is answered.
-    pub(crate) fn answer(&mut self, key: Key, replier: WorldId) -> bool {
-        let asked = self.open.get(&key).is_some_and(|open| open.to == replier);
-        if asked {
-            self.remove(key);
-        }
-        asked
+    pub(crate) fn answer(&mut self, key: Key, replier: WorldId) -> Option<Open> {
+        if self.is_open(key, replier) { self.remove(key) } else { None }
     }
 
     /// Whether `replier` was asked this and hasn't answered.

@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use std::time::{Duration, Instant};
-use strait_bench::{Load, Placement, Prefix, Row};
+use strait_bench::{Prefix, Row};
 use strait_broker::{Host, World};
 use strait_jail::Report;
 
@@ -13,7 +13,7 @@ pub fn show(host: &mut Host, prefix: Prefix) -> Outcome<()> {
     println!("\nFigures of this machine, now:");
     let spawn = spawn_time(host)?;
     println!("  spawn of a jailed program, all layers   {:>10.0} us (median of {SPAWNS})", spawn.as_secs_f64() * 1e6);
-    let rows = strait_bench::one_round(prefix, 0, Placement::Free, &Load::all(true), None)?;
+    let rows = strait_bench::brief(prefix)?;
     println!("  {:<38} {:>14} {:>20}", "", "strait", "plain Unix socket");
     for (workload, size, metric, unit) in [
         ("rtt", 64, "p50_us", "us"),

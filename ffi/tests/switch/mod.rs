@@ -50,11 +50,17 @@ impl Switch {
 
     /// Puts a record into the world's inbox. The length is filled in.
     pub fn deliver(&mut self, header: Header, payload: &[u8]) {
-        let slot = self.endpoint.reserve(payload.len()).unwrap();
+        assert!(self.try_deliver(header, payload), "the inbox is full");
+    }
+
+    /// The same, if there is room.
+    pub fn try_deliver(&mut self, header: Header, payload: &[u8]) -> bool {
+        let Ok(slot) = self.endpoint.reserve(payload.len()) else { return false };
         self.endpoint.mine_mut().bytes_mut(slot.payload_offset(), payload.len()).copy_from_slice(payload);
         self.endpoint.commit(&slot, &RawHeader::from(&Header { length: slot.payload_bytes(), ..header }));
         self.endpoint.publish();
         self.ring(Event::DATA);
+        true
     }
 
     /// The next record of the world. Gives it ten seconds.

@@ -78,6 +78,14 @@ impl Linked {
         slot.payload_offset() - Header::BYTES
     }
 
+    /// A record whose header says something else than what it is published as.
+    fn write_words(&mut self, honest: &Header, words: &[u64; 8]) {
+        let slot = self.endpoint.reserve(0).expect("room");
+        self.endpoint.commit(&slot, &RawHeader::from(honest));
+        self.endpoint.mine_mut().store_header(slot.payload_offset() - Header::BYTES, words);
+        self.publish();
+    }
+
     fn publish(&mut self) {
         self.endpoint.publish();
         wake::futex_wake(&self.endpoint.mine().control().bell);
@@ -92,18 +100,14 @@ impl Linked {
                 self.write(&Header { flags: 0xfb, stream: 7, ..forged }, b"forged");
             }
             Lie::Kind { kind } => {
-                let place = self.write(&honest, b"");
                 let mut words = honest.encode();
                 words[0] = words[0] & !0xff_0000_0000 | u64::from(kind) << 32;
-                self.endpoint.mine_mut().store_header(place, &words);
+                self.write_words(&honest, &words);
             }
             Lie::Length { length } => {
-                let slot = self.endpoint.reserve(0).expect("room");
                 let mut words = honest.encode();
                 words[0] |= u64::from(length);
-                self.endpoint.commit(&slot, &RawHeader::from(&honest));
-                self.endpoint.mine_mut().store_header(slot.payload_offset() - Header::BYTES, &words);
-                self.publish();
+                self.write_words(&honest, &words);
             }
             Lie::Produced { cursor } => {
                 self.endpoint.mine().control().produced.store(cursor, Ordering::SeqCst);

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+#[path = "../../../examples/async_echo.rs"]
+mod example;
 #[path = "../actors/honest.rs"]
 mod honest;
 #[path = "../actors/link.rs"]
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         ["parcel-reader"] => parcels::reader(),
         ["parcel-keeper"] => parcels::keeper(),
         ["rogue"] => rogue::run(),
+        ["async-echo"] => example::main().map_err(Into::into),
         ["courier", peer] => streams::courier(peer),
         ["collector"] => streams::collector(),
         ["curious", peer] => streams::curious(peer),

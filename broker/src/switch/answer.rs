@@ -1,0 +1,85 @@
+//! What worlds are told: that a request ended, that a record went nowhere.
+
+use super::port::Held;
+use super::requests::{Key, Open};
+use super::{Switch, clock};
+use std::rc::Rc;
+use std::time::Duration;
+use strait_protocol::{Header, Kind, RawHeader, Reason, ReserveError, WorldId};
+
+impl Switch {
+    pub(super) fn open_request(&mut self, stamped: &Header) {
+        let timeout = Duration::from_millis(u64::from(stamped.timeout_ms.max(1)));
+        let (key, to) = ((stamped.source, stamped.correlation), stamped.destination);
+        let open = Open { to, deadline: clock::now() + timeout, sequence: stamped.sequence, tag: stamped.tag };
+        // An asker that uses a correlation id twice gets one answer for both: its own confusion.
+        if self.requests.insert(key, open) {
+            let slot = self.by_id[&stamped.source];
+            self.port(slot).open_requests += 1;
+        }
+    }
+
+    pub(super) fn close_request(&mut self, stamped: &Header) {
+        if self.requests.answer((stamped.destination, stamped.correlation), stamped.source).is_some() {
+            self.asker_is_answered(stamped.destination);
+        }
+    }
+
+    fn asker_is_answered(&mut self, asker: WorldId) {
+        if let Some(slot) = self.by_id.get(&asker).copied() {
+            self.port(slot).open_requests -= 1;
+        }
+    }
+
+    /// Ends an open request without an answer.
+    pub(super) fn end_request(&mut self, key: Key, open: &Open, reason: Reason) {
+        self.asker_is_answered(key.0);
+        if let Some(slot) = self.by_id.get(&key.0).copied() {
+            let mut request = Header::new(Kind::Request, open.to, 0);
+            (request.correlation, request.sequence, request.tag) = (key.1, open.sequence, open.tag);
+            self.notify(slot, &request, reason);
+        }
+    }
+
+    /// Tells a sender what became of the record that was just taken from it.
+    pub(super) fn tell(&mut self, slot: usize, header: &Header, reason: Reason) {
+        if let Some(port) = &self.ports[slot] {
+            let failed = Header { sequence: port.sequence, ..*header };
+            self.notify(slot, &failed, reason);
+        }
+    }
+
+    /// Tells the sender of a message that was held that its receiver died. (Of a request it is told as its asker.)
+    pub(super) fn tell_lost(&mut self, header: &Header) {
+        if header.kind == Kind::Message
+            && let Some(slot) = self.by_id.get(&header.source).copied()
+        {
+            self.notify(slot, header, Reason::Died);
+        }
+    }
+
+    /// Puts a notice into an inbox, or holds it on its receiver's own account: who doesn't read what became of its records is
+    /// not read either, once over budget.
+    pub(super) fn notify(&mut self, slot: usize, about: &Header, reason: Reason) {
+        let port = self.port(slot);
+        let mut notice = Header::new(Kind::Notice, port.id, 0);
+        notice.source = about.destination;
+        notice.code = reason as u16;
+        notice.flags = about.kind as u8;
+        (notice.correlation, notice.sequence, notice.tag) = (about.correlation, about.sequence, about.tag);
+        notice.stream = about.stream;
+        let raw = RawHeader::from(&notice);
+        let put = if port.held.is_empty() { port.put(&raw, &[]) } else { Err(ReserveError::Full) };
+        match put {
+            Ok(()) => {}
+            Err(ReserveError::Corrupt(corrupt)) => return self.quarantine(slot, &corrupt),
+            Err(_) => {
+                let held = Held { raw, payload: Rc::default(), charged: port.id };
+                port.held_bytes += held.bytes();
+                port.held.push_back(held);
+            }
+        }
+        self.activate(slot);
+        self.touch(slot);
+    }
+}

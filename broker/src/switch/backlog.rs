@@ -1,0 +1,288 @@
+//! Receivers without room: who waits for them and in which order, what is held for them, and who pays for it.
+//!
+//! A record that finds no room stays in its sender's outbox, at no cost, as long as it is in nobody's way. Its sender then waits for that
+//! receiver in line: who has waited longest has the next turn, so that a large record isn't overtaken for ever by small ones. When
+//! something for somebody else is behind it, it is taken out and *held*, within a window per sender and receiver and a budget per sender. A sender
+//! whose window for a receiver is half used is told not to send there until most of it is free again.
+
+use super::Switch;
+use super::parcels::bringing;
+use super::port::{Held, Port};
+use std::rc::Rc;
+use strait_protocol::wait::Event;
+use strait_protocol::{Corrupt, Kind, RawHeader, Reason, ReserveError, WorldId};
+
+/// Records looked at in one go behind one that can't go on.
+const LOOK_AHEAD: u32 = 1024;
+/// Turns in which a receiver that takes nothing keeps a record waiting before it is looked at what is behind it: a stream that
+/// is quicker than its reader would be looked at twice otherwise.
+const TURNS_BEFORE_LOOKING: u32 = 4;
+
+/// What the record at the head of an outbox waits for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Blocked {
+    /// The receiver.
+    pub on: WorldId,
+    /// Bytes of inbox that it needs.
+    pub needed: u32,
+    /// Bytes of outbox, from the record on, that are known to be for the same receiver.
+    pub looked_past: u32,
+    /// What the receiver had released when it was last tried, and how often it was since.
+    consumed: u64,
+    turns: u32,
+}
+
+/// Where the payload of a record to be held is.
+pub(super) enum Payload {
+    /// In its sender's outbox.
+    At(u32),
+    /// In memory of our own already, for an earlier receiver of the same.
+    Held(Rc<[u8]>),
+}
+
+impl Payload {
+    fn take(&mut self, sender: &Port, bytes: u32) -> Rc<[u8]> {
+        if let Self::At(at) = self {
+            let mut copy = vec![0; bytes as usize];
+            sender.copy_out(*at, &mut copy);
+            *self = Self::Held(copy.into());
+        }
+        let Self::Held(held) = self else { unreachable!("just made so") };
+        held.clone()
+    }
+}
+
+impl Switch {
+    /// Whether a record that can't go on must make way now: it is a reply, so that no server waits for a client that doesn't read; or
+    /// something for another receiver is behind it (`is_followed`: that is known), and there is window and budget left.
+    /// Otherwise it waits in line for its receiver.
+    ///
+    /// Each byte behind it is looked at once, whatever becomes of the records before it, and a bounded number of records at a time.
+    pub(super) fn makes_way(
+        &mut self,
+        slot: usize,
+        raw: &RawHeader,
+        receiver: WorldId,
+        is_followed: bool,
+    ) -> Result<bool, Corrupt> {
+        if self.port(slot).is_leaving || raw.kind() == Kind::Reply {
+            return Ok(true);
+        }
+        // Before anything else: a cursor that can't be true must be found here, whoever pays.
+        self.port(slot).endpoint.hear_produced()?;
+        let may_hold = self.port(slot).can_hold(u64::from(raw.stride()), receiver);
+        if may_hold && is_followed {
+            return Ok(true);
+        }
+        self.wait_in_line(slot, receiver, raw.stride());
+        let consumed = self.by_id.get(&receiver).map_or(0, |slot| self.ports[*slot].as_ref().map_or(0, Port::consumed));
+        let port = self.port(slot);
+        let Some(blocked) = &mut port.blocked else { return Ok(false) };
+        if blocked.consumed != consumed {
+            (blocked.consumed, blocked.turns) = (consumed, 0);
+        }
+        blocked.turns = blocked.turns.saturating_add(1);
+        if !may_hold || is_followed || blocked.turns < TURNS_BEFORE_LOOKING {
+            return Ok(false);
+        }
+        for _ in 0..LOOK_AHEAD {
+            match port.endpoint.peek_past(blocked.looked_past)? {
+                None => return Ok(false),
+                Some(next) if next.kind() == Kind::Multicast || next.destination() != receiver => return Ok(true),
+                Some(next) => blocked.looked_past += next.stride(),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Puts a sender at the end of those who wait for a receiver, unless it waits there already.
+    fn wait_in_line(&mut self, slot: usize, receiver: WorldId, needed: u32) {
+        let head_bytes = self.port(slot).endpoint.head().stride();
+        if let Some(blocked) = &mut self.port(slot).blocked
+            && blocked.on == receiver
+        {
+            blocked.needed = needed;
+            blocked.looked_past = blocked.looked_past.max(head_bytes);
+            return;
+        }
+        self.leave_line(slot);
+        let sender = self.port(slot).id;
+        if let Some(target) = self.by_id.get(&receiver).copied() {
+            self.port(target).waiters.push_back(sender);
+            let blocked = Blocked { on: receiver, needed, looked_past: head_bytes, consumed: 0, turns: 0 };
+            self.port(slot).blocked = Some(blocked);
+        }
+    }
+
+    /// A sender's turn is over, or no longer wanted: the next in line may go.
+    pub(super) fn leave_line(&mut self, slot: usize) {
+        let Some(port) = &mut self.ports[slot] else { return };
+        let Some(blocked) = port.blocked.take() else { return };
+        let id = port.id;
+        if let Some(target) = self.by_id.get(&blocked.on).copied() {
+            self.port(target).waiters.retain(|waiter| *waiter != id);
+            self.call_next(target);
+        }
+    }
+
+    /// Lets the first of those who wait for a receiver look whether there is room.
+    pub(super) fn call_next(&mut self, receiver: usize) {
+        let first = self.ports[receiver].as_ref().and_then(|port| port.waiters.front());
+        if let Some(slot) = first.and_then(|id| self.by_id.get(id)).copied() {
+            self.activate(slot);
+        }
+    }
+
+    /// Who pays for a record that is held: its sender; of a reply, who asked for it, so that no server can be stopped by
+    /// clients that don't read its answers; of what a dead world leaves, who gets it, since there is no other any more.
+    pub(super) fn account(&self, slot: usize, raw: &RawHeader) -> usize {
+        let is_leaving = self.ports[slot].as_ref().is_none_or(|port| port.is_leaving);
+        match raw.kind() {
+            Kind::Reply => self.by_id.get(&raw.destination()).copied().unwrap_or(slot),
+            _ if is_leaving => self.by_id.get(&raw.destination()).copied().unwrap_or(slot),
+            _ => slot,
+        }
+    }
+
+    /// Takes a record out of its sender's outbox and keeps it until its receiver has room. A reply, or what a dead world leaves, is lost beyond
+    /// the receiver's budget: who asked is told, and of a dead sender nobody is left to be told.
+    pub(super) fn hold(
+        &mut self,
+        slot: usize,
+        raw: &RawHeader,
+        receiver: WorldId,
+        account: usize,
+        payload: &mut Payload,
+    ) {
+        let receiver = self.by_id[&receiver];
+        let sender = self.port(slot);
+        let mut stamped = raw.stamped(sender.id, sender.sequence + 1);
+        let bytes = Held::bytes_of(&stamped);
+        if account == receiver && !self.port(account).can_charge(bytes) {
+            if stamped.kind() == Kind::Reply {
+                // The notice is about the request, not about the reply.
+                let header = stamped.header();
+                let key = (header.destination, header.correlation);
+                if let Some(open) = self.requests.answer(key, header.source) {
+                    self.end_request(key, &open, Reason::Quota);
+                }
+            }
+            return;
+        }
+        match self.bring(slot, receiver, raw) {
+            Ok(brought) => stamped = bringing(stamped, brought),
+            Err(reason) => return self.notify(slot, &stamped.header(), reason),
+        }
+        let payload = payload.take(self.port(slot), stamped.length());
+        let (charged, id) = (self.port(account).id, self.port(receiver).id);
+        if self.port(account).charge(bytes, id) {
+            self.port(account).stop(id);
+        }
+        self.port(receiver).held.push_back(Held { raw: stamped, payload, charged });
+        self.note(receiver, &stamped);
+    }
+
+    /// Moves what was held for a port into its inbox, as far as there is room.
+    pub(super) fn flush_held(&mut self, slot: usize) -> bool {
+        let mut moved = false;
+        while let Some(port) = &mut self.ports[slot] {
+            let id = port.id;
+            let Some(first) = port.held.pop_front() else { break };
+            match port.put(&first.raw, &first.payload) {
+                Ok(()) => {
+                    moved = true;
+                    self.uncharge(first.charged, id, first.bytes());
+                }
+                Err(error) => {
+                    // Also if its world is at fault: what is held is uncharged and told when that is forgotten.
+                    port.held.push_front(first);
+                    if let ReserveError::Corrupt(corrupt) = error {
+                        self.quarantine(slot, &corrupt);
+                        return true;
+                    }
+                    break;
+                }
+            }
+        }
+        if moved {
+            self.touch(slot);
+            self.call_next(slot);
+        }
+        moved
+    }
+
+    pub(super) fn uncharge(&mut self, account: WorldId, receiver: WorldId, bytes: u64) {
+        let Some(slot) = self.by_id.get(&account).copied() else { return };
+        let port = self.port(slot);
+        let waits = port.held_bytes > port.budget_bytes || port.blocked.is_some();
+        if port.uncharge(bytes, receiver) && port.go_on(receiver) {
+            port.ring(Event::ROOM);
+        }
+        if waits {
+            self.activate(slot);
+        }
+    }
+
+    /// Whether a port that is about to be left alone has something to do after all.
+    pub(super) fn has_work(&mut self, slot: usize) -> bool {
+        let Some(port) = &mut self.ports[slot] else { return false };
+        if let Some(first) = port.held.front()
+            && port.endpoint.room().is_ok_and(|room| room < first.raw.stride())
+        {
+            return self.has_unseen(slot);
+        }
+        !self.port(slot).held.is_empty() || self.has_unseen(slot)
+    }
+
+    /// Whether the outbox has a record that can be taken, or that was not looked at.
+    fn has_unseen(&mut self, slot: usize) -> bool {
+        let port = self.port(slot);
+        if port.held_bytes > port.budget_bytes {
+            return false;
+        }
+        // A cursor that can't be true is work: the next pass finds it again and acts on it.
+        let Ok(data) = port.endpoint.hear_produced() else { return true };
+        let Some(blocked) = port.blocked else { return data };
+        let unlooked = !matches!(port.endpoint.peek_past(blocked.looked_past), Ok(None));
+        let kind = match port.endpoint.fetch() {
+            Ok(true) => port.endpoint.head().kind(),
+            // What was blocked was held, and nothing is behind it.
+            Ok(false) => return false,
+            Err(_) => return true,
+        };
+        let is_followed = unlooked || kind == Kind::Multicast;
+        if kind == Kind::Reply || is_followed && port.can_hold(u64::from(blocked.needed), blocked.on) {
+            return true;
+        }
+        let id = port.id;
+        match self.by_id.get(&blocked.on).copied() {
+            None => true,
+            Some(receiver) => {
+                let target = self.port(receiver);
+                target.held.is_empty()
+                    && target.waiters.front().is_none_or(|first| *first == id)
+                    && target.endpoint.room().is_ok_and(|room| room >= blocked.needed)
+            }
+        }
+    }
+
+    /// What was held for others before its sender died is charged to who gets it. Beyond that one's budget it is lost, and nobody is left to be
+    /// told.
+    pub(super) fn inherit(&mut self, gone: WorldId) {
+        for port in self.ports.iter_mut().flatten() {
+            let (id, mut inherited) = (port.id, 0);
+            let room = port.budget_bytes.saturating_sub(port.held_bytes);
+            port.held.retain_mut(|held| {
+                if held.charged != gone {
+                    return true;
+                }
+                held.charged = id;
+                inherited += held.bytes();
+                let fits = inherited <= room;
+                inherited -= if fits { 0 } else { held.bytes() };
+                fits
+            });
+            port.held_bytes += inherited;
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! A look into the switch's own books: what it holds is what it has charged, and within the budgets.
+
+use crate::switch::Switch;
+use crate::switch::port::Held;
+use strait_protocol::Header;
+
+/// What may be held on one account: its budget or, if nothing is on it, one record of any size; then the notices of requests that end
+/// while their asker reads nothing, and that of the record that was being taken.
+fn bound(budget_bytes: u64, asked: u64, largest: u64) -> u64 {
+    budget_bytes.max(largest) + (asked + 1) * u64::from(Header::BYTES)
+}
+
+/// Checks every account. `asked` is how many requests a world can have had open.
+pub(super) fn check(switch: &Switch, asked: u64, largest: u64) {
+    for port in switch.ports.iter().flatten() {
+        let charged = |held: &&Held| held.charged == port.id;
+        let held: u64 =
+            switch.ports.iter().flatten().flat_map(|other| &other.held).filter(charged).map(|held| held.bytes()).sum();
+        assert_eq!(port.held_bytes, held, "the account of {}", port.id);
+        let bound = bound(port.budget_bytes, asked, largest);
+        assert!(held <= bound, "{held} bytes are held for {}, which may have {bound}", port.id);
+        let paid_by_nobody = |held: &&Held| !switch.by_id.contains_key(&held.charged);
+        assert_eq!(port.held.iter().filter(paid_by_nobody).count(), 0, "on nobody's account, for {}", port.id);
+    }
+}

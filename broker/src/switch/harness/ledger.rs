@@ -1,0 +1,282 @@
+//! The oracle: what honest worlds sent, and what has become of each record.
+
+use super::mark::{MAX_RECORDS, MAX_WORLDS, Mark};
+use std::time::{Duration, Instant};
+use strait_protocol::layout::RECORD_ALIGN;
+use strait_protocol::{
+    FIRST_FLAG_OF_WORLDS, FLAG_MORE, Header, Kind, Name, Pattern, RawHeader, Reason, WorldId, stride,
+};
+
+/// A world that was ever attached.
+pub(super) struct World {
+    pub id: WorldId,
+    pub name: Name,
+    pub is_honest: bool,
+    pub is_alive: bool,
+    pub inbox_payload: u32,
+    pub budget_bytes: u64,
+    send: Vec<Pattern>,
+    sent: Vec<Sent>,
+    /// Requests that it has read: the index of who asked, and the header.
+    pub asked: Vec<Header>,
+    /// Of each other world: the sequence of the last record from it.
+    heard: [u64; MAX_WORLDS],
+    /// Of each other world: whether a notice has said that it died.
+    knows_dead: [bool; MAX_WORLDS],
+    /// Of each receiver: whether something that this world left may be lost, since the receiver couldn't pay for it.
+    pub may_lose: [bool; MAX_WORLDS],
+}
+
+impl World {
+    pub(super) fn new(id: WorldId, name: Name, is_honest: bool, send: Vec<Pattern>) -> Self {
+        Self {
+            id,
+            name,
+            is_honest,
+            is_alive: true,
+            inbox_payload: 0,
+            budget_bytes: 0,
+            send,
+            sent: Vec::new(),
+            asked: Vec::new(),
+            heard: [0; MAX_WORLDS],
+            knows_dead: [false; MAX_WORLDS],
+            may_lose: [false; MAX_WORLDS],
+        }
+    }
+
+    fn may_send_to(&self, other: &Self) -> bool {
+        self.id != other.id && self.send.iter().any(|pattern| pattern.covers(&other.name))
+    }
+
+    fn request(&self, correlation: u64) -> Option<&Sent> {
+        let is_it = |sent: &&Sent| sent.header.kind == Kind::Request && sent.header.correlation == correlation;
+        self.sent.iter().find(is_it)
+    }
+
+    fn has_ended(&self, correlation: u64) -> bool {
+        self.request(correlation).is_some_and(|request| request.has_ended)
+    }
+
+    /// Whether a record is the answer, or a piece of it, to a request of this world that hasn't ended: it needs no policy.
+    fn is_asked_for(&self, header: &Header) -> bool {
+        let is_answer = header.kind == Kind::Reply || header.kind == Kind::Message && header.flags & FLAG_MORE != 0;
+        let is_open = |request: &Sent| !request.has_ended && request.header.destination == header.source;
+        is_answer && self.request(header.correlation).is_some_and(is_open)
+    }
+}
+
+/// A record that an honest world published.
+struct Sent {
+    header: Header,
+    /// Bytes of payload for each receiver.
+    bytes: u32,
+    to: Vec<Share>,
+    deadline: Instant,
+    /// Of a request: whether it has ended.
+    has_ended: bool,
+}
+
+/// What one receiver is to get.
+struct Share {
+    receiver: WorldId,
+    is_delivered: bool,
+    is_noticed: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Ledger {
+    pub worlds: Vec<World>,
+}
+
+impl Ledger {
+    pub(super) fn index(&self, id: WorldId) -> Option<usize> {
+        self.worlds.iter().position(|world| world.id == id)
+    }
+
+    // --- sending ---
+
+    /// The header and payload of a world's next record, to be written down if it is published. `None` when it has said enough.
+    pub(super) fn next(&self, from: usize, kind: Kind, to: &[WorldId], bytes: u32) -> Option<(Header, Vec<u8>)> {
+        let sequence = self.worlds[from].sent.len() as u64 + 1;
+        let receivers = to.iter().filter_map(|id| self.index(*id)).fold(0, |bits, world| bits | 1 << world);
+        let mark = Mark::new(from, receivers, sequence);
+        let mut payload = Vec::new();
+        let mut header = Header::new(kind, *to.first()?, 0);
+        if kind == Kind::Multicast {
+            payload.extend(to.iter().flat_map(|id| id.0.to_le_bytes()));
+            payload.resize(payload.len().next_multiple_of(RECORD_ALIGN as usize), 0);
+            header.destination = WorldId(to.len() as u64);
+        }
+        payload.extend(mark.payload(bytes as usize));
+        header.length = payload.len() as u32;
+        (header.sequence, header.tag) = (sequence, mark.word());
+        (sequence <= MAX_RECORDS as u64).then_some((header, payload))
+    }
+
+    pub(super) fn write_down(&mut self, from: usize, header: Header, to: &[WorldId], bytes: u32, now: Instant) {
+        let deadline = now + Duration::from_millis(u64::from(header.timeout_ms));
+        let copy = |id: &WorldId| Share { receiver: *id, is_delivered: false, is_noticed: false };
+        let to = to.iter().map(copy).collect();
+        self.worlds[from].sent.push(Sent { header, bytes, to, deadline, has_ended: false });
+    }
+
+    // --- receiving ---
+
+    /// Judges what an honest world has read.
+    pub(super) fn judge(&mut self, me: usize, header: &Header, payload: &[u8], now: Instant) {
+        assert_eq!(header.destination, self.worlds[me].id, "the address of {header:?}");
+        if header.kind == Kind::Notice {
+            return self.judge_notice(me, header, now);
+        }
+        let source = self.index(header.source).unwrap_or_else(|| panic!("nobody is the source of {header:?}"));
+        assert_eq!(header.flags & (FIRST_FLAG_OF_WORLDS - 1), 0, "flags of the switch in {header:?}");
+        assert!(!self.worlds[me].knows_dead[source], "after the notice of its death: {header:?}");
+        let last = std::mem::replace(&mut self.worlds[me].heard[source], header.sequence);
+        assert!(header.sequence > last, "after record {last}: {header:?}");
+        if self.worlds[source].is_honest {
+            self.judge_copy(source, me, header, payload);
+        }
+        let is_allowed = self.worlds[source].may_send_to(&self.worlds[me]) || self.worlds[me].is_asked_for(header);
+        assert!(is_allowed, "past its policy: {header:?}");
+        match header.kind {
+            Kind::Reply => self.end(me, header.correlation, Some(header.source)),
+            Kind::Request => self.worlds[me].asked.push(*header),
+            _ => {}
+        }
+    }
+
+    /// A record of an honest world arrived: is it what was sent, to whom, and for the first time?
+    fn judge_copy(&mut self, source: usize, me: usize, header: &Header, payload: &[u8]) {
+        let (id, index) = (self.worlds[me].id, header.sequence as usize - 1);
+        let sent = self.worlds[source].sent.get_mut(index).unwrap_or_else(|| panic!("never sent: {header:?}"));
+        let kind = if sent.header.kind == Kind::Multicast { Kind::Message } else { sent.header.kind };
+        assert_eq!((header.kind, header.flags), (kind, sent.header.flags), "{header:?}");
+        assert_eq!((header.correlation, header.tag), (sent.header.correlation, sent.header.tag), "{header:?}");
+        let mark = Mark::of(header.tag).expect("honest worlds mark what they send");
+        assert_eq!(payload, mark.payload(sent.bytes as usize), "the payload of {header:?}");
+        let copy =
+            sent.to.iter_mut().find(|copy| copy.receiver == id).unwrap_or_else(|| panic!("not to {id}: {header:?}"));
+        assert!(!copy.is_delivered, "twice: {header:?}");
+        assert!(!copy.is_noticed, "after the notice that it wasn't delivered: {header:?}");
+        copy.is_delivered = true;
+    }
+
+    /// What honest worlds wrote lies in the inbox of a hostile one: it was for that.
+    pub(super) fn sees(&mut self, hostile: usize, marks: impl Iterator<Item = Mark>) {
+        marks.for_each(|mark| self.is_seen(hostile, mark));
+    }
+
+    fn is_seen(&mut self, hostile: usize, mark: Mark) {
+        assert!(mark.is_for(hostile), "{mark:?} lies in the inbox of world {hostile}");
+        let (id, (source, sequence)) = (self.worlds[hostile].id, mark.record());
+        let sent = self.worlds[source].sent.get_mut(sequence - 1).unwrap_or_else(|| panic!("never sent: {mark:?}"));
+        sent.to.iter_mut().filter(|copy| copy.receiver == id).for_each(|copy| copy.is_delivered = true);
+    }
+
+    fn judge_notice(&mut self, me: usize, header: &Header, now: Instant) {
+        let reason = Reason::from_code(header.code).unwrap_or_else(|| panic!("no reason: {header:?}"));
+        let kind = RawHeader::from(header).ends_request(header.correlation);
+        let receiver = self.index(header.source);
+        let is_alive = receiver.is_some_and(|world| self.worlds[world].is_alive);
+        let is_allowed = receiver.is_some_and(|world| self.worlds[me].may_send_to(&self.worlds[world]));
+        let inbox_payload = receiver.map_or(0, |world| self.worlds[world].inbox_payload);
+        let sent = self.worlds[me].sent.get_mut(header.sequence.wrapping_sub(1) as usize);
+        let sent = sent.unwrap_or_else(|| panic!("about nothing that was sent: {header:?}"));
+        assert_eq!((header.correlation, header.tag), (sent.header.correlation, sent.header.tag));
+        assert_eq!(kind, sent.header.kind == Kind::Request, "{header:?}");
+        let is_reply = sent.header.kind == Kind::Reply;
+        let holds = match reason {
+            Reason::NoSuchWorld => !is_alive,
+            Reason::Refused => !is_allowed && !is_reply,
+            Reason::Died => !is_alive,
+            Reason::Deadline => kind && now >= sent.deadline,
+            Reason::TooLarge => sent.bytes > inbox_payload,
+            Reason::NoSuchRequest => is_reply,
+            Reason::Quota => true,
+            // Not the switch's to say.
+            _ => false,
+        };
+        assert!(holds, "{reason:?} isn't so: {header:?}");
+        let copy = sent.to.iter_mut().find(|copy| copy.receiver == header.source);
+        let copy = copy.unwrap_or_else(|| panic!("not to {}: {header:?}", header.source));
+        assert!(!copy.is_noticed, "twice: {header:?}");
+        // A request whose time is over may yet be read by who was asked.
+        copy.is_noticed = reason != Reason::Deadline;
+        assert!(kind || !copy.is_delivered, "of what was delivered: {header:?}");
+        if kind {
+            self.end(me, header.correlation, None);
+        }
+        if reason == Reason::Died
+            && let Some(dead) = receiver
+        {
+            self.worlds[me].knows_dead[dead] = true;
+        }
+    }
+
+    /// A request of `me` is over: it was one, went to who answers, and wasn't over before.
+    fn end(&mut self, me: usize, correlation: u64, replier: Option<WorldId>) {
+        let is_it = |sent: &&mut Sent| sent.header.kind == Kind::Request && sent.header.correlation == correlation;
+        let sent = self.worlds[me].sent.iter_mut().find(is_it);
+        let sent = sent.unwrap_or_else(|| panic!("the end of request {correlation}, which was never made"));
+        assert!(replier.is_none_or(|id| id == sent.header.destination), "{replier:?} answers {:?}", sent.header);
+        assert!(!std::mem::replace(&mut sent.has_ended, true), "ends twice: {:?}", sent.header);
+    }
+
+    // --- death ---
+
+    /// A world dies while the switch holds `held` bytes on the account of each world.
+    pub(super) fn dies(&mut self, dead: usize, held: impl Fn(WorldId) -> u64) {
+        self.worlds[dead].is_alive = false;
+        for heir in 0..self.worlds.len() {
+            let id = self.worlds[heir].id;
+            let notices = 64 * self.open_copies(heir, self.worlds[dead].id).count() as u64;
+            let left: u64 = self.open_copies(dead, id).map(u64::from).sum();
+            self.worlds[dead].may_lose[heir] = held(id) + notices + left > self.worlds[heir].budget_bytes;
+        }
+    }
+
+    /// The sizes of the records on their way from one world to another.
+    fn open_copies(&self, from: usize, to: WorldId) -> impl Iterator<Item = u32> {
+        let is_open = move |copy: &Share| copy.receiver == to && !copy.is_delivered && !copy.is_noticed;
+        let sent = self.worlds[from].sent.iter().filter(move |sent| sent.to.iter().any(is_open));
+        sent.map(|sent| stride(sent.bytes) as u32)
+    }
+
+    // --- the end ---
+
+    /// After everything was read and every deadline has passed: each record between honest worlds has come to one end.
+    pub(super) fn is_balanced(&self) {
+        for (me, world) in self.worlds.iter().enumerate().filter(|(_, world)| world.is_honest) {
+            for sent in &world.sent {
+                assert!(
+                    !world.is_alive || sent.header.kind != Kind::Request || sent.has_ended,
+                    "never ended: {:?}",
+                    sent.header
+                );
+                for copy in &sent.to {
+                    self.has_arrived(me, sent, copy);
+                }
+            }
+        }
+    }
+
+    fn has_arrived(&self, from: usize, sent: &Sent, copy: &Share) {
+        let Some(receiver) = self.index(copy.receiver) else { return };
+        let (world, target) = (&self.worlds[from], &self.worlds[receiver]);
+        // A hostile world may take a record and have it written over within one step.
+        let may_be_unseen = !target.is_honest && cfg!(feature = "racing");
+        // Between two that are gone nobody is left to be told; and of a request it is told that it ended.
+        let is_moot = !target.is_alive && (!world.is_alive || sent.header.kind == Kind::Request);
+        if copy.is_delivered || copy.is_noticed || may_be_unseen || is_moot {
+            return;
+        }
+        // The notice of its asker's death needn't be told to who answers; what becomes of its answer when the request is over must.
+        let asker_was_told =
+            sent.header.kind == Kind::Reply && (!target.is_alive || target.has_ended(sent.header.correlation));
+        let is_dead = !world.is_alive;
+        let may_be_lost =
+            is_dead && (world.may_lose[receiver] || !world.may_send_to(target) || sent.bytes > target.inbox_payload);
+        assert!(asker_was_told || may_be_lost, "neither delivered nor told: {:?}", sent.header);
+    }
+}

@@ -1,0 +1,193 @@
+//! The switch under a script: honest worlds, hostile ones, and an oracle that knows what must become of each record.
+//!
+//! Everything happens on one thread, over real slices, in the order of the script; the clock stands still until the script
+//! moves it. The same body runs under proptest (`tests.rs`) and under the fuzzer (`fuzz/`). With the feature `racing`, hostile
+//! worlds write *between* any two reads of the switch.
+//!
+//! What is claimed, whatever the hostile worlds do:
+//! - a record between honest worlds is delivered once, in order, as it was sent, or its sender is told, once, for a reason that is so;
+//! - a request ends exactly once; nothing comes from a world after the notice of its death;
+//! - no honest world is called corrupt; no record has a source but its own; policy holds;
+//! - nothing reaches an inbox that isn't for it;
+//! - what the switch holds is charged, and within the budgets;
+//! - each step ends, the switch comes to rest, and nobody sleeps on what has arrived.
+
+mod audit;
+mod honest;
+mod hostile;
+mod ledger;
+mod mark;
+mod operation;
+mod race;
+mod stage;
+#[cfg(test)]
+mod tests;
+
+pub use operation::{Act, Operation, operations};
+
+use crate::switch::clock::hands;
+use stage::{ALL, HONEST, Party, Stage};
+use std::time::Duration;
+use strait_protocol::wait::{Event, Via};
+use strait_protocol::{FLAG_MORE, Header, Kind, SliceSize, WorldId};
+
+/// Plays a script and judges it. Panics where the switch breaks a promise.
+pub fn play(script: &[Operation]) {
+    let mut play = Play { stage: Stage::new(), asked: 0 };
+    for operation in script {
+        play.step(operation);
+        play.stage.reports();
+    }
+    play.end();
+}
+
+/// The largest payload that a script can ask for: more than any inbox takes.
+const MAX_PAYLOAD: u16 = 20_000;
+/// What is longer than every timeout of a script.
+const ALL_TIMEOUTS: Duration = Duration::from_secs(1000);
+
+struct Play {
+    stage: Stage,
+    /// Requests that were made: the correlation of the last.
+    asked: u64,
+}
+
+impl Play {
+    fn step(&mut self, operation: &Operation) {
+        let honest = |seat: u8| usize::from(seat) % HONEST;
+        let hostile = |seat: u8| HONEST + usize::from(seat) % (ALL - HONEST);
+        match *operation {
+            Operation::Send { from, to, bytes } => {
+                self.put(honest(from), Kind::Message, &[self.target(to)], bytes, |_| {});
+            }
+            Operation::Request { from, to, bytes, seconds } => self.ask(honest(from), self.target(to), bytes, seconds),
+            Operation::Reply { from, which, bytes } => self.answer(honest(from), which, Kind::Reply, bytes),
+            Operation::Piece { from, which, bytes } => self.answer(honest(from), which, Kind::Message, bytes),
+            Operation::Multicast { from, to, bytes } => self.multicast(honest(from), to, bytes),
+            Operation::Receive { who, records } => drop(self.receive(honest(who), usize::from(records))),
+            Operation::Release { who } => self.release(honest(who)),
+            Operation::Sleep { who, how } => self.sleep(honest(who), how),
+            Operation::Die { who } => self.stage.detach(usize::from(who) % ALL),
+            Operation::Return { who } => self.stage.attach(usize::from(who) % ALL),
+            Operation::Act { who, act } => self.stage.act(hostile(who), &act),
+            Operation::Race { who, after, act } => self.stage.race(hostile(who), after, act),
+            Operation::Pass => drop(self.stage.pass()),
+            Operation::Settle => drop(self.stage.settle()),
+            Operation::Time { seconds } => {
+                hands::advance(Duration::from_secs(seconds.into()));
+                self.stage.look_at_clock();
+            }
+        }
+        audit::check(&self.stage.switch, self.asked, SliceSize::MIN.ring_bytes().into());
+    }
+
+    fn target(&self, to: u8) -> WorldId {
+        self.stage.id(usize::from(to) % (ALL + 1))
+    }
+
+    /// The honest world at a seat, if it is there and up.
+    fn awake(&mut self, seat: usize) -> Option<&mut honest::Honest> {
+        match &mut self.stage.parties[seat] {
+            Party::Honest(party) => party.is_up().then_some(party),
+            _ => None,
+        }
+    }
+
+    // --- what honest worlds do ---
+
+    fn put(&mut self, seat: usize, kind: Kind, to: &[WorldId], bytes: u16, finish: impl FnOnce(&mut Header)) {
+        let (from, bytes) = (self.stage.worlds[seat], u32::from(bytes % MAX_PAYLOAD));
+        let Some((mut header, payload)) = self.stage.ledger.next(from, kind, to, bytes) else { return };
+        finish(&mut header);
+        if self.awake(seat).is_some_and(|party| party.put(&header, &payload)) {
+            self.stage.ledger.write_down(from, header, to, bytes, hands::now());
+        }
+    }
+
+    fn ask(&mut self, seat: usize, to: WorldId, bytes: u16, seconds: u8) {
+        self.asked += 1;
+        let correlation = self.asked;
+        self.put(seat, Kind::Request, &[to], bytes, |header| {
+            (header.correlation, header.timeout_ms) = (correlation, u32::from(seconds) * 1000);
+        });
+    }
+
+    /// Answers a request that was read, whether or not it is still open: with a reply, or with a message that is a piece of one.
+    fn answer(&mut self, seat: usize, which: u8, kind: Kind, bytes: u16) {
+        let asked = &self.stage.ledger.worlds[self.stage.worlds[seat]].asked;
+        if let Some(request) = asked.get(usize::from(which) % asked.len().max(1)).copied() {
+            self.put(seat, kind, &[request.source], bytes, |header| {
+                header.correlation = request.correlation;
+                header.flags = if kind == Kind::Reply { 0 } else { FLAG_MORE };
+            });
+        }
+    }
+
+    fn multicast(&mut self, seat: usize, to: u8, bytes: u16) {
+        let to: Vec<WorldId> = (0..ALL).filter(|seat| to >> seat & 1 == 1).map(|seat| self.stage.id(seat)).collect();
+        if MULTICAST {
+            self.put(seat, Kind::Multicast, &to, bytes, |_| {});
+        }
+    }
+
+    /// Reads up to so many records. Says how many there were.
+    fn receive(&mut self, seat: usize, at_most: usize) -> usize {
+        let me = self.stage.worlds[seat];
+        for read in 0..at_most {
+            let Some((header, payload)) = self.awake(seat).and_then(honest::Honest::read) else { return read };
+            self.stage.ledger.judge(me, &header, &payload, hands::now());
+        }
+        at_most
+    }
+
+    fn release(&mut self, seat: usize) {
+        if let Some(party) = self.awake(seat) {
+            party.release();
+        }
+    }
+
+    fn sleep(&mut self, seat: usize, how: u8) {
+        let until = [Event::DATA, Event::DATA, Event::ROOM, Event::ANY][usize::from(how % 4)];
+        let via = if how & 4 == 0 { Via::Futex } else { Via::Fd };
+        if let Some(party) = self.awake(seat) {
+            party.sleep(until, via);
+        }
+    }
+
+    // --- the end ---
+
+    /// Everything comes to its end: first beside the hostile worlds, then without them, then past every deadline.
+    fn end(mut self) {
+        self.stage.races.forget();
+        self.finish();
+        (HONEST..ALL).for_each(|seat| self.stage.detach(seat));
+        self.finish();
+        hands::advance(ALL_TIMEOUTS);
+        self.stage.look_at_clock();
+        self.finish();
+        self.stage.ledger.is_balanced();
+        self.stage.is_empty();
+    }
+
+    /// Until nothing moves any more: the switch works until it would sleep, the honest worlds read all they have.
+    fn finish(&mut self) {
+        loop {
+            self.stage.come_to_rest();
+            let mut read = 0;
+            for seat in 0..HONEST {
+                if let Party::Honest(party) = &mut self.stage.parties[seat] {
+                    assert!(!party.has_overslept(), "the world at seat {seat} was not rung");
+                    party.wake();
+                    read += self.receive(seat, usize::MAX);
+                    self.release(seat);
+                }
+            }
+            if read == 0 {
+                return;
+            }
+        }
+    }
+}
+
+/// Whether the switch takes multicast records.
+const MULTICAST: bool = false;

@@ -1,0 +1,120 @@
+//! What can happen: one enum for the property test and the fuzzer.
+#![cfg_attr(feature = "racing", expect(missing_docs, reason = "the fields of operations are said with each of them"))]
+
+/// One step of a script. Worlds are named by their seat, taken modulo the number of seats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// An honest world sends a message; `to` past the seats is a world that doesn't exist.
+    Send { from: u8, to: u8, bytes: u16 },
+    /// An honest world asks.
+    Request { from: u8, to: u8, bytes: u16, seconds: u8 },
+    /// An honest world answers one of the requests it has read, perhaps one that it has answered already.
+    Reply { from: u8, which: u8, bytes: u16 },
+    /// An honest world sends a piece of its answer to one of the requests it has read.
+    Piece { from: u8, which: u8, bytes: u16 },
+    /// An honest world sends one payload to several: a bit for each seat.
+    Multicast { from: u8, to: u8, bytes: u16 },
+    /// An honest world reads some records.
+    Receive { who: u8, records: u8 },
+    /// An honest world gives back what it has read.
+    Release { who: u8 },
+    /// An honest world goes to sleep: bit 0 for data, bit 1 for room, bit 2 at a descriptor.
+    Sleep { who: u8, how: u8 },
+    /// A world of any kind is gone.
+    Die { who: u8 },
+    /// A new world takes the seat of one that is gone.
+    Return { who: u8 },
+    /// A hostile world does something.
+    Act { who: u8, act: Act },
+    /// The same, after so many more of the switch's reads of hostile memory.
+    Race { who: u8, after: u8, act: Act },
+    /// The switch looks at every active port once.
+    Pass,
+    /// The switch says that it sleeps, and looks at its bells.
+    Settle,
+    /// Time goes by, and the switch looks at its clock.
+    Time { seconds: u8 },
+}
+
+/// What a hostile world does to its own outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Publishes a record with a header that says this.
+    Record { to: u8, kind: u8, bytes: u16 },
+    /// Writes such a header, `at` times 16 bytes behind where the switch reads.
+    Rewrite { at: u8, to: u8, kind: u8, bytes: u16 },
+    /// Writes any word into the ring, `at` words behind where the switch reads.
+    Word { at: u16, word: u64 },
+    /// Adds to one of the four words of the header page.
+    Control { which: u8, by: i64 },
+    /// Says that it has read all of its inbox.
+    Consume,
+    /// Rings the switch.
+    Ring,
+}
+
+/// Longer scripts say nothing new.
+const MAX_OPERATIONS: usize = 400;
+
+/// Takes any bytes for a script: what a fuzzer makes up is never refused.
+pub fn operations(bytes: &[u8]) -> Vec<Operation> {
+    let mut input = Input(bytes);
+    let mut script = Vec::new();
+    while !input.0.is_empty() && script.len() < MAX_OPERATIONS {
+        script.push(input.operation());
+    }
+    script
+}
+
+struct Input<'a>(&'a [u8]);
+
+impl Input<'_> {
+    /// The next bytes, or zeros where there are none.
+    fn take<const N: usize>(&mut self) -> [u8; N] {
+        let mut taken = [0; N];
+        let (now, later) = self.0.split_at(N.min(self.0.len()));
+        taken[..now.len()].copy_from_slice(now);
+        self.0 = later;
+        taken
+    }
+
+    fn byte(&mut self) -> u8 {
+        u8::from_le_bytes(self.take())
+    }
+
+    fn short(&mut self) -> u16 {
+        u16::from_le_bytes(self.take())
+    }
+
+    fn operation(&mut self) -> Operation {
+        match self.byte() % 21 {
+            0 | 1 => Operation::Send { from: self.byte(), to: self.byte(), bytes: self.short() },
+            2 => Operation::Request { from: self.byte(), to: self.byte(), bytes: self.short(), seconds: self.byte() },
+            3 => Operation::Reply { from: self.byte(), which: self.byte(), bytes: self.short() },
+            4 => Operation::Multicast { from: self.byte(), to: self.byte(), bytes: self.short() },
+            5 | 6 => Operation::Receive { who: self.byte(), records: self.byte() },
+            7 => Operation::Release { who: self.byte() },
+            8 => Operation::Sleep { who: self.byte(), how: self.byte() },
+            9 => Operation::Die { who: self.byte() },
+            10 => Operation::Return { who: self.byte() },
+            11 | 12 => Operation::Act { who: self.byte(), act: self.act() },
+            13 | 14 => Operation::Race { who: self.byte(), after: self.byte(), act: self.act() },
+            15..=17 => Operation::Pass,
+            18 => Operation::Settle,
+            19 => Operation::Time { seconds: self.byte() },
+            _ => Operation::Piece { from: self.byte(), which: self.byte(), bytes: self.short() },
+        }
+    }
+
+    fn act(&mut self) -> Act {
+        match self.byte() % 8 {
+            0 | 1 => Act::Record { to: self.byte(), kind: self.byte(), bytes: self.short() },
+            2 => Act::Rewrite { at: self.byte(), to: self.byte(), kind: self.byte(), bytes: self.short() },
+            3 => Act::Word { at: self.short(), word: u64::from_le_bytes(self.take()) },
+            4 => Act::Control { which: self.byte(), by: i64::from(i16::from_le_bytes(self.take())) },
+            5 => Act::Control { which: self.byte(), by: i64::from_le_bytes(self.take()) },
+            6 => Act::Consume,
+            _ => Act::Ring,
+        }
+    }
+}

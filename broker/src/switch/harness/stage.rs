@@ -1,0 +1,268 @@
+//! The switch with its worlds around it: real slices and bells, one thread, no step but those that the script names.
+
+use super::honest::Honest;
+use super::hostile::Hostile;
+use super::ledger::{Ledger, World};
+use super::mark::MAX_WORLDS;
+use super::operation::Act;
+use super::race::Races;
+use crate::link::{Command, Event as Report, Link, Passport};
+use crate::switch::{Switch, clock::hands};
+use rustix::event::Timespec;
+use rustix::io::Errno;
+use std::cell::RefCell;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use strait_memory::{Inbox, SliceFile, Writable};
+use strait_protocol::{Header, Pattern, SliceSize, WorldId};
+use strait_sys::{socket, wake};
+
+/// Who sits where: what a name starts with, to whom it may send, its outbox and its budget. Hostile ones come last.
+const SEATS: [(&str, &[&str], u64, u64); 5] = [
+    ("a/rich", &["*"], 16 * 1024, 24 * 1024),
+    ("a/large", &["*"], 32 * 1024, 8 * 1024),
+    ("b/bound", &["a/large*", "x/*"], 16 * 1024, 24 * 1024),
+    ("x/free", &["*"], 16 * 1024, 24 * 1024),
+    ("x/bound", &["a/*"], 16 * 1024, 4 * 1024),
+];
+/// Seats of honest worlds.
+pub(super) const HONEST: usize = 3;
+pub(super) const ALL: usize = SEATS.len();
+/// Nobody's id.
+pub(super) const NOBODY: WorldId = WorldId(9999);
+const FIRST_ID: u64 = 100;
+
+/// Who sits there now, and which of the worlds it is.
+pub(super) enum Party {
+    Honest(Box<Honest>),
+    Hostile(Rc<RefCell<Hostile>>),
+    Gone,
+}
+
+pub(super) struct Stage {
+    pub switch: Switch,
+    link: Link,
+    pub ledger: Ledger,
+    pub parties: Vec<Party>,
+    /// Of each seat: the index of its last world.
+    pub worlds: Vec<usize>,
+    pub races: Races,
+}
+
+impl Stage {
+    pub(super) fn new() -> Self {
+        hands::stop();
+        let (ours, theirs) = socket::pair().expect("a socket pair");
+        let switch = Switch::new(Link::new(theirs)).expect("epoll");
+        let (ledger, races) = (Ledger::default(), Races::default());
+        let mut stage = Self { switch, link: Link::new(ours), ledger, parties: Vec::new(), worlds: Vec::new(), races };
+        for seat in 0..ALL {
+            stage.parties.push(Party::Gone);
+            stage.worlds.push(0);
+            stage.attach(seat);
+        }
+        stage
+    }
+
+    /// The id of the world at a seat; of a seat that doesn't exist, nobody's.
+    pub(super) fn id(&self, seat: usize) -> WorldId {
+        self.worlds.get(seat).map_or(NOBODY, |world| self.ledger.worlds[*world].id)
+    }
+
+    // --- coming and going ---
+
+    /// Brings up a new world, unless somebody sits there or there were enough.
+    pub(super) fn attach(&mut self, seat: usize) {
+        let index = self.ledger.worlds.len();
+        if !matches!(self.parties[seat], Party::Gone) || index == MAX_WORLDS {
+            return;
+        }
+        let (start, send, outbox_bytes, budget_bytes) = SEATS[seat];
+        let name = format!("{start}/{index}");
+        let passport = Passport {
+            id: FIRST_ID + index as u64,
+            name: name.clone(),
+            outbox_bytes: outbox_bytes as u32,
+            inbox_bytes: SliceSize::MIN.bytes(),
+            send: send.iter().map(ToString::to_string).collect(),
+            budget_bytes,
+            link: Vec::new(),
+            parcel_count: 4,
+            parcel_bytes: 64 * 1024,
+        };
+        let mut world = World::new(WorldId(passport.id), name.parse().expect("a name"), seat < HONEST, patterns(send));
+        (world.inbox_payload, world.budget_bytes) = (SliceSize::MIN.ring_bytes() - Header::BYTES, budget_bytes);
+        self.parties[seat] = self.connect(passport, seat);
+        self.ledger.worlds.push(world);
+        self.worlds[seat] = index;
+        self.introduce();
+    }
+
+    /// The hostile worlds are gone, and everything was read: no outbox of an honest world has anything left.
+    pub(super) fn is_empty(&mut self) {
+        for party in &mut self.parties {
+            if let Party::Honest(party) = party {
+                assert!(party.is_drained(), "something is left in an outbox");
+            }
+        }
+    }
+
+    fn connect(&mut self, passport: Passport, seat: usize) -> Party {
+        let size = |bytes: u32| SliceSize::new(bytes.into()).expect("a size");
+        let file = |bytes| SliceFile::create("harness", size(bytes)).expect("a slice");
+        let (outbox, inbox) = (file(passport.outbox_bytes), file(passport.inbox_bytes));
+        let (bell, (read, write)) = (wake::eventfd().expect("eventfd"), wake::bell_pipe().expect("pipe"));
+        let id = passport.id;
+        let (giving, _taking) = socket::lane(0).expect("a socket pair");
+        let fds = [outbox.as_fd(), inbox.as_fd(), bell.as_fd(), write.as_fd(), giving.as_fd()];
+        self.link.send(&Command::Attach(passport), &fds).expect("the link");
+        self.look_at_bells();
+        assert!(self.reports().iter().any(|report| matches!(report, Report::Attached { id: it } if *it == id)));
+        inbox.seal_writes().expect("a seal");
+        let (outbox, inbox) = (Writable::map(&outbox).expect("mmap"), Inbox::map(&inbox).expect("mmap"));
+        match seat < HONEST {
+            true => Party::Honest(Box::new(Honest::new(outbox, inbox, bell, read))),
+            false => Party::Hostile(Rc::new(RefCell::new(Hostile::new(outbox, inbox, bell)))),
+        }
+    }
+
+    /// Tells the hostile ones who is there.
+    fn introduce(&mut self) {
+        let targets: Vec<WorldId> = (0..self.parties.len()).map(|seat| self.id(seat)).collect();
+        for party in &self.parties {
+            if let Party::Hostile(hostile) = party {
+                hostile.borrow_mut().targets.clone_from(&targets);
+            }
+        }
+    }
+
+    /// What the supervisor does when a world's process is gone.
+    pub(super) fn detach(&mut self, seat: usize) {
+        if matches!(self.parties[seat], Party::Gone) {
+            return;
+        }
+        let dead = self.worlds[seat];
+        let switch = &self.switch;
+        self.ledger.dies(dead, |id| {
+            switch.by_id.get(&id).map_or(0, |slot| switch.ports[*slot].as_ref().map_or(0, |port| port.held_bytes))
+        });
+        let id = self.ledger.worlds[dead].id.0;
+        self.link.send(&Command::Detach { id }, &[]).expect("the link");
+        self.look_at_bells();
+        if let Party::Honest(mut party) = std::mem::replace(&mut self.parties[seat], Party::Gone) {
+            // What came too late for it did come.
+            while let Some((header, payload)) = party.read() {
+                self.ledger.judge(dead, &header, &payload, hands::now());
+            }
+        }
+    }
+
+    /// Takes in what the switch says. Only hostile worlds may be found corrupt.
+    pub(super) fn reports(&mut self) -> Vec<Report> {
+        let mut reports = Vec::new();
+        loop {
+            match self.link.try_receive() {
+                Err(Errno::AGAIN) => return reports,
+                Err(error) => panic!("the link: {error}"),
+                Ok(None) => panic!("the switch is gone"),
+                Ok(Some((report, _))) => {
+                    if let Report::Quarantined { id, why } = &report {
+                        self.is_cut_off(WorldId(*id), why);
+                    }
+                    reports.push(report);
+                }
+            }
+        }
+    }
+
+    fn is_cut_off(&mut self, id: WorldId, why: &str) {
+        let world = self.ledger.index(id).expect("a world that was attached");
+        assert!(!self.ledger.worlds[world].is_honest, "an honest world is called corrupt: {why}");
+        self.ledger.worlds[world].is_alive = false;
+        if let Some(seat) = self.worlds.iter().position(|other| *other == world) {
+            let party = std::mem::replace(&mut self.parties[seat], Party::Gone);
+            if let Party::Hostile(hostile) = party {
+                // What was put into its inbox in the step that found it corrupt was never shown to it: delivered, to one that is gone.
+                self.ledger.sees(world, hostile.borrow().marks());
+            }
+        }
+    }
+
+    // --- the switch's steps ---
+
+    /// Looks at every active port once, while what the hostile worlds have prepared comes between the switch's reads.
+    pub(super) fn pass(&mut self) -> bool {
+        let switch = &mut self.switch;
+        let moved = self.races.during(|| switch.pass());
+        self.after_a_step();
+        moved
+    }
+
+    /// Says that it sleeps, and looks at its bells. True if there is nothing to do but sleep.
+    pub(super) fn settle(&mut self) -> bool {
+        let switch = &mut self.switch;
+        let settled = self.races.during(|| {
+            switch.end_overdue();
+            switch.settle()
+        });
+        self.look_at_bells();
+        settled && self.switch.active.is_empty()
+    }
+
+    fn look_at_bells(&mut self) {
+        let switch = &mut self.switch;
+        self.races.during(|| switch.poll(Some(Timespec::default()))).expect("epoll and the link");
+        if !self.parties.is_empty() {
+            self.after_a_step();
+        }
+    }
+
+    pub(super) fn look_at_clock(&mut self) {
+        let switch = &mut self.switch;
+        self.races.during(|| switch.end_overdue());
+        self.after_a_step();
+    }
+
+    fn after_a_step(&mut self) {
+        for (party, world) in self.parties.iter().zip(&self.worlds) {
+            if let Party::Hostile(hostile) = party
+                && hostile.borrow_mut().has_news()
+            {
+                self.ledger.sees(*world, hostile.borrow().marks());
+            }
+        }
+    }
+
+    /// Passes and sleeps until the switch has nothing to do.
+    pub(super) fn come_to_rest(&mut self) {
+        let mut idle = 0;
+        for _ in 0..10_000 {
+            if self.pass() {
+                continue;
+            }
+            if self.settle() {
+                self.reports();
+                return;
+            }
+            idle += 1;
+            assert!(idle < 200, "the switch is busy with nothing");
+        }
+        panic!("the switch moves something forever");
+    }
+
+    pub(super) fn act(&mut self, seat: usize, act: &Act) {
+        if let Party::Hostile(hostile) = &self.parties[seat] {
+            hostile.borrow_mut().act(act);
+        }
+    }
+
+    pub(super) fn race(&mut self, seat: usize, after: u8, act: Act) {
+        if let Party::Hostile(hostile) = &self.parties[seat] {
+            self.races.prepare(hostile.clone(), after, act);
+        }
+    }
+}
+
+fn patterns(texts: &[&str]) -> Vec<Pattern> {
+    texts.iter().map(|text| text.parse().expect("a pattern")).collect()
+}
