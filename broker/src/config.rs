@@ -49,6 +49,9 @@ pub struct AttachRule {
     /// Whom it may send to.
     #[serde(default)]
     pub send: Vec<String>,
+    /// Whom it may have a direct link with; see `World::link`.
+    #[serde(default)]
+    pub link: Vec<String>,
     /// What it may ask the control service; see [`Permission`].
     #[serde(default)]
     pub may: Vec<String>,
@@ -78,6 +81,10 @@ pub struct World {
     /// Whom it may send to: names, or beginnings of names with `*`. Nobody by default.
     #[serde(default)]
     pub send: Vec<String>,
+    /// Whom it may have a direct link with, past the switch, and so send to: names or beginnings of names with `*`, nobody by default. Both
+    /// must name the other.
+    #[serde(default)]
+    pub link: Vec<String>,
     /// What it may ask the control service; see [`Permission`].
     #[serde(default)]
     pub may: Vec<String>,
@@ -87,6 +94,13 @@ pub struct World {
     /// Bytes that the switch may hold on its account.
     #[serde(default = "budget_bytes")]
     pub budget: u64,
+    /// Bytes of parcels that it may hold, its own and those it was sent. Their memory is paid for by whoever touched it first, which
+    /// is to be thought of where its memory is limited.
+    #[serde(default = "parcel_bytes")]
+    pub parcels: u64,
+    /// How many parcels it may hold.
+    #[serde(default = "parcel_count")]
+    pub parcel_count: u32,
     /// Where its standard input, output and error go.
     #[serde(default)]
     pub stdio: Stdio,
@@ -137,6 +151,12 @@ fn slice_bytes() -> u64 {
 fn budget_bytes() -> u64 {
     256 * 1024
 }
+pub(crate) fn parcel_bytes() -> u64 {
+    64 << 20
+}
+pub(crate) fn parcel_count() -> u32 {
+    64
+}
 fn grace_ms() -> u32 {
     3000
 }
@@ -152,9 +172,12 @@ impl World {
             write: Vec::new(),
             system: true,
             send: Vec::new(),
+            link: Vec::new(),
             may: Vec::new(),
             slice: slice_bytes(),
             budget: budget_bytes(),
+            parcels: parcel_bytes(),
+            parcel_count: parcel_count(),
             stdio: Stdio::default(),
             grace_ms: grace_ms(),
             limits: Limits::default(),
@@ -168,6 +191,7 @@ impl World {
         }
         SliceSize::new(self.slice)?;
         patterns(&self.send)?;
+        patterns(&self.link)?;
         permissions(&self.may)?;
         for grant in self.read.iter().chain(&self.write) {
             grant_paths(grant)?;
@@ -264,6 +288,7 @@ impl Config {
         for rule in &self.attach {
             patterns(std::slice::from_ref(&rule.name))?;
             patterns(&rule.send)?;
+            patterns(&rule.link)?;
             permissions(&rule.may)?;
         }
         for (name, world) in &self.templates {

@@ -108,6 +108,15 @@ impl Host {
         Ok(self.client().spawn(&specification)?.0)
     }
 
+    /// Ends the direct link between two worlds, if there is one. What they have to say goes through the switch from then on. From two that
+    /// both don't want to, no call of the kernel can take a mapping back: then stop one of them.
+    pub fn unlink(&mut self, one: WorldId, other: WorldId) -> Result<(), HostError> {
+        match self.client().ask(&Request::Unlink { one: one.0, other: other.0 }, Duration::from_secs(10))? {
+            Answer::Done => Ok(()),
+            _ => Err(Error::Unexpected.into()),
+        }
+    }
+
     /// Tells every world to end, all at once, and waits until they have, by themselves or by force at the deadline.
     pub fn stop(mut self, deadline: Duration, reason: &str) -> Result<Vec<Ended>, HostError> {
         let client = self.client();

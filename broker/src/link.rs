@@ -12,10 +12,12 @@ const MAX_BYTES: usize = 64 * 1024;
 /// The supervisor to the switch.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Command {
-    /// A world comes: its slices and bells are attached, in the order outbox, inbox, bell, wakeup.
+    /// A world comes: its slices and bells are attached, in the order outbox, inbox, bell, wakeup, lane.
     Attach(Passport),
     /// A world is gone: deliver what it published, then forget it and tell who waits for it.
     Detach { id: u64 },
+    /// Whatever direct link there is between these two worlds is to end.
+    Unlink { one: u64, other: u64 },
     /// Counters of these worlds.
     Count { ticket: u64, ids: Vec<u64> },
 }
@@ -29,8 +31,13 @@ pub(crate) struct Passport {
     pub inbox_bytes: u32,
     /// Patterns of names that it may send to.
     pub send: Vec<String>,
+    /// Patterns of names that it may be linked with.
+    pub link: Vec<String>,
     /// How much the switch may hold on its account.
     pub budget_bytes: u64,
+    /// How many parcels it may hold, and of how many bytes altogether.
+    pub parcel_count: u32,
+    pub parcel_bytes: u64,
 }
 
 /// The switch to the supervisor.
@@ -44,6 +51,10 @@ pub(crate) enum Event {
     Detached { id: u64 },
     /// This world wrote what can't be true. Nothing more is taken from it.
     Quarantined { id: u64, why: String },
+    /// Files of many pages that nobody needs any more: whoever closes the last descriptor of one frees them, which takes long.
+    Discarded,
+    /// A world says that another wrote what can't be true over their direct link: its word against the other's.
+    Accused { by: u64, of: u64 },
     /// The answer to `Count`.
     Counted { ticket: u64, rows: Vec<Count> },
 }
@@ -55,6 +66,11 @@ pub(crate) struct Count {
     pub sent: u64,
     pub received: u64,
     pub held_bytes: u64,
+    /// Parcels that it holds.
+    pub parcels: u32,
+    /// Its direct links, and how many bytes it says that it has written to any it ever had.
+    pub links: u32,
+    pub linked_bytes: u64,
 }
 
 /// One end of the link.
@@ -72,6 +88,12 @@ impl Link {
     pub(crate) fn send<T: Serialize>(&self, message: &T, descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {
         let bytes = postcard::to_stdvec(message).map_err(|_| Errno::INVAL)?;
         socket::send(self.socket.as_fd(), &bytes, descriptors)
+    }
+
+    /// The same, or `EAGAIN` where it would have to wait.
+    pub(crate) fn try_send<T: Serialize>(&self, message: &T, descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+        let bytes = postcard::to_stdvec(message).map_err(|_| Errno::INVAL)?;
+        socket::try_send(self.socket.as_fd(), &bytes, descriptors)
     }
 
     /// The next message, waiting for it. `None`: the other side is gone.

@@ -22,7 +22,7 @@ pub(crate) const SWITCH: &str = "strait-switch";
 /// The uid of the switch when the broker runs as root: `nobody`, which owns no file.
 const SWITCH_UID: u32 = 65534;
 
-/// Descriptors of the switch: two for each world, and some while one attaches.
+/// Descriptors of the switch: three for each world, and some while one attaches.
 const SWITCH_FILES: u64 = 16 * 1024;
 
 /// Whether this program has called [`init`], so that it can be started as one of its own roles.
@@ -110,6 +110,11 @@ const SWITCH_CALLS: &[i64] = &[
     libc::SYS_fcntl,
     libc::SYS_mmap,
     libc::SYS_munmap,
+    // Parcels and links.
+    libc::SYS_memfd_create,
+    libc::SYS_pipe2,
+    libc::SYS_pread64,
+    libc::SYS_ftruncate,
     // The allocator and the runtime's end.
     libc::SYS_mprotect,
     libc::SYS_mremap,

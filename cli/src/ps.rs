@@ -27,16 +27,19 @@ fn json_text(rows: &[WorldRow]) -> String {
             "sent": row.sent,
             "received": row.received,
             "held_bytes": row.held_bytes,
+            "links": row.links,
+            "linked_bytes": row.linked_bytes,
         })
     };
     let objects: Vec<_> = rows.iter().map(object).collect();
     format!("{:#}\n", json!(objects))
 }
 
-const COLUMNS: usize = 9;
-const HEAD: [&str; COLUMNS] = ["ID", "NAME", "STATE", "PID", "UID", "AGE", "SENT", "RECEIVED", "HELD"];
+const COLUMNS: usize = 11;
+const HEAD: [&str; COLUMNS] =
+    ["ID", "NAME", "STATE", "PID", "UID", "AGE", "SENT", "RECEIVED", "HELD", "LINKS", "LINKED"];
 /// Names and states start at the left, numbers end at the right.
-const IS_TEXT: [bool; COLUMNS] = [false, true, true, false, false, false, false, false, false];
+const IS_TEXT: [bool; COLUMNS] = [false, true, true, false, false, false, false, false, false, false, false];
 
 fn table(rows: &[WorldRow]) -> String {
     let mut lines = vec![HEAD.map(str::to_owned)];
@@ -56,6 +59,8 @@ fn cells(row: &WorldRow) -> [String; COLUMNS] {
         row.sent.to_string(),
         row.received.to_string(),
         row.held_bytes.to_string(),
+        row.links.to_string(),
+        row.linked_bytes.to_string(),
     ]
 }
 
@@ -87,10 +92,12 @@ mod tests {
             sent: 3,
             received: 4,
             held_bytes: 0,
+            links: 2,
+            linked_bytes: 99,
         };
         let expected = "\
-ID  NAME          STATE   PID         UID  AGE  SENT  RECEIVED  HELD
-16  compressor/1  ready  4711  1879048192   1m     3         4     0
+ID  NAME          STATE   PID         UID  AGE  SENT  RECEIVED  HELD  LINKS  LINKED
+16  compressor/1  ready  4711  1879048192   1m     3         4     0      2      99
 ";
         assert_eq!(table(&[row]), expected);
     }

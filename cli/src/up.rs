@@ -31,8 +31,13 @@ pub fn up(args: &Up) -> Outcome {
 fn config(plan: &Plan, path: &Path) -> Config {
     let mut config = plan.config.clone();
     config.socket = Some(path.into());
-    let own =
-        AttachRule { name: "cli/*".into(), uid: geteuid().as_raw(), send: vec!["*".into()], may: vec!["admin".into()] };
+    let own = AttachRule {
+        name: "cli/*".into(),
+        uid: geteuid().as_raw(),
+        send: vec!["*".into()],
+        link: Vec::new(),
+        may: vec!["admin".into()],
+    };
     // The first rule that fits decides.
     config.attach.insert(0, own);
     config

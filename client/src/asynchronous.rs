@@ -82,7 +82,10 @@ struct Asked {
 
 impl Client {
     /// The same for programs that run on tokio. To be called inside of a runtime with IO enabled.
+    ///
+    /// Direct links aren't for tokio yet: a client that has any can't become this ([`Error::HasLinks`]), and one that is this takes part in none.
     pub fn into_async(mut self) -> Result<AsyncClient, Error> {
+        self.refuse_links()?;
         let descriptor = self.poll_fd().try_clone_to_owned().and_then(pipe::Receiver::from_owned_fd);
         let descriptor = descriptor.map_err(|error| io_error(&error))?;
         let inner = Inner {

@@ -4,8 +4,12 @@ use crate::assembly::Assembly;
 use crate::connect::{self, Connection};
 use crate::error::{Error, call};
 use crate::intake::{Raw, Unpacking, Wait};
+use crate::lane::Lane;
+use crate::link::Links;
 use crate::outflow::Outflow;
+use crate::parcel::Parcels;
 use crate::record::{Draft, Record, Reply};
+use rustix::event::epoll;
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -43,8 +47,16 @@ pub struct Client {
     pub(crate) endpoint: Endpoint<Writable, Inbox>,
     bell: OwnedFd,
     wakeup: OwnedFd,
+    pub(crate) lane: Lane,
+    pub(crate) parcels: Parcels,
+    pub(crate) links: Links,
+    /// The record that comes next is not at the head of the inbox, but in `handed`: it came over a link, or is our own notice.
+    pub(crate) is_handed: bool,
+    /// For a world that may have links and polls: what there is to be polled, in one.
+    epoll: Option<OwnedFd>,
+    pub(crate) may_link: bool,
     socket: OwnedFd,
-    id: WorldId,
+    pub(crate) own_id: WorldId,
     name: Name,
     outlives_broker: bool,
     /// Bytes of inbox that the record takes that was handed out last: read, but not yet given back. 0 for none.
@@ -91,13 +103,19 @@ impl Client {
     }
 
     fn new(connection: Connection, outlives_broker: bool) -> Self {
-        let Connection { welcome, endpoint, bell, wakeup, socket } = connection;
+        let Connection { welcome, endpoint, bell, wakeup, lane, socket } = connection;
         Self {
             endpoint,
             bell,
             wakeup,
+            lane: Lane::new(lane),
+            parcels: Parcels::default(),
+            links: Links::default(),
+            is_handed: false,
+            epoll: None,
+            may_link: welcome.links,
             socket,
-            id: welcome.id,
+            own_id: welcome.id,
             name: welcome.name,
             outlives_broker,
             current: 0,
@@ -124,7 +142,7 @@ impl Client {
 
     /// Our id.
     pub fn id(&self) -> WorldId {
-        self.id
+        self.own_id
     }
 
     /// Our name.
@@ -141,6 +159,14 @@ impl Client {
     /// as long as it takes.
     pub fn set_patience(&mut self, patience: Option<Duration>) {
         self.patience = patience;
+    }
+
+    pub(crate) fn is_armed(&self) -> bool {
+        self.armed
+    }
+
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        self.patience
     }
 
     // --- sending ---
@@ -183,6 +209,7 @@ impl Client {
         let receivers = receivers.ok_or(Error::Receivers { given: to.len() })?;
         let ids = (to.len() * 8).next_multiple_of(16);
         for receiver in to {
+            self.settle(*receiver)?;
             self.wait_until_open(*receiver)?;
         }
         let destination = WorldId(u64::from(receivers));
@@ -211,8 +238,9 @@ impl Client {
     }
 
     pub(crate) fn reply_header(request: &Header, code: u16) -> Header {
-        let Header { source, correlation, tag, .. } = *request;
-        Header { correlation, code, tag, ..Header::new(Kind::Reply, source, 0) }
+        // The sequence number tells which way the request came, and so which way the reply goes.
+        let Header { source, correlation, tag, sequence, .. } = *request;
+        Header { correlation, code, tag, sequence, ..Header::new(Kind::Reply, source, 0) }
     }
 
     /// Sends a request and returns its correlation id: the reply, or the notice that there is none, comes by
@@ -234,6 +262,7 @@ impl Client {
 
     /// Begins a request in place in the outbox; its correlation id is in the draft's header.
     pub fn draft_request(&mut self, to: WorldId, payload_bytes: usize, timeout: Duration) -> Result<Draft<'_>, Error> {
+        self.settle(to)?;
         let slot = self.reserve(to, payload_bytes, Instant::now().checked_add(timeout))?;
         let header = Header { length: slot.payload_bytes(), ..self.request_header(to, timeout) };
         Ok(Draft { client: self, slot, header })
@@ -262,6 +291,7 @@ impl Client {
 
     /// Begins a record in place in the outbox, waiting for room if need be: fill the payload, then send it.
     pub fn draft(&mut self, kind: Kind, to: WorldId, payload_bytes: usize) -> Result<Draft<'_>, Error> {
+        self.settle(to)?;
         let header = Header::new(kind, to, 0);
         let slot = self.reserve(window_of(&header), payload_bytes, None)?;
         let header = Header { length: slot.payload_bytes(), ..header };
@@ -277,7 +307,21 @@ impl Client {
     }
 
     #[inline]
-    pub(crate) fn put(&mut self, mut header: Header, payload: &[u8], deadline: Option<Instant>) -> Result<u64, Error> {
+    pub(crate) fn put(&mut self, header: Header, payload: &[u8], deadline: Option<Instant>) -> Result<u64, Error> {
+        match self.links.is_linked() {
+            true => self.put_somewhere(header, payload, deadline),
+            false => self.put_in_outbox(header, payload, deadline),
+        }
+    }
+
+    /// Sends a record through the switch.
+    #[inline]
+    pub(crate) fn put_in_outbox(
+        &mut self,
+        mut header: Header,
+        payload: &[u8],
+        deadline: Option<Instant>,
+    ) -> Result<u64, Error> {
         let slot = match self.reserve(window_of(&header), payload.len(), deadline) {
             Err(Error::TooLarge { .. }) => return self.put_pieces(header, payload, deadline),
             other => other?,
@@ -389,7 +433,7 @@ impl Client {
             if !self.wait_for_data(timeout, &mut end)? {
                 return Ok(None);
             }
-            if self.endpoint.head().is_plain() {
+            if self.is_plain() {
                 return Ok(Some(self.record()));
             }
             return self.receive_head(Wait::For { time: timeout, end });
@@ -407,7 +451,7 @@ impl Client {
             if !self.try_next()? {
                 return Ok(None);
             }
-            if self.endpoint.head().is_plain() {
+            if self.is_plain() {
                 return Ok(Some(self.record()));
             }
             return self.receive_head(Wait::Not);
@@ -416,6 +460,12 @@ impl Client {
             return Ok(Some(self.item()));
         }
         self.receive_as(Raw::No, Wait::Not)
+    }
+
+    /// Whether the record that comes next is taken as it is.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        if self.is_handed { self.handed.is_plain() } else { self.endpoint.head().is_plain() }
     }
 
     /// Whether what comes next is the next record of the inbox.
@@ -428,8 +478,12 @@ impl Client {
     pub(crate) fn try_next(&mut self) -> Result<bool, Error> {
         self.wake_from_poll()?;
         let mut found = self.next()?;
+        if !found {
+            self.give_back_parcels(true)?;
+        }
         if !found && self.polls {
             self.arm(Event::DATA);
+            self.arm_links();
             found = self.next()?;
         }
         Ok(found)
@@ -478,13 +532,46 @@ impl Client {
     /// only after [`try_receive`](Self::try_receive) has said `None`; when it is readable, call that again until it does.
     pub fn poll_fd(&mut self) -> BorrowedFd<'_> {
         self.polls = true;
-        self.wakeup.as_fd()
+        if self.may_link && self.epoll.is_none() {
+            self.epoll = self.watch_all();
+        }
+        self.epoll.as_ref().unwrap_or(&self.wakeup).as_fd()
+    }
+
+    /// One descriptor for the wakeup of the switch and the bells of all links. Without it, these go unheard until something else rings.
+    fn watch_all(&self) -> Option<OwnedFd> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).ok()?;
+        for bell in std::iter::once(self.wakeup.as_fd()).chain(self.links.all.iter().map(|link| link.bells.own.as_fd()))
+        {
+            epoll::add(&epoll, bell, epoll::EventData::new_u64(0), epoll::EventFlags::IN).ok()?;
+        }
+        Some(epoll)
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_watching(&self) -> bool {
+        self.epoll.is_some()
+    }
+
+    pub(crate) fn watch(&self, bell: BorrowedFd<'_>) -> Result<(), Error> {
+        let added = self.epoll.as_ref().map(|epoll| {
+            epoll::add(epoll, bell, epoll::EventData::new_u64(0), epoll::EventFlags::IN).map_err(call("epoll_ctl"))
+        });
+        added.unwrap_or(Ok(()))
+    }
+
+    pub(crate) fn unwatch(&self, bell: BorrowedFd<'_>) {
+        if let Some(epoll) = &self.epoll {
+            // The other side may have the pipe still: closing our end would not take it out of the set.
+            let _ = epoll::delete(epoll, bell);
+        }
     }
 
     fn wake_from_poll(&mut self) -> Result<(), Error> {
         if self.armed {
             self.armed = false;
             self.endpoint.disarm();
+            self.disarm_links();
             if !wake::drain_pipe(self.wakeup.as_fd()) {
                 return Err(Error::BrokerGone);
             }
@@ -495,10 +582,14 @@ impl Client {
     /// The record at the head of the inbox. What is sent from now on is caused by it.
     #[inline]
     fn record(&mut self) -> Record<'_> {
+        if std::mem::take(&mut self.is_handed) {
+            self.cause = self.handed.sequence();
+            return Record { raw: &self.handed, payload: &self.handed_payload, trailer: None, parcel: None };
+        }
         let head = self.endpoint.head();
         self.cause = head.sequence();
         let payload = self.endpoint.theirs().bytes(self.endpoint.head_payload(), head.length() as usize);
-        Record { raw: head, payload, trailer: None }
+        Record { raw: head, payload, trailer: None, parcel: None }
     }
 
     #[inline]
@@ -508,18 +599,25 @@ impl Client {
         deadline: &mut Option<Instant>,
     ) -> Result<bool, Error> {
         self.wake_from_poll()?;
-        let mut looks = 0;
+        let (mut looks, spins) = (0, self.links.spins());
         loop {
             if self.next()? {
+                self.links.found(looks, spins);
                 return Ok(true);
             }
-            if looks < LOOKS {
+            if looks < spins {
+                looks += 1;
+                std::hint::spin_loop();
+                continue;
+            }
+            if looks < spins + LOOKS {
                 looks += 1;
                 wake::yield_now();
                 continue;
             }
             // The clock is asked only here: what is quick needs no clock.
             *deadline = deadline.or_else(|| timeout.map(|time| Instant::now() + time));
+            self.give_back_parcels(true)?;
             if !self.sleep(Event::DATA, *deadline, None)? {
                 return Ok(false);
             }
@@ -529,11 +627,29 @@ impl Client {
     /// Steps past the record that was handed out last and looks at the one behind it.
     #[inline]
     fn next(&mut self) -> Result<bool, Error> {
-        self.pass_current();
-        let found = self.endpoint.fetch()?;
-        self.give_back(!found);
-        self.current = if found { self.endpoint.head().stride() } else { 0 };
-        Ok(found)
+        match self.links.is_quiet() {
+            true => Ok(self.next_of_inbox()? || !self.links.is_quiet() && self.next_of_all()?),
+            false => self.next_of_all(),
+        }
+    }
+
+    /// The same of the inbox alone.
+    #[inline]
+    pub(crate) fn next_of_inbox(&mut self) -> Result<bool, Error> {
+        loop {
+            self.pass_current();
+            let found = self.endpoint.fetch()?;
+            self.give_back(!found);
+            self.current = if found { self.endpoint.head().stride() } else { 0 };
+            if !found || self.endpoint.head().stream() == 0 || !self.take_in()? {
+                return Ok(found);
+            }
+            // What was taken in may say that something else comes first.
+            if self.links.is_urgent() {
+                self.pass_current();
+                return Ok(false);
+            }
+        }
     }
 
     #[inline]
@@ -572,6 +688,8 @@ impl Client {
         };
         if self.armed {
             self.sleep_polled(what, room, at_most)?;
+        } else if what.meets(Event::DATA) && !self.links.is_quiet() {
+            self.sleep_for_all(at_most)?;
         } else {
             let bell = self.endpoint.arm(what, Via::Futex);
             if !self.has_happened(what, room)? {
@@ -610,7 +728,8 @@ impl Client {
         Ok(data || room.is_some_and(|(to, payload_bytes)| self.try_reserve(to, payload_bytes).is_ok()))
     }
 
-    /// Waits until the switch has taken everything that was sent: for a program that ends right after.
+    /// Waits until the switch has taken everything that was sent: for a program that ends right after. What went over a direct link needs no
+    /// waiting: the other side reads it all the same.
     pub fn drain(&mut self, timeout: Duration) -> Result<bool, Error> {
         self.flush();
         let end = Instant::now() + timeout;

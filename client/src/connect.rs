@@ -16,6 +16,8 @@ pub(crate) struct Connection {
     pub bell: OwnedFd,
     /// Rung by the switch.
     pub wakeup: OwnedFd,
+    /// By which the switch hands descriptors over.
+    pub lane: OwnedFd,
     /// Its end is the end of the broker.
     pub socket: OwnedFd,
 }
@@ -47,10 +49,10 @@ fn welcome(socket: OwnedFd) -> Result<Connection, Error> {
         return Err(Error::BrokerGone);
     }
     let welcome = Welcome::decode(&buffer[..length])?;
-    let [outbox, inbox, bell, wakeup]: [OwnedFd; handshake::DESCRIPTORS] =
+    let [outbox, inbox, bell, wakeup, lane]: [OwnedFd; handshake::DESCRIPTORS] =
         descriptors.try_into().map_err(|_| HandshakeError::Malformed)?;
     let outbox = Writable::map(&SliceFile::adopt(outbox, welcome.outbox)?)?;
     let inbox = Inbox::map(&SliceFile::adopt(inbox, welcome.inbox)?)?;
     socket::send(socket.as_fd(), &handshake::mapped(), &[]).map_err(call("sendmsg"))?;
-    Ok(Connection { welcome, endpoint: Endpoint::new(outbox, inbox), bell, wakeup, socket })
+    Ok(Connection { welcome, endpoint: Endpoint::new(outbox, inbox), bell, wakeup, lane, socket })
 }

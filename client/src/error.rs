@@ -2,8 +2,9 @@
 
 use rustix::io::Errno;
 use std::io;
-use strait_memory::SliceError;
+use strait_memory::{ParcelError, SliceError};
 use strait_protocol::control::Malformed;
+use strait_protocol::exchange::Refusal;
 use strait_protocol::handshake::HandshakeError;
 use strait_protocol::{Corrupt, NameError, Reason, ReserveError, WorldId};
 
@@ -29,6 +30,15 @@ pub enum Error {
     /// A slice can't be mapped.
     #[error(transparent)]
     Slice(#[from] SliceError),
+    /// A parcel can't be made, sealed or mapped.
+    #[error(transparent)]
+    Parcel(#[from] ParcelError),
+    /// The switch said no.
+    #[error(transparent)]
+    Switch(#[from] Refusal),
+    /// A client that has direct links, or polled for them, can't be used with tokio yet.
+    #[error("direct links can't be used with tokio yet: end them before")]
+    HasLinks,
     /// A system call on the connection failed.
     #[error("{call}: {errno}")]
     Call {

@@ -169,12 +169,18 @@ impl Client {
 
     /// What is to be done with the record at the head of the inbox, and whether that makes something to hand out.
     fn sift(&mut self, raw: Raw) -> Option<Found> {
+        if std::mem::take(&mut self.is_handed) {
+            return self.sift_handed(raw);
+        }
         let head = *self.endpoint.head();
         if head.is_plain() {
             return Some(self.whole());
         }
         if head.kind() == Kind::Notice {
             return self.heed(raw, &head.header()).then(|| self.whole());
+        }
+        if head.parcel() != 0 {
+            return Some(self.whole());
         }
         if head.flags() & FLAG_MORE != 0 || head.stream() != NO_STREAM {
             return self.take_piece(raw, &head.header());
@@ -189,6 +195,13 @@ impl Client {
         self.handed = head;
         self.unpacking = Unpacking { at: 0, end: head.length() as usize, place: Place::NOWHERE };
         self.take_item()
+    }
+
+    /// The same with a record that came over a link, or a notice of our own: it is copied already, and never a part of something.
+    fn sift_handed(&mut self, raw: Raw) -> Option<Found> {
+        let header = self.handed.header();
+        let is_shown = header.kind != Kind::Notice || self.heed(raw, &header);
+        is_shown.then_some(Found { is_head: false, place: Place::Aside, trailer: None })
     }
 
     /// A world that a notice speaks of is looked up anew next time. Says whether it is to be handed out.
@@ -267,7 +280,7 @@ impl Client {
     #[inline]
     pub(crate) fn item(&mut self) -> Record<'_> {
         self.cause = self.handed.sequence();
-        Record { raw: &self.handed, payload: self.payload_at(self.unpacking.place), trailer: None }
+        Record { raw: &self.handed, payload: self.payload_at(self.unpacking.place), trailer: None, parcel: None }
     }
 
     // --- what was found ---
@@ -314,7 +327,8 @@ impl Client {
     /// What is sent from now on is caused by this record.
     pub(crate) fn hand_out(&mut self, found: &Found) -> Record<'_> {
         self.cause = self.header_of(found).sequence();
-        Record { raw: self.header_of(found), payload: self.payload_at(found.place), trailer: found.trailer }
+        let raw = self.header_of(found);
+        Record { raw, payload: self.payload_at(found.place), trailer: found.trailer, parcel: self.parcels.of(raw) }
     }
 
     /// The payload of a record that was just taken, as memory of one's own.
@@ -329,6 +343,7 @@ impl Client {
     /// nothing is lost.
     pub(crate) fn put_aside(&mut self, found: &Found) -> Result<(), Error> {
         let (header, payload) = (self.header_of(found).header(), self.own_payload(found));
+        self.parcels.put_aside(header.flags);
         self.aside_bytes += payload.len() + Header::BYTES as usize;
         self.aside.push_back((header, payload));
         match self.aside_bytes > MAX_ASIDE_BYTES {
@@ -341,6 +356,7 @@ impl Client {
     fn take_from_aside(&mut self) -> Option<Found> {
         let (header, payload) = self.aside.pop_front()?;
         self.aside_bytes -= payload.len() + Header::BYTES as usize;
+        self.parcels.take_aside(header.flags);
         Some(self.handed_whole(&header, payload))
     }
 }

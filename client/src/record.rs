@@ -2,10 +2,11 @@
 
 use crate::client::{Client, Delivery};
 use crate::error::Error;
+use crate::parcel::Parcel;
 use std::time::Duration;
 use strait_protocol::control::SHUTDOWN;
 use strait_protocol::stream::{Trailer, bytes_before};
-use strait_protocol::{FLAG_MORE, Header, Kind, RawHeader, Reason, Slot, WorldId};
+use strait_protocol::{FLAG_MORE, FLAG_PARCEL, Header, Kind, RawHeader, Reason, Slot, WorldId};
 
 /// A record that arrived. Its payload lies in the inbox itself, or is gathered if it came in pieces, and is given back at the next
 /// receive.
@@ -15,6 +16,7 @@ pub struct Record<'a> {
     pub(crate) payload: &'a [u8],
     /// Of the last piece of a stream, where that is handed out as it came.
     pub(crate) trailer: Option<Trailer>,
+    pub(crate) parcel: Option<&'a Parcel>,
 }
 
 /// Where a piece belongs: see [`Client::receive_piece`].
@@ -72,6 +74,11 @@ impl<'a> Record<'a> {
     /// Where it belongs, if it is one piece of a larger payload: only [`Client::receive_piece`] hands out such.
     pub fn piece(&self) -> Option<Piece> {
         Piece::of(self.raw, self.trailer)
+    }
+
+    /// The parcel that came with it, if one did. A clone of it outlives the record.
+    pub fn parcel(&self) -> Option<&'a Parcel> {
+        self.parcel
     }
 
     /// What became of a record of ours, if this is a notice; its [`Header::source`] is the world it was for.
@@ -152,6 +159,12 @@ impl Draft<'_> {
     /// The header: set the tag, the flags, the code.
     pub fn header_mut(&mut self) -> &mut Header {
         &mut self.header
+    }
+
+    /// Sends a parcel with it.
+    pub fn attach(&mut self, parcel: &Parcel) {
+        self.header.flags |= FLAG_PARCEL;
+        self.header.stream = parcel.number();
     }
 
     /// Makes the payload shorter than was reserved.

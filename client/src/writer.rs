@@ -145,6 +145,7 @@ impl<'a> StreamWriter<'a> {
         if let Some(piece) = self.piece.take() {
             return Ok(piece);
         }
+        self.client.settle(self.last.destination)?;
         let (_, room) = self.client.piece_room();
         Ok((self.client.reserve(self.last.destination, room, self.deadline)?, 0))
     }

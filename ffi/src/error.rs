@@ -74,8 +74,10 @@ impl From<Error> for Failure {
         let code = match &error {
             Error::NotAWorld => Code::NotAWorld,
             Error::Unreachable { .. } => Code::Unreachable,
-            Error::Handshake(HandshakeError::Refused(_)) | Error::Refused(_) => Code::Refused,
-            Error::Slice(_) | Error::Call { .. } => Code::System,
+            Error::Handshake(HandshakeError::Refused(_)) | Error::Refused(_) | Error::Switch(_) | Error::HasLinks => {
+                Code::Refused
+            }
+            Error::Slice(_) | Error::Parcel(_) | Error::Call { .. } => Code::System,
             Error::Name(_) => Code::Name,
             Error::Full => Code::Full,
             Error::TooLarge { .. } | Error::Receivers { .. } => Code::TooLarge,

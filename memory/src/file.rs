@@ -94,6 +94,11 @@ impl SliceFile {
         }
     }
 
+    /// Whether nobody can become a writer any more. Waits for nothing.
+    pub fn is_sealed(&self) -> bool {
+        self.check_single_writer().is_ok()
+    }
+
     /// Checks that nobody can become a writer any more.
     pub(crate) fn check_single_writer(&self) -> Result<(), SliceError> {
         self.check(FIXED_SIZE | SealFlags::FUTURE_WRITE)

@@ -33,6 +33,14 @@ impl ReadOnly {
     }
 }
 
+impl ReadOnly {
+    /// Maps a slice that another world writes, after checking that the kernel lets nobody else become its writer any more.
+    pub fn map_sealed(file: &SliceFile) -> Result<Self, SliceError> {
+        file.check_single_writer()?;
+        Self::map(file)
+    }
+}
+
 impl Writable {
     /// Maps a slice for writing. Fails once it is sealed.
     pub fn map(file: &SliceFile) -> Result<Self, SliceError> {

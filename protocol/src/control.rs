@@ -58,6 +58,13 @@ pub enum Request {
         /// The world's id.
         id: u64,
     },
+    /// End whatever direct link there is between two worlds.
+    Unlink {
+        /// One's id.
+        one: u64,
+        /// The other's.
+        other: u64,
+    },
     /// What does the kernel say is in force for this world?
     Inspect {
         /// The world's name.
@@ -86,6 +93,8 @@ pub enum Answer {
     Ended(Ended),
     /// The jail report, as JSON.
     Report(String),
+    /// It is done, or under way.
+    Done,
     /// No, and why.
     Refused(String),
 }
@@ -130,6 +139,10 @@ pub struct WorldRow {
     pub received: u64,
     /// Bytes held for others on its account.
     pub held_bytes: u64,
+    /// Direct links that it has.
+    pub links: u32,
+    /// Bytes that it says it has written to direct links: the worlds' own word, nobody else sees them.
+    pub linked_bytes: u64,
 }
 
 macro_rules! archived {

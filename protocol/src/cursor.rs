@@ -127,6 +127,17 @@ impl Producer {
         self.consumed == self.published
     }
 
+    /// Bytes written so far, ever.
+    #[inline]
+    pub fn written_to(&self) -> u64 {
+        self.head.at
+    }
+
+    /// From where to where what is published is unread, as far as the consumer has been heard of.
+    pub fn unread(&self) -> (u64, u64) {
+        (self.consumed, self.published)
+    }
+
     /// Takes in the peer's consumer cursor: never backwards, never past what was published.
     #[inline]
     pub fn learn(&mut self, claimed: u64) -> Result<(), Corrupt> {
@@ -189,6 +200,17 @@ impl Consumer {
     #[inline]
     pub fn available(&self) -> u32 {
         (self.produced - self.tail.at) as u32
+    }
+
+    /// Bytes read so far, ever.
+    #[inline]
+    pub fn read_to(&self) -> u64 {
+        self.tail.at
+    }
+
+    /// Bytes known to be published so far, ever.
+    pub fn heard_to(&self) -> u64 {
+        self.produced
     }
 
     /// Takes in the peer's producer cursor: never backwards, never more than a ring past what was released.

@@ -330,6 +330,37 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
         self.consumer.unreleased()
     }
 
+    /// Bytes of the other party's ring that were read so far, ever.
+    #[inline]
+    pub fn read_to(&self) -> u64 {
+        self.consumer.read_to()
+    }
+
+    /// Bytes of the other party's ring that are known to be published, ever.
+    pub fn heard_to(&self) -> u64 {
+        self.consumer.heard_to()
+    }
+
+    /// Bytes of this party's ring that were written so far, ever.
+    #[inline]
+    pub fn written_to(&self) -> u64 {
+        self.producer.written_to()
+    }
+
+    /// The records of this party that were published and that the other hasn't released.
+    pub fn unread(&mut self) -> Result<Vec<RawHeader>, Corrupt> {
+        self.hear_consumed()?;
+        let (mut at, end) = self.producer.unread();
+        let mut records = Vec::new();
+        while at < end {
+            let offset = (at % u64::from(self.mine.ring_bytes())) as u32;
+            let record = RawHeader::judge(self.mine.load_header(offset), (end - at) as u32)?;
+            at += u64::from(record.stride());
+            records.push(record);
+        }
+        Ok(records)
+    }
+
     /// Whether nothing is left to read, as far as known without looking.
     pub fn is_caught_up(&self) -> bool {
         self.consumer.available() == 0

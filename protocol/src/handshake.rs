@@ -6,8 +6,9 @@
 //!
 //! ```text
 //! host program -> supervisor   Hello    who I want to be
-//! supervisor   -> either       Welcome  who you are, with four descriptors: outbox (rw), inbox (ro),
-//!                                       bell (eventfd, to ring the switch), wakeup (pipe, rung by the switch)
+//! supervisor   -> either       Welcome  who you are, with five descriptors: outbox (rw), inbox (ro),
+//!                                       bell (eventfd, to ring the switch), wakeup (pipe, rung by the switch),
+//!                                       lane (socket, by which the switch hands descriptors over)
 //!                              or Refusal, with the reason as text
 //! either       -> supervisor   Mapped   the outbox is mapped: seal it
 //! ```
@@ -21,7 +22,7 @@ pub const VERSION: u16 = 1;
 /// The longest message of the handshake, in bytes.
 pub const MAX_BYTES: usize = 512;
 /// Descriptors that come with [`Welcome`].
-pub const DESCRIPTORS: usize = 4;
+pub const DESCRIPTORS: usize = 5;
 /// The descriptor number under which a jailed world finds its connection.
 pub const WORLD_FD: i32 = 3;
 
@@ -63,6 +64,8 @@ pub struct Welcome {
     pub outbox: SliceSize,
     /// Size of the inbox.
     pub inbox: SliceSize,
+    /// Whether policy lets it have direct links.
+    pub links: bool,
 }
 
 fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
@@ -108,6 +111,7 @@ impl Welcome {
         let mut body = self.id.0.to_le_bytes().to_vec();
         body.extend(self.outbox.bytes().to_le_bytes());
         body.extend(self.inbox.bytes().to_le_bytes());
+        body.push(self.links.into());
         body.extend(self.name.as_str().as_bytes());
         frame(WELCOME, &body)
     }
@@ -125,9 +129,16 @@ impl Welcome {
         let (id, rest) = body.split_first_chunk()?;
         let (outbox, rest) = rest.split_first_chunk()?;
         let (inbox, rest) = rest.split_first_chunk()?;
+        let (links, rest) = rest.split_first()?;
         let size = |bytes: &[u8; 4]| SliceSize::new(u64::from(u32::from_le_bytes(*bytes))).ok();
         let (outbox, inbox) = (size(outbox)?, size(inbox)?);
-        Some(name(rest).map(|name| Self { id: WorldId(u64::from_le_bytes(*id)), name, outbox, inbox }))
+        Some(name(rest).map(|name| Self {
+            id: WorldId(u64::from_le_bytes(*id)),
+            name,
+            outbox,
+            inbox,
+            links: *links != 0,
+        }))
     }
 }
 
@@ -166,8 +177,13 @@ mod tests {
     #[test]
     fn messages_survive_the_wire() {
         let name: Name = "compressor/1".parse().unwrap();
-        let welcome =
-            Welcome { id: WorldId(77), name: name.clone(), outbox: SliceSize::DEFAULT, inbox: SliceSize::MAX };
+        let welcome = Welcome {
+            id: WorldId(77),
+            name: name.clone(),
+            outbox: SliceSize::DEFAULT,
+            inbox: SliceSize::MAX,
+            links: true,
+        };
         assert_eq!(Welcome::decode(&welcome.encode()), Ok(welcome));
         assert_eq!(Hello::decode(&Hello { name: name.clone() }.encode()), Ok(Hello { name }));
         assert_eq!(Welcome::decode(&refusal("no")), Err(HandshakeError::Refused("no".into())));

@@ -19,8 +19,10 @@
 compile_error!("record headers are shared as native words and documented as little-endian");
 
 pub mod control;
+pub mod crossing;
 mod cursor;
 mod endpoint;
+pub mod exchange;
 pub mod handshake;
 pub mod layout;
 pub mod packed;
@@ -34,7 +36,7 @@ pub use cursor::{Consumer, Corrupt, Producer};
 pub use endpoint::{Endpoint, Incoming, ReserveError, SliceMemory, Slot, WritableMemory};
 pub use layout::{Control, MAX_STOPS, SliceSize, SliceSizeError};
 pub use record::{
-    FIRST_FLAG_OF_APPLICATIONS, FIRST_FLAG_OF_WORLDS, FLAG_MORE, FLAG_PACKED, Header, Kind, MAX_RECEIVERS, RawHeader,
-    Reason, stride,
+    FIRST_FLAG_OF_APPLICATIONS, FIRST_FLAG_OF_WORLDS, FLAG_MARK, FLAG_MORE, FLAG_PACKED, FLAG_PARCEL, Header, Kind,
+    LINKED, MAX_RECEIVERS, RawHeader, Reason, stride,
 };
 pub use world::{Name, NameError, Pattern, WorldId};

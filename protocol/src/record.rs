@@ -8,12 +8,21 @@
 //! word 4   sequence          per source, stamped by the switch: 1 for the first record it took
 //! word 5   cause             sequence of the record that was being handled, or 0
 //! word 6   tag               the application's; the system never looks at it
-//! word 7   timeout_ms u32 | stream u32       stream: which of its source's streams a piece belongs to, 0 for none
+//! word 7   timeout_ms u32 | stream u32       stream: which of its source's streams a piece belongs to, or the number of the
+//!                                            parcel that comes with it; 0 for none
 //! ```
 
 use crate::packed::Item;
 use crate::{Corrupt, WorldId, layout::RECORD_ALIGN};
 
+/// A parcel comes with this record: `stream` is its number, the sender's on the way to the switch, the receiver's from there on. The switch sets
+/// it again after it has found that it holds.
+pub const FLAG_PARCEL: u8 = 0x08;
+/// This record says something about the direct link with the number in `stream` and not to the user of the client: see [`crate::crossing`]. The
+/// switch sets it again after it has found that there is such a link between the two.
+pub const FLAG_MARK: u8 = 0x04;
+/// Set in the sequence number of what came over a direct link: such are numbered by their receiver, each link by itself.
+pub const LINKED: u64 = 1 << 63;
 /// Flags from here up belong to worlds and pass unchanged; those below are the switch's and are cleared.
 pub const FIRST_FLAG_OF_WORLDS: u8 = 0x10;
 /// The payload isn't whole: more pieces with the same source and stream number follow; see [`crate::stream`]. An agreement between
@@ -80,15 +89,27 @@ pub enum Reason {
     /// made it badly, or it was more than the client gathers.
     #[error("it didn't arrive whole")]
     Incomplete = 64,
+    /// The record was to bring a parcel that its sender doesn't have.
+    #[error("the sender has no such parcel")]
+    NoSuchParcel = 16,
+    /// The record was to bring a parcel that its sender can still write to.
+    #[error("the parcel isn't sealed")]
+    Unsealed = 17,
+    /// The receiver holds as many parcels as it may, of this sender or altogether, or hasn't taken those that it was given.
+    #[error("the receiver holds as many parcels as it may")]
+    ParcelQuota = 18,
+    /// The link is gone over which the request was asked, or the record was to go.
+    #[error("the link that it went over is gone")]
+    Unlinked = 19,
 }
 
 impl Reason {
     /// The reason that a notice's `code` names.
     pub fn from_code(code: u16) -> Option<Self> {
         use Reason::*;
-        [NoSuchWorld, Refused, Died, Deadline, Quota, NoSuchRequest, TooLarge, Incomplete]
-            .into_iter()
-            .find(|r| *r as u16 == code)
+        let delivery = [NoSuchWorld, Refused, Died, Deadline, Quota, NoSuchRequest, TooLarge, Incomplete];
+        let parcels = [NoSuchParcel, Unsealed, ParcelQuota, Unlinked];
+        delivery.into_iter().chain(parcels).find(|reason| *reason as u16 == code)
     }
 }
 
@@ -118,7 +139,7 @@ pub struct Header {
     pub tag: u64,
     /// Of a request: how long its asker waits, in milliseconds.
     pub timeout_ms: u32,
-    /// Of a piece of a larger payload: which of its source's streams it belongs to. 0 otherwise.
+    /// Of a piece of a larger payload: which of its source's streams it belongs to. With [`FLAG_PARCEL`]: the parcel's number. 0 otherwise.
     pub stream: u32,
 }
 
@@ -258,6 +279,18 @@ impl RawHeader {
         (self.0[0] >> 40) as u8
     }
 
+    /// The number of the parcel that comes with it, or 0 for none.
+    #[inline]
+    pub fn parcel(&self) -> u32 {
+        if self.flags() & FLAG_PARCEL != 0 { self.stream() } else { 0 }
+    }
+
+    /// Who sent it.
+    #[inline]
+    pub fn source(&self) -> WorldId {
+        WorldId(self.0[1])
+    }
+
     /// Ties a reply to its request.
     #[inline]
     pub fn correlation(&self) -> u64 {
@@ -298,6 +331,43 @@ impl RawHeader {
         self.0[0] &= !FLAGS_OF_THE_SWITCH;
         self.0[1] = source.0;
         self.0[4] = sequence;
+        self
+    }
+
+    /// Whether there is more to it for the switch than its payload: a parcel, or a mark.
+    #[inline]
+    pub fn brings(&self) -> bool {
+        self.stream() != 0 && self.flags() & (FLAG_PARCEL | FLAG_MARK) != 0
+    }
+
+    /// Whether it says something about a link: the link's number, or 0.
+    #[inline]
+    pub fn mark(&self) -> u32 {
+        if self.flags() & FLAG_MARK != 0 && self.kind() == Kind::Message { self.stream() } else { 0 }
+    }
+
+    /// The application's word.
+    #[inline]
+    pub fn tag(&self) -> u64 {
+        self.0[6]
+    }
+
+    /// What its receiver makes of a record that came over a direct link: whatever its sender wrote there, it is from that
+    /// sender, for this receiver, has this number, and is no part of something larger.
+    #[inline]
+    pub fn over_link(mut self, source: WorldId, destination: WorldId, sequence: u64) -> Self {
+        const FLAGS: u64 = ((FLAG_MORE | FLAG_PACKED) as u64) << 40;
+        self.0[0] &= !FLAGS;
+        self.0[2] = destination.0;
+        self.0[7] &= 0xffff_ffff;
+        self.stamped(source, sequence)
+    }
+
+    /// The same with one of the switch's flags and the number that belongs to it.
+    #[inline]
+    pub fn with_number(mut self, flag: u8, number: u32) -> Self {
+        self.0[0] |= u64::from(flag) << 40;
+        self.0[7] = self.0[7] & 0xffff_ffff | u64::from(number) << 32;
         self
     }
 

@@ -5,12 +5,12 @@ use std::str::FromStr;
 
 /// Names a world for as long as the broker runs; never given twice.
 ///
-/// 0 is the switch itself (in [`WorldId::SWITCH`] records nobody asked for), 1 the control service.
+/// 0 is the switch itself, 1 the control service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorldId(pub u64);
 
 impl WorldId {
-    /// The switch: it never sends a message of its own, but no world can have its id.
+    /// The switch: it answers what is asked of it ([`crate::exchange`]), and no world can have its id.
     pub const SWITCH: Self = Self(0);
     /// The control service, `strait.control`.
     pub const CONTROL: Self = Self(1);

@@ -19,6 +19,18 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
 }
 
+/// A pair by which one side hands descriptors to another that may be hostile: the giving end first.
+///
+/// The giving end takes nothing: what the other side sends is `EPIPE` there (`shutdown(2)`), so that no descriptor of its choice ever
+/// comes in. `queue_bytes` bounds what may lie unread in between, by the kernel's own count of what a message costs it; 0 is the
+/// least that the kernel has, six messages on Linux 6.18.
+pub fn lane(queue_bytes: usize) -> Result<(OwnedFd, OwnedFd), Errno> {
+    let (giving, taking) = pair()?;
+    net::shutdown(&giving, net::Shutdown::Read)?;
+    net::sockopt::set_socket_send_buffer_size(&giving, queue_bytes)?;
+    Ok((giving, taking))
+}
+
 /// A listener at a path that doesn't exist yet. Nonblocking.
 pub fn listen(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -185,6 +197,22 @@ mod tests {
         assert_eq!(receive(b.as_fd(), &mut [0; 16]).unwrap_err(), Errno::MSGSIZE);
         drop(write);
         assert_eq!(rustix::io::read(&read, &mut [0; 1]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_lane_goes_one_way_and_is_bounded() {
+        let (giving, taking) = lane(0).unwrap();
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        assert_eq!(try_send(taking.as_fd(), b"mine", &[write.as_fd()]).unwrap_err(), Errno::PIPE);
+        let given = (0..1000).take_while(|_| try_send(giving.as_fd(), b"yours", &[read.as_fd()]).is_ok()).count();
+        assert!((2..100).contains(&given), "{given}");
+        assert_eq!(try_send(giving.as_fd(), b"yours", &[read.as_fd()]), Err(Errno::AGAIN));
+        let (length, fds) = try_receive(taking.as_fd(), &mut [0; 16]).unwrap();
+        assert_eq!((length, fds.len()), (5, 1));
+        // The positive control: without the shutdown, what the taking side sends arrives.
+        let (one, other) = pair().unwrap();
+        try_send(other.as_fd(), b"mine", &[write.as_fd()]).unwrap();
+        assert_eq!(try_receive(one.as_fd(), &mut [0; 16]).unwrap().1.len(), 1);
     }
 
     #[test]

@@ -87,3 +87,28 @@ pub fn yield_now() {
 fn timespec(time: Duration) -> Timespec {
     Timespec { tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(time.subsec_nanos()) }
 }
+
+/// Sleeps until one of several words is woken or isn't what is expected of it, or the time is over. May return for no reason. At most
+/// 128 words (`futex_waitv(2)`, Linux 5.16); where the call isn't there, it comes back after a millisecond.
+pub fn futex_wait_any(words: &[(&AtomicU32, u32)], at_most: Option<Duration>) {
+    use futex::{Wait, WaitFlags, WaitPtr, WaitvFlags};
+    use rustix::time::{ClockId, clock_gettime};
+    let wait = |(word, expected): &(&AtomicU32, u32)| {
+        let mut wait = Wait::new();
+        wait.val = u64::from(*expected);
+        wait.uaddr = WaitPtr::new(word.as_ptr().cast());
+        wait.flags = WaitFlags::SIZE_U32;
+        wait
+    };
+    let waits: Vec<Wait> = words.iter().take(128).map(wait).collect();
+    // The end is a time of day, not a length.
+    let end = at_most.and_then(|time| {
+        let now = clock_gettime(ClockId::Monotonic);
+        let now = Duration::new(now.tv_sec.cast_unsigned(), now.tv_nsec as u32);
+        now.checked_add(time).map(timespec)
+    });
+    if let Err(Errno::NOSYS | Errno::PERM) = futex::waitv(&waits, WaitvFlags::empty(), end.as_ref(), ClockId::Monotonic)
+    {
+        std::thread::sleep(Duration::from_millis(1).min(at_most.unwrap_or(Duration::MAX)));
+    }
+}

@@ -24,8 +24,13 @@ impl Drop for Scratch {
 
 fn config(scratch: &Scratch) -> Config {
     let uid = rustix::process::geteuid().as_raw();
-    let rule =
-        |name: &str, uid| AttachRule { name: name.into(), uid, send: vec!["*".into()], may: vec!["list".into()] };
+    let rule = |name: &str, uid| AttachRule {
+        name: name.into(),
+        uid,
+        send: vec!["*".into()],
+        link: Vec::new(),
+        may: vec!["list".into()],
+    };
     Config {
         socket: Some(scratch.0.join("socket")),
         attach: vec![rule("ours/*", uid), rule("theirs", uid + 1)],

@@ -25,8 +25,38 @@ pub enum Attack {
     Streams { to: u64, streams: u32, bytes: u32 },
     /// A record that says it is several messages, with these bytes in it.
     Packed { to: u64, bytes: Vec<u8> },
+    /// Asks the switch for a parcel of its own and tries to become a second writer of it, and of one that the host has sent. Reports each
+    /// error.
+    Parcels,
+    /// Asks the switch for parcels, again and again, and never takes them from its lane. Reports the codes of the answers.
+    LeaveLane { times: u32 },
+    /// Takes part in the direct link that the host makes, and then writes what can't be true to it.
+    OverLink { lie: Lie },
+    /// Sends bytes and descriptors to the switch over its lane. Reports the error.
+    SendOverLane,
     /// 70: bytes for the control service that are no request.
     Control { bytes: Vec<u8> },
+}
+
+/// What is written to a direct link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Lie {
+    /// A record that says it is from somebody else, for somebody else, with every flag.
+    Forge,
+    /// A record of this kind.
+    Kind { kind: u8 },
+    /// A record that says it is this long.
+    Length { length: u32 },
+    /// The producer cursor is set to this.
+    Produced { cursor: u64 },
+    /// The consumer cursor is set to this.
+    Consumed { cursor: u64 },
+    /// Records that are rewritten while they are read.
+    Rewrite { records: u32 },
+    /// The link is said to end at this place.
+    Close { place: u64 },
+    /// The slice is said to be sealed and isn't.
+    Unsealed,
 }
 
 /// What came of one way to write: the call, and what the kernel answered (`None`: it worked).

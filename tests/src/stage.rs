@@ -46,6 +46,13 @@ impl Stage {
         self.host.spawn(name, &actor(role, send)).expect("a world")
     }
 
+    /// A world that may also have direct links.
+    pub fn add_linked(&mut self, name: &str, role: &[&str], link: &[&str]) -> WorldId {
+        let mut world = actor(role, &[]);
+        world.link = link.iter().map(ToString::to_string).collect();
+        self.host.spawn(name, &world).expect("a world")
+    }
+
     pub fn client(&mut self) -> &mut Client {
         self.host.client()
     }

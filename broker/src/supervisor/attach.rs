@@ -56,22 +56,22 @@ impl Supervisor {
         let hello = Hello::decode(hello).map_err(|error| error.to_string())?;
         let peer =
             socket::peer(connection.as_fd()).map_err(|errno| format!("the kernel doesn't vouch for you: {errno}"))?;
-        let (send, may) = self.rule_for(&hello.name, &peer)?;
+        let config::AttachRule { send, link, may, .. } = self.rule_for(&hello.name, &peer)?.clone();
         let connection = connection.try_clone().map_err(|error| error.to_string())?;
-        let id = self.admit(hello.name, SliceSize::DEFAULT, &send, &may, connection)?;
+        let id = self.admit(hello.name, SliceSize::DEFAULT, [&send, &link, &may], connection)?;
         if let Some(entry) = self.worlds.get_mut(&id) {
             (entry.uid, entry.pid) = (peer.uid, peer.pid);
         }
         Ok(())
     }
 
-    fn rule_for(&self, name: &Name, peer: &Peer) -> Result<(Vec<String>, Vec<String>), String> {
+    fn rule_for(&self, name: &Name, peer: &Peer) -> Result<&config::AttachRule, String> {
         let covers = |rule: &&config::AttachRule| {
             rule.name.parse().is_ok_and(|pattern: strait_protocol::Pattern| pattern.covers(name))
         };
         let rules: Vec<_> = self.config.attach.iter().filter(covers).collect();
         match rules.iter().find(|rule| rule.uid == peer.uid) {
-            Some(rule) => Ok((rule.send.clone(), rule.may.clone())),
+            Some(rule) => Ok(rule),
             None if rules.is_empty() => Err(format!("no `attach` rule covers the name `{name}`")),
             None => Err(format!("no `attach` rule lets uid {} be `{name}`", peer.uid)),
         }
@@ -82,14 +82,14 @@ impl Supervisor {
         &mut self,
         name: Name,
         size: SliceSize,
-        send: &[String],
-        may: &[String],
+        [send, link, may]: [&[String]; 3],
         connection: OwnedFd,
     ) -> Result<WorldId, String> {
         self.check_name(&name)?;
         let channel = Channel::create(size).map_err(|error| error.to_string())?;
         let mut entry = Entry::new(self.take_id(), name, Nature::Attached, channel);
         entry.send = config::patterns(send).map_err(|error| error.to_string())?;
+        entry.link = config::patterns(link).map_err(|error| error.to_string())?;
         entry.may = config::permissions(may).map_err(|error| error.to_string())?;
         entry.connection = Some(connection);
         let id = entry.id;

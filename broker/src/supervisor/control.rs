@@ -88,6 +88,14 @@ impl Supervisor {
                 self.begin_stop(id, Some(*asker), Duration::from_millis(deadline_ms.into()), &reason);
                 Ok(())
             }
+            Request::Unlink { one, other } => {
+                allow(who.may(|_| false), "admin")?;
+                self.link
+                    .send(&Command::Unlink { one, other }, &[])
+                    .map_err(|errno| format!("the switch can't be told: {errno}"))?;
+                self.answer(asker, &Answer::Done);
+                Ok(())
+            }
             Request::Wait { id } => self.wait(asker, WorldId(id)),
             Request::Inspect { name } => {
                 let target = self.find(&name)?;
@@ -113,7 +121,7 @@ impl Supervisor {
         let who = &self.worlds[&asker.source];
         let parsed: Name = name.parse().map_err(|error| format!("`{name}`: {error}"))?;
         allow(
-            who.may(|_| false) || who.send.iter().any(|pattern| pattern.covers(&parsed)),
+            who.may(|_| false) || who.send.iter().chain(&who.link).any(|pattern| pattern.covers(&parsed)),
             &format!("send to {name}"),
         )?;
         let id = self.find(name)?.id;
@@ -181,6 +189,7 @@ impl Supervisor {
         for row in &mut worlds {
             if let Some(count) = counts.iter().find(|count| count.id == row.id) {
                 (row.sent, row.received, row.held_bytes) = (count.sent, count.received, count.held_bytes);
+                (row.links, row.linked_bytes) = (count.links, count.linked_bytes);
             }
         }
         self.answer(&asker, &Answer::Worlds { worlds, more });
@@ -218,5 +227,7 @@ fn row(entry: &Entry) -> WorldRow {
         sent: 0,
         received: 0,
         held_bytes: 0,
+        links: 0,
+        linked_bytes: 0,
     }
 }

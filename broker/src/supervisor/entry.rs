@@ -1,17 +1,19 @@
 //! What the supervisor knows of one world.
 
-use crate::config::{Permission, World};
+use crate::config::{self, Permission, World};
 use crate::link::Passport;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 use strait_jail::{Exit, Process};
 use strait_memory::{SliceError, SliceFile};
-use strait_protocol::handshake::Welcome;
+use strait_protocol::handshake::{DESCRIPTORS, Welcome};
 use strait_protocol::{Header, Name, Pattern, SliceSize, WorldId};
-use strait_sys::wake;
+use strait_sys::{socket, wake};
 
 /// Requests of one world that wait for the end of another.
 const MAX_WAITS_PER_ASKER: usize = 16;
+/// What may lie unread in a world's lane, as the kernel counts it: some twenty messages.
+const LANE_BYTES: usize = 8192;
 
 /// Where a world is in its life, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
@@ -39,7 +41,7 @@ pub(super) enum Nature {
     Jailed,
 }
 
-/// The two slices and two bells of a world. The supervisor keeps them for as long as the world lives.
+/// The two slices, two bells and the lane of a world. The supervisor keeps them for as long as the world lives.
 #[derive(Debug)]
 pub(super) struct Channel {
     pub outbox: SliceFile,
@@ -47,6 +49,8 @@ pub(super) struct Channel {
     bell: OwnedFd,
     wakeup_read: OwnedFd,
     wakeup_write: OwnedFd,
+    lane_giving: OwnedFd,
+    lane_taking: OwnedFd,
 }
 
 /// Why a channel can't be made.
@@ -61,23 +65,28 @@ pub(super) enum ChannelError {
 impl Channel {
     pub(super) fn create(size: SliceSize) -> Result<Self, ChannelError> {
         let (wakeup_read, wakeup_write) = wake::bell_pipe()?;
+        let (lane_giving, lane_taking) = socket::lane(LANE_BYTES)?;
         Ok(Self {
             outbox: SliceFile::create("strait-outbox", size)?,
             inbox: SliceFile::create("strait-inbox", size)?,
             bell: wake::eventfd()?,
             wakeup_read,
             wakeup_write,
+            lane_giving,
+            lane_taking,
         })
     }
 
     /// What the switch gets: it maps the inbox writable before anybody else sees it.
-    pub(super) fn for_switch(&self) -> [BorrowedFd<'_>; 4] {
-        [self.outbox.as_fd(), self.inbox.as_fd(), self.bell.as_fd(), self.wakeup_write.as_fd()]
+    pub(super) fn for_switch(&self) -> [BorrowedFd<'_>; DESCRIPTORS] {
+        let (outbox, inbox) = (self.outbox.as_fd(), self.inbox.as_fd());
+        [outbox, inbox, self.bell.as_fd(), self.wakeup_write.as_fd(), self.lane_giving.as_fd()]
     }
 
     /// What the world gets: it maps the outbox writable, after which that is sealed too.
-    pub(super) fn for_world(&self) -> [BorrowedFd<'_>; 4] {
-        [self.outbox.as_fd(), self.inbox.as_fd(), self.bell.as_fd(), self.wakeup_read.as_fd()]
+    pub(super) fn for_world(&self) -> [BorrowedFd<'_>; DESCRIPTORS] {
+        let (outbox, inbox) = (self.outbox.as_fd(), self.inbox.as_fd());
+        [outbox, inbox, self.bell.as_fd(), self.wakeup_read.as_fd(), self.lane_taking.as_fd()]
     }
 }
 
@@ -99,10 +108,13 @@ pub(super) struct Entry {
     pub nature: Nature,
     pub state: State,
     pub send: Vec<Pattern>,
+    pub link: Vec<Pattern>,
     pub may: Vec<Permission>,
     pub uid: u32,
     pub pid: i32,
     pub grace_ms: u32,
+    pub parcel_bytes: u64,
+    pub parcel_count: u32,
     pub channel: Channel,
     pub connection: Option<OwnedFd>,
     pub process: Option<Process>,
@@ -130,10 +142,13 @@ impl Entry {
             nature,
             state: State::Starting,
             send: Vec::new(),
+            link: Vec::new(),
             may: Vec::new(),
             uid: 0,
             pid: 0,
             grace_ms: 0,
+            parcel_bytes: config::parcel_bytes(),
+            parcel_count: config::parcel_count(),
             channel,
             connection: None,
             process: None,
@@ -157,13 +172,16 @@ impl Entry {
             outbox_bytes: self.channel.outbox.size().bytes(),
             inbox_bytes: self.channel.inbox.size().bytes(),
             send: self.send.iter().map(Pattern::to_string).collect(),
+            link: self.link.iter().map(Pattern::to_string).collect(),
             budget_bytes,
+            parcel_bytes: self.parcel_bytes,
+            parcel_count: self.parcel_count,
         }
     }
 
     pub(super) fn welcome(&self) -> Welcome {
         let (outbox, inbox) = (self.channel.outbox.size(), self.channel.inbox.size());
-        Welcome { id: self.id, name: self.name.clone(), outbox, inbox }
+        Welcome { id: self.id, name: self.name.clone(), outbox, inbox, links: !self.link.is_empty() }
     }
 
     pub(super) fn may(&self, what: impl Fn(&Permission) -> bool) -> bool {

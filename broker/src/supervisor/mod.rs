@@ -179,6 +179,13 @@ impl Supervisor {
                 }
                 self.kill(WorldId(id), &format!("quarantined: {why}"));
             }
+            Event::Accused { by, of } => {
+                let name =
+                    |id| self.worlds.get(&WorldId(id)).map_or_else(|| WorldId(id).to_string(), |e| e.name.to_string());
+                log(&format!("world {} says that {} wrote what can't be true over their link", name(by), name(of)));
+            }
+            // The descriptors that came with it are closed by now.
+            Event::Discarded => {}
             Event::Counted { ticket, rows } => self.answer_counted(ticket, &rows),
         }
     }

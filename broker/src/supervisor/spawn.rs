@@ -25,8 +25,10 @@ impl Supervisor {
         let mut entry = Entry::new(self.take_id(), name, Nature::Jailed, channel);
         let id = entry.id;
         entry.send = config::patterns(&world.send).map_err(|error| error.to_string())?;
+        entry.link = config::patterns(&world.link).map_err(|error| error.to_string())?;
         entry.may = config::permissions(&world.may).map_err(|error| error.to_string())?;
         entry.grace_ms = world.grace_ms;
+        (entry.parcel_bytes, entry.parcel_count) = (world.parcels, world.parcel_count);
         entry.uid = if self.is_root { self.take_uid() } else { rustix::process::geteuid().as_raw() };
         entry.asked_by = asked_by;
         let spec = spec(&entry, &world, self.is_root).map_err(|error| error.to_string())?;

@@ -30,7 +30,7 @@ const SWITCH_ENDED: &str = "the switch ended before it began; see its message ab
 /// How long the supervisor waits for room in its own outbox, which the switch empties at any load.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(1);
 /// Descriptors that the supervisor keeps for each world at most, while it starts, and those it needs for itself.
-const FILES_PER_WORLD: usize = 10;
+const FILES_PER_WORLD: usize = 12;
 const OWN_FILES: usize = 200;
 /// How long killed worlds may take to be gone when everything ends.
 const LAST_WAIT: Duration = Duration::from_secs(5);
@@ -110,7 +110,8 @@ fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
     supervisor.serve();
     let name = "host".parse().map_err(|error| format!("host: {error}"))?;
     let connection = host.try_clone().map_err(|error| error.to_string())?;
-    supervisor.host = supervisor.admit(name, SliceSize::DEFAULT, &["*".into()], &["admin".into()], connection)?;
+    supervisor.host =
+        supervisor.admit(name, SliceSize::DEFAULT, [&["*".into()], &["*".into()], &["admin".into()]], connection)?;
     if let Some(entry) = supervisor.worlds.get_mut(&supervisor.host)
         && let Ok(peer) = socket::peer(host.as_fd())
     {

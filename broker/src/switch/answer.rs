@@ -67,6 +67,7 @@ impl Switch {
         notice.code = reason as u16;
         notice.flags = about.kind as u8;
         (notice.correlation, notice.sequence, notice.tag) = (about.correlation, about.sequence, about.tag);
+        notice.stream = about.stream;
         let raw = RawHeader::from(&notice);
         let put = if port.held.is_empty() { port.put(&raw, &[]) } else { Err(ReserveError::Full) };
         match put {

@@ -6,6 +6,7 @@
 //! whose window for a receiver is half used is told not to send there until most of it is free again.
 
 use super::Switch;
+use super::parcels::bringing;
 use super::port::{Held, Port};
 use std::rc::Rc;
 use strait_protocol::wait::Event;
@@ -155,12 +156,12 @@ impl Switch {
     ) {
         let receiver = self.by_id[&receiver];
         let sender = self.port(slot);
-        let raw = raw.stamped(sender.id, sender.sequence + 1);
-        let bytes = Held::bytes_of(&raw);
+        let mut stamped = raw.stamped(sender.id, sender.sequence + 1);
+        let bytes = Held::bytes_of(&stamped);
         if account == receiver && !self.port(account).can_charge(bytes) {
-            if raw.kind() == Kind::Reply {
+            if stamped.kind() == Kind::Reply {
                 // The notice is about the request, not about the reply.
-                let header = raw.header();
+                let header = stamped.header();
                 let key = (header.destination, header.correlation);
                 if let Some(open) = self.requests.answer(key, header.source) {
                     self.end_request(key, &open, Reason::Quota);
@@ -168,13 +169,17 @@ impl Switch {
             }
             return;
         }
-        let payload = payload.take(self.port(slot), raw.length());
+        match self.bring(slot, receiver, raw) {
+            Ok(brought) => stamped = bringing(stamped, brought),
+            Err(reason) => return self.notify(slot, &stamped.header(), reason),
+        }
+        let payload = payload.take(self.port(slot), stamped.length());
         let (charged, id) = (self.port(account).id, self.port(receiver).id);
         if self.port(account).charge(bytes, id) {
             self.port(account).stop(id);
         }
-        self.port(receiver).held.push_back(Held { raw, payload, charged });
-        self.note(receiver, &raw);
+        self.port(receiver).held.push_back(Held { raw: stamped, payload, charged });
+        self.note(receiver, &stamped);
     }
 
     /// Moves what was held for a port into its inbox, as far as there is room.

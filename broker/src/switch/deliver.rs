@@ -2,6 +2,7 @@
 
 use super::Switch;
 use super::backlog::Payload;
+use super::parcels::bringing;
 use super::port::Port;
 use strait_protocol::{Corrupt, FLAG_MORE, Kind, MAX_RECEIVERS, RawHeader, Reason, ReserveError, WorldId};
 
@@ -120,7 +121,7 @@ impl Switch {
         }
         while !turn.is_over() && sender.endpoint.fetch()? {
             let raw = sender.endpoint.head();
-            if raw.kind() != Kind::Message || raw.destination() != id {
+            if raw.kind() != Kind::Message || raw.destination() != id || raw.brings() {
                 break;
             }
             let stamped = raw.stamped(sender.id, sender.sequence + 1);
@@ -168,13 +169,17 @@ impl Switch {
         if raw.kind() == Kind::Notice {
             return Err(Corrupt::Forged);
         }
-        // A record for the switch itself asks for nothing: it is there to be behind others, so that these make way.
-        if raw.destination() == WorldId::SWITCH && raw.kind() == Kind::Message {
-            return Ok(Outcome::Taken);
-        }
         let receiver = match self.route(slot, raw) {
             Ok(receiver) => receiver,
+            Err(Reason::NoSuchWorld) if raw.destination() == WorldId::SWITCH => {
+                self.take_own(slot, raw, at);
+                return Ok(Outcome::Taken);
+            }
             Err(reason) => return Ok(Outcome::Refused(reason)),
+        };
+        let brought = match self.brought_by(slot, receiver, raw) {
+            Ok(brought) => brought,
+            Err(outcome) => return Ok(outcome),
         };
         let [Some(sender), Some(target)] =
             self.ports.get_disjoint_mut([slot, receiver]).expect("two worlds, two slots")
@@ -187,7 +192,7 @@ impl Switch {
         if !target.has_turn(sender.id) {
             return Ok(Outcome::Blocked(target.id));
         }
-        let stamped = raw.stamped(sender.id, sender.sequence + 1);
+        let stamped = bringing(raw.stamped(sender.id, sender.sequence + 1), brought);
         match target.take_over(sender.endpoint.theirs(), at, &stamped) {
             Ok(()) => {}
             Err(ReserveError::TooLarge { .. } | ReserveError::Full) => return Ok(Outcome::Blocked(target.id)),
@@ -241,7 +246,9 @@ impl Switch {
             {
                 return Ok(receiver);
             }
-            _ if receiver == slot || !sender.may_send_to(target.id, &target.name) => return Err(Reason::Refused),
+            _ if receiver == slot || !sender.may_send_to(target.id, &target.name) && !sender.may_link_with(target) => {
+                return Err(Reason::Refused);
+            }
             Kind::Request if sender.open_requests >= MAX_OPEN_REQUESTS => return Err(Reason::Quota),
             _ => {}
         }

@@ -13,13 +13,18 @@ mod answer;
 mod backlog;
 mod clock;
 mod deliver;
+mod exchange;
 #[cfg(any(test, feature = "racing"))]
 pub mod harness;
+mod lane;
+mod links;
 mod multicast;
+mod parcels;
 mod port;
 mod requests;
 
 use crate::link::{Command, Event as Report, Link};
+use links::Links;
 use port::{AttachError, Port};
 use requests::Requests;
 use rustix::event::{Timespec, epoll};
@@ -54,6 +59,9 @@ pub(crate) struct Switch {
     /// Ports with something committed or released in this pass.
     touched: Vec<usize>,
     requests: Requests,
+    links: Links,
+    /// Parcels ever made: the last one's serial number.
+    parcels_made: u64,
     /// Worlds that were found corrupt and not yet forgotten.
     doomed: Vec<(usize, WorldId, Corrupt)>,
     /// Worlds whose bells are not listened to, and until when.
@@ -75,6 +83,8 @@ impl Switch {
             active: Vec::new(),
             touched: Vec::new(),
             requests: Requests::default(),
+            links: Links::default(),
+            parcels_made: 0,
             doomed: Vec::new(),
             muted: VecDeque::new(),
             has_news: false,
@@ -130,6 +140,7 @@ impl Switch {
     }
 
     fn end_overdue(&mut self) {
+        self.end_late_links();
         // The clock is only asked when there is something to be late for.
         if self.next_deadline().is_none() {
             return;
@@ -170,7 +181,7 @@ impl Switch {
 
     fn next_deadline(&self) -> Option<Instant> {
         let unmuted = self.muted.front().map(|(until, _)| *until);
-        self.requests.next_deadline().into_iter().chain(unmuted).min()
+        [self.requests.next_deadline(), self.links.next_deadline(), unmuted].into_iter().flatten().min()
     }
 
     /// Takes a port out of the active ones, unless there is work for it after all. The caller removes it from the list.
@@ -318,9 +329,13 @@ impl Switch {
                 }
                 self.link.send(&Report::Detached { id }, &[])
             }
+            Command::Unlink { one, other } => {
+                self.unlink_worlds(WorldId(one), WorldId(other));
+                Ok(())
+            }
             Command::Count { ticket, ids } => {
                 let port = |id: &u64| self.by_id.get(&WorldId(*id)).and_then(|slot| self.ports[*slot].as_ref());
-                let rows = ids.iter().filter_map(port).map(Port::count).collect();
+                let rows = ids.iter().filter_map(port).map(|port| port.count(self.links.count(port.id))).collect();
                 self.link.send(&Report::Counted { ticket, rows }, &[])
             }
         }
@@ -346,10 +361,12 @@ impl Switch {
     /// Forgets a world: who waits for its answer is told, and who waited for its room goes on.
     fn remove(&mut self, slot: usize) {
         self.leave_line(slot);
-        let Some(port) = self.ports[slot].take() else { return };
+        let Some(mut port) = self.ports[slot].take() else { return };
         // The world may hold the same eventfd: closing ours would not take it out of the set.
         let _ = epoll::delete(&self.epoll, &port.bell);
         self.by_id.remove(&port.id);
+        self.drop_links(port.id);
+        port.holdings.drain().for_each(|parcel| self.let_go(parcel));
         for held in &port.held {
             self.uncharge(held.charged, port.id, held.bytes());
             self.tell_lost(&held.raw.header());
@@ -431,5 +448,7 @@ fn listen(epoll: &OwnedFd, port: &Port, slot: usize) -> Result<(), Errno> {
     epoll::add(epoll, &port.bell, epoll::EventData::new_u64(slot as u64), flags)
 }
 
+#[cfg(test)]
+mod links_tests;
 #[cfg(test)]
 mod tests;

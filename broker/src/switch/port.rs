@@ -1,11 +1,14 @@
 //! A port: what the switch keeps for one world.
 
 use super::backlog::Blocked;
+use super::lane::Lane;
+use super::parcels::Holdings;
 use crate::link::{Count, Passport};
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use strait_memory::{ReadOnly, SliceError, SliceFile, Writable, transfer};
+use strait_protocol::handshake::DESCRIPTORS;
 use strait_protocol::wait::{Event, Via};
 use strait_protocol::{
     Endpoint, MAX_STOPS, Name, NameError, Pattern, RawHeader, ReserveError, SliceMemory, SliceSize, SliceSizeError,
@@ -41,7 +44,7 @@ impl Held {
 /// Why a world can't be attached.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AttachError {
-    #[error("a world comes with 4 descriptors, not {0}")]
+    #[error("a world comes with {DESCRIPTORS} descriptors, not {0}")]
     Descriptors(usize),
     #[error(transparent)]
     Slice(#[from] SliceError),
@@ -65,7 +68,12 @@ pub(crate) struct Port {
     pub bell: OwnedFd,
     /// Rung by us.
     wakeup: OwnedFd,
+    pub lane: Lane,
+    pub holdings: Holdings,
     send: Vec<Pattern>,
+    link: Vec<Pattern>,
+    /// Bytes that it says it has written to links that are gone.
+    pub linked_bytes: u64,
     /// Where the last record went, so that a stream to one place is looked up once.
     pub last_route: Option<(WorldId, usize)>,
     /// What this world's next record waits for, if it has to.
@@ -107,7 +115,7 @@ pub(crate) struct Port {
 impl Port {
     pub(crate) fn new(passport: &Passport, descriptors: Vec<OwnedFd>) -> Result<Self, AttachError> {
         let count = descriptors.len();
-        let [outbox, inbox, bell, wakeup]: [OwnedFd; 4] =
+        let [outbox, inbox, bell, wakeup, lane]: [OwnedFd; DESCRIPTORS] =
             descriptors.try_into().map_err(|_| AttachError::Descriptors(count))?;
         let outbox = SliceFile::adopt(outbox, SliceSize::new(passport.outbox_bytes.into())?)?;
         let inbox = SliceFile::adopt(inbox, SliceSize::new(passport.inbox_bytes.into())?)?;
@@ -117,7 +125,11 @@ impl Port {
             endpoint: Endpoint::new(Writable::map(&inbox)?, ReadOnly::map(&outbox)?),
             bell,
             wakeup,
+            lane: Lane::new(lane),
+            holdings: Holdings::new(passport.parcel_count, passport.parcel_bytes),
             send: passport.send.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+            link: passport.link.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+            linked_bytes: 0,
             last_route: None,
             blocked: None,
             waiters: VecDeque::new(),
@@ -145,6 +157,12 @@ impl Port {
     /// for itself.
     pub(crate) fn may_send_to(&self, id: WorldId, name: &Name) -> bool {
         id == WorldId::CONTROL || self.send.iter().any(|pattern| pattern.covers(name))
+    }
+
+    /// Policy: whether these two may have a direct link. Both must name the other; then they may also send to each other.
+    pub(crate) fn may_link_with(&self, other: &Self) -> bool {
+        let covers = |one: &Self, other: &Self| one.link.iter().any(|pattern| pattern.covers(&other.name));
+        covers(self, other) && covers(other, self)
     }
 
     /// Whether the switch may hold so much more on this world's account. One record may always be held.
@@ -260,7 +278,15 @@ impl Port {
         }
     }
 
-    pub(crate) fn count(&self) -> Count {
-        Count { id: self.id.0, sent: self.sequence, received: self.received, held_bytes: self.held_bytes }
+    pub(crate) fn count(&self, (links, bytes): (u32, u64)) -> Count {
+        Count {
+            links,
+            linked_bytes: self.linked_bytes.saturating_add(bytes),
+            id: self.id.0,
+            sent: self.sequence,
+            received: self.received,
+            held_bytes: self.held_bytes,
+            parcels: self.holdings.count(),
+        }
     }
 }

@@ -8,45 +8,56 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use strait_client::{Client, Error, Kind};
 use strait_memory::{Inbox, SliceFile, Writable};
-use strait_protocol::handshake::Welcome;
+use strait_protocol::exchange::{Ask, Refusal};
+use strait_protocol::handshake::{DESCRIPTORS, Welcome};
 use strait_protocol::{Endpoint, Header, RawHeader, SliceMemory, SliceSize, WritableMemory};
 use strait_sys::socket;
 
 const SECOND: Option<Duration> = Some(Duration::from_secs(5));
 
-struct Bench {
+pub(super) struct Bench {
     link: Link,
     switch: Option<JoinHandle<()>>,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (ours, theirs) = socket::pair().unwrap();
         let switch = thread::spawn(|| Switch::new(Link::new(theirs)).unwrap().run().unwrap());
         Self { link: Link::new(ours), switch: Some(switch) }
     }
 
-    fn slices(&mut self, id: u64, name: &str, send: &[&str]) -> [OwnedFd; 4] {
+    fn slices(&mut self, id: u64, name: &str, send: &[&str]) -> [OwnedFd; DESCRIPTORS] {
         let file = || SliceFile::create(name, SliceSize::MIN).unwrap();
         let (outbox, inbox, bell, (read, write)) =
             (file(), file(), wake::eventfd().unwrap(), wake::bell_pipe().unwrap());
+        let (giving, taking) = socket::lane(0).unwrap();
         let bytes = SliceSize::MIN.bytes();
-        let send = send.iter().map(ToString::to_string).collect();
-        let passport =
-            Passport { id, name: name.into(), outbox_bytes: bytes, inbox_bytes: bytes, send, budget_bytes: 64 * 1024 };
-        let fds = [outbox.as_fd(), inbox.as_fd(), bell.as_fd(), write.as_fd()];
+        let send: Vec<String> = send.iter().map(ToString::to_string).collect();
+        let passport = Passport {
+            id,
+            name: name.into(),
+            outbox_bytes: bytes,
+            inbox_bytes: bytes,
+            link: send.clone(),
+            send,
+            budget_bytes: 64 * 1024,
+            parcel_count: 4,
+            parcel_bytes: 64 * 1024,
+        };
+        let fds = [outbox.as_fd(), inbox.as_fd(), bell.as_fd(), write.as_fd(), giving.as_fd()];
         self.link.send(&Command::Attach(passport), &fds).unwrap();
         assert!(matches!(self.report(), Report::Attached { .. }));
         inbox.seal_writes().unwrap();
         let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().unwrap();
-        [own(outbox.as_fd()), own(inbox.as_fd()), bell, read]
+        [own(outbox.as_fd()), own(inbox.as_fd()), bell, read, taking]
     }
 
-    fn attach(&mut self, id: u64, name: &str, send: &[&str]) -> Client {
+    pub(super) fn attach(&mut self, id: u64, name: &str, send: &[&str]) -> Client {
         let fds = self.slices(id, name, send);
         let (ours, theirs) = socket::pair().unwrap();
         let size = SliceSize::MIN;
-        let welcome = Welcome { id: WorldId(id), name: name.parse().unwrap(), outbox: size, inbox: size };
+        let welcome = Welcome { id: WorldId(id), name: name.parse().unwrap(), outbox: size, inbox: size, links: true };
         socket::send(ours.as_fd(), &welcome.encode(), &fds.each_ref().map(AsFd::as_fd)).unwrap();
         let client = Client::adopt(theirs).unwrap();
         // Kept open, so that the client takes the broker for alive.
@@ -55,23 +66,27 @@ impl Bench {
     }
 
     /// A world that doesn't use the client: it writes its outbox as it likes.
-    fn rogue(&mut self, id: u64, send: &[&str]) -> Rogue {
-        let [outbox, inbox, bell, _] = self.slices(id, "rogue", send);
+    pub(super) fn rogue(&mut self, id: u64, send: &[&str]) -> Rogue {
+        let [outbox, inbox, bell, ..] = self.slices(id, "rogue", send);
         let outbox = Writable::map(&SliceFile::adopt(outbox, SliceSize::MIN).unwrap()).unwrap();
         let inbox = Inbox::map(&SliceFile::adopt(inbox, SliceSize::MIN).unwrap()).unwrap();
         Rogue { endpoint: Endpoint::new(outbox, inbox), bell }
     }
 
-    fn report(&mut self) -> Report {
+    pub(super) fn report(&mut self) -> Report {
         self.link.receive().unwrap().unwrap().0
     }
 
-    fn detach(&mut self, id: u64) {
+    pub(super) fn unlink(&mut self, one: u64, other: u64) {
+        self.link.send(&Command::Unlink { one, other }, &[]).unwrap();
+    }
+
+    pub(super) fn detach(&mut self, id: u64) {
         self.link.send(&Command::Detach { id }, &[]).unwrap();
         assert!(matches!(self.report(), Report::Detached { .. }));
     }
 
-    fn count(&mut self, id: u64) -> crate::link::Count {
+    pub(super) fn count(&mut self, id: u64) -> crate::link::Count {
         self.link.send(&Command::Count { ticket: 1, ids: vec![id] }, &[]).unwrap();
         match self.report() {
             Report::Counted { rows, .. } => rows[0],
@@ -89,13 +104,13 @@ impl Drop for Bench {
     }
 }
 
-struct Rogue {
+pub(super) struct Rogue {
     endpoint: Endpoint<Writable, Inbox>,
     bell: OwnedFd,
 }
 
 impl Rogue {
-    fn write(&mut self, header: &Header) {
+    pub(super) fn write(&mut self, header: &Header) {
         let slot = self.endpoint.reserve(header.length as usize).unwrap();
         self.endpoint.commit(&slot, &RawHeader::from(header));
         self.endpoint.publish();
@@ -592,4 +607,42 @@ fn a_chain_of_corrupt_worlds_ends_without_recursion() {
         quarantined += 1;
     }
     assert_eq!(quarantined, 299);
+}
+
+#[test]
+fn the_switch_answers_for_itself() {
+    let mut bench = Bench::new();
+    let mut a = bench.attach(20, "a", &[]);
+    let probe = Ask::Probe.encode();
+    let reply = a.request(WorldId::SWITCH, &probe, Duration::from_secs(5)).unwrap();
+    assert_eq!((reply.header.source, reply.header.code), (WorldId::SWITCH, 0));
+    for odd in [&probe[..15], &[0xff; 16], &[0xff; 4000], &[]] {
+        let reply = a.request(WorldId::SWITCH, odd, Duration::from_secs(5)).unwrap();
+        assert_eq!(Refusal::from_code(reply.header.code), Some(Refusal::Malformed));
+    }
+    // A message is a nudge: taken, and nothing comes of it.
+    a.send(WorldId::SWITCH, b"nudge").unwrap();
+    let reply = a.request(WorldId::SWITCH, &probe, Duration::from_secs(5)).unwrap();
+    assert_eq!(reply.header.correlation, 6);
+    assert!(a.try_receive().unwrap().is_none());
+}
+
+#[test]
+fn who_asks_the_switch_and_reads_no_answer_is_not_read() {
+    let mut bench = Bench::new();
+    let mut rogue = bench.rogue(20, &[]);
+    let mut request = Header::new(Kind::Request, WorldId::SWITCH, 16);
+    for n in 0..100_000 {
+        request.correlation = n;
+        let end = Instant::now() + Duration::from_millis(100);
+        while rogue.endpoint.room().unwrap() < 80 && Instant::now() < end {
+            thread::yield_now();
+        }
+        if rogue.endpoint.room().unwrap() < 80 {
+            break;
+        }
+        rogue.write(&request);
+    }
+    let held = bench.count(20).held_bytes;
+    assert!((64 * 1024..66 * 1024).contains(&held), "{held}");
 }

@@ -69,7 +69,8 @@ impl Rogue {
         let mut buffer = [0; handshake::MAX_BYTES];
         let (length, descriptors) = socket::receive(connection.as_fd(), &mut buffer)?;
         let welcome = Welcome::decode(&buffer[..length])?;
-        let [outbox, inbox, bell, _wakeup]: [OwnedFd; 4] = descriptors.try_into().map_err(|_| "four descriptors")?;
+        let [outbox, inbox, bell, _wakeup, _lane]: [OwnedFd; handshake::DESCRIPTORS] =
+            descriptors.try_into().map_err(|_| "another number of descriptors")?;
         let kept = inbox.try_clone()?;
         let endpoint = Endpoint::new(
             Writable::map(&SliceFile::adopt(outbox, welcome.outbox)?)?,

@@ -19,6 +19,7 @@ pub struct Switch {
     endpoint: Endpoint<Writable, ReadOnly>,
     outbox: SliceFile,
     wakeup: OwnedFd,
+    _lane: OwnedFd,
     socket: OwnedFd,
 }
 
@@ -27,15 +28,16 @@ impl Switch {
     pub fn new(size: SliceSize) -> (Self, OwnedFd) {
         let (ours, theirs) = socket::pair().unwrap();
         let (read, wakeup) = wake::bell_pipe().unwrap();
+        let (giving, taking) = socket::lane(0).unwrap();
         let bell = wake::eventfd().unwrap();
         let outbox = SliceFile::create("outbox", size).unwrap();
         let inbox = SliceFile::create("inbox", size).unwrap();
         let endpoint = Endpoint::new(Writable::map(&inbox).unwrap(), ReadOnly::map(&outbox).unwrap());
         inbox.seal_writes().unwrap();
-        let welcome = Welcome { id: WORLD, name: "echo".parse().unwrap(), outbox: size, inbox: size };
-        let descriptors = [outbox.as_fd(), inbox.as_fd(), bell.as_fd(), read.as_fd()];
+        let welcome = Welcome { id: WORLD, name: "echo".parse().unwrap(), outbox: size, inbox: size, links: false };
+        let descriptors = [outbox.as_fd(), inbox.as_fd(), bell.as_fd(), read.as_fd(), taking.as_fd()];
         socket::send(ours.as_fd(), &welcome.encode(), &descriptors).unwrap();
-        (Self { endpoint, outbox, wakeup, socket: ours }, theirs)
+        (Self { endpoint, outbox, wakeup, _lane: giving, socket: ours }, theirs)
     }
 
     /// Waits until the world has mapped its slices.

@@ -57,6 +57,17 @@ pub fn flood(peer: &str) -> Outcome<()> {
     Ok(())
 }
 
+/// Makes a direct link to a peer and then sends it numbered messages as fast as it can.
+pub fn linker(peer: &str) -> Outcome<()> {
+    let mut client = Client::open()?;
+    let peer = client.resolve(peer)?;
+    client.link(peer, LONG)?;
+    for number in 0u64.. {
+        client.send(peer, &number.to_ne_bytes())?;
+    }
+    Ok(())
+}
+
 /// Asks a peer that may never answer, and tells the host what became of it.
 pub fn asker(peer: &str) -> Outcome<()> {
     let mut client = Client::open()?;

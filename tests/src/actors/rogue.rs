@@ -1,22 +1,24 @@
 //! The actor that keeps no rule: it holds its slices itself, and does to them what the host orders.
 
-use super::{Outcome, writers};
+use super::{Outcome, link, writers};
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use strait_memory::{Inbox, SliceFile, Writable};
+use strait_protocol::exchange::Ask;
 use strait_protocol::handshake::{self, Welcome};
 use strait_protocol::stream;
 use strait_protocol::{Endpoint, FLAG_PACKED, Header, Kind, RawHeader, SliceMemory, WorldId, WritableMemory};
 use strait_sys::{socket, wake};
-use strait_tests::attack::Attack;
+use strait_tests::attack::{Attack, Try};
 
 pub struct Rogue {
     endpoint: Endpoint<Writable, Inbox>,
     pub outbox: OwnedFd,
     pub inbox: OwnedFd,
     bell: OwnedFd,
+    lane: OwnedFd,
 }
 
 /// Does what requests order, one after the other, and replies with what came of it where something can.
@@ -28,7 +30,7 @@ pub fn run() -> Outcome<()> {
             continue;
         }
         let attack: Attack = serde_json::from_slice(&order)?;
-        let Some(report) = rogue.attack(&attack)? else {
+        let Some(report) = rogue.attack(head.source, &attack)? else {
             // What was written must stay as it is: the next honest step would repair it.
             std::thread::sleep(Duration::from_secs(3600));
             continue;
@@ -45,7 +47,8 @@ impl Rogue {
         let mut buffer = [0; handshake::MAX_BYTES];
         let (length, descriptors) = socket::receive(connection.as_fd(), &mut buffer)?;
         let welcome = Welcome::decode(&buffer[..length])?;
-        let [outbox, inbox, bell, _wakeup]: [OwnedFd; 4] = descriptors.try_into().map_err(|_| "four descriptors")?;
+        let [outbox, inbox, bell, _wakeup, lane]: [OwnedFd; handshake::DESCRIPTORS] =
+            descriptors.try_into().map_err(|_| "another number of descriptors")?;
         let endpoint = Endpoint::new(
             Writable::map(&SliceFile::adopt(outbox.try_clone()?, welcome.outbox)?)?,
             Inbox::map(&SliceFile::adopt(inbox.try_clone()?, welcome.inbox)?)?,
@@ -54,15 +57,27 @@ impl Rogue {
         // The supervisor seals the outbox when it hears that.
         std::thread::sleep(Duration::from_millis(50));
         std::mem::forget(connection);
-        Ok(Self { endpoint, outbox, inbox, bell })
+        Ok(Self { endpoint, outbox, inbox, bell, lane })
     }
 
-    fn attack(&mut self, attack: &Attack) -> Outcome<Option<Vec<u8>>> {
+    fn attack(&mut self, host: WorldId, attack: &Attack) -> Outcome<Option<Vec<u8>>> {
         match attack {
             Attack::Slices => return Ok(Some(serde_json::to_vec(&writers::try_all(self)?)?)),
             Attack::Forge { to } => {
                 let forged = Header { source: WorldId::CONTROL, sequence: 4711, flags: 0xcf, ..message(*to) };
                 self.send(forged, b"forged");
+            }
+            Attack::Parcels => return Ok(Some(serde_json::to_vec(&self.try_parcels()?)?)),
+            Attack::LeaveLane { times } => {
+                let answers: Result<Vec<u16>, _> = (0..*times)
+                    .map(|_| self.ask_switch(&Ask::NewParcel { bytes: 1 }).map(|answer| answer.code))
+                    .collect();
+                return Ok(Some(serde_json::to_vec(&answers?)?));
+            }
+            Attack::OverLink { lie } => link::lie(self, host, lie)?,
+            Attack::SendOverLane => {
+                let sent = socket::try_send(self.lane.as_fd(), b"mine", &[self.outbox.as_fd()]);
+                return Ok(Some(serde_json::to_vec(&sent.err().map(rustix::io::Errno::raw_os_error))?));
             }
             Attack::Rewrite { to, records } => self.rewrite(*to, *records),
             Attack::Search { needle } => return Ok(Some(search(needle)?.to_string().into_bytes())),
@@ -94,7 +109,7 @@ impl Rogue {
         Ok(Some(b"done".to_vec()))
     }
 
-    fn receive(&mut self) -> Outcome<(Header, Vec<u8>)> {
+    pub fn receive(&mut self) -> Outcome<(Header, Vec<u8>)> {
         loop {
             if let Some(incoming) = self.endpoint.peek()? {
                 let mut payload = vec![0; incoming.raw.length() as usize];
@@ -107,7 +122,7 @@ impl Rogue {
         }
     }
 
-    fn send(&mut self, header: Header, payload: &[u8]) {
+    pub fn send(&mut self, header: Header, payload: &[u8]) {
         while !self.try_send(header, payload) {
             std::thread::yield_now();
         }
@@ -166,6 +181,43 @@ impl Rogue {
             for _ in 0..20 {
                 self.endpoint.mine_mut().store_header(place, &forged.encode());
                 self.endpoint.mine_mut().store_header(place, &honest.encode());
+            }
+        }
+    }
+
+    /// Every way to write, tried on a parcel that the host has sent (its descriptor is the first in the lane) and then on one of its own
+    /// that isn't sealed.
+    fn try_parcels(&mut self) -> Outcome<Vec<(String, Vec<Try>)>> {
+        let sent = self.take_descriptor()?;
+        self.ask_switch(&Ask::NewParcel { bytes: 65536 })?;
+        let own = self.take_descriptor()?;
+        Ok([("sent", sent), ("own", own)].map(|(name, fd)| (name.to_owned(), writers::tries(fd.as_fd()))).into())
+    }
+
+    /// The next message in the lane, with its descriptors.
+    pub fn take_lane(&self) -> Outcome<(Vec<u8>, Vec<OwnedFd>)> {
+        let mut buffer = [0; 64];
+        let (length, descriptors) = socket::receive(self.lane.as_fd(), &mut buffer)?;
+        Ok((buffer[..length].to_vec(), descriptors))
+    }
+
+    fn take_descriptor(&self) -> Outcome<OwnedFd> {
+        Ok(self.take_lane()?.1.into_iter().next().ok_or("no descriptor in the lane")?)
+    }
+
+    /// Asks the switch and doesn't wait for the answer: what it tells may come before it.
+    pub fn tell_switch(&mut self, ask: &Ask) {
+        self.send(Header::new(Kind::Request, WorldId::SWITCH, 0), &ask.encode());
+    }
+
+    pub fn ask_switch(&mut self, ask: &Ask) -> Outcome<Header> {
+        let mut request = Header::new(Kind::Request, WorldId::SWITCH, 0);
+        request.correlation = 77;
+        self.send(request, &ask.encode());
+        loop {
+            let (head, _) = self.receive()?;
+            if (head.source, head.correlation) == (WorldId::SWITCH, 77) {
+                return Ok(head);
             }
         }
     }

@@ -19,7 +19,7 @@ pub fn try_all(rogue: &Rogue) -> Outcome<Vec<(String, Vec<Try>)>> {
     Ok(files.map(|(name, fd)| (name.to_owned(), tries(fd))).into())
 }
 
-fn tries(fd: BorrowedFd<'_>) -> Vec<Try> {
+pub fn tries(fd: BorrowedFd<'_>) -> Vec<Try> {
     [
         ("mmap", map(fd, ProtFlags::READ | ProtFlags::WRITE).map(drop_map)),
         ("mprotect", protect(fd)),

@@ -6,6 +6,10 @@ use std::process::ExitCode;
 mod example;
 #[path = "../actors/honest.rs"]
 mod honest;
+#[path = "../actors/link.rs"]
+mod link;
+#[path = "../actors/parcels.rs"]
+mod parcels;
 #[path = "../actors/rogue.rs"]
 mod rogue;
 #[path = "../actors/streams.rs"]
@@ -27,6 +31,10 @@ fn main() -> ExitCode {
         ["deaf"] => honest::deaf(),
         ["stubborn"] => honest::stubborn(),
         ["starter", template] => honest::starter(template),
+        ["linker", peer] => honest::linker(peer),
+        ["parcel-relay", to] => parcels::relay(to),
+        ["parcel-reader"] => parcels::reader(),
+        ["parcel-keeper"] => parcels::keeper(),
         ["rogue"] => rogue::run(),
         ["async-echo"] => example::main().map_err(Into::into),
         ["courier", peer] => streams::courier(peer),

@@ -89,6 +89,9 @@ impl Stage {
             inbox_bytes: SliceSize::MIN.bytes(),
             send: send.iter().map(ToString::to_string).collect(),
             budget_bytes,
+            link: Vec::new(),
+            parcel_count: 4,
+            parcel_bytes: 64 * 1024,
         };
         let mut world = World::new(WorldId(passport.id), name.parse().expect("a name"), seat < HONEST, patterns(send));
         (world.inbox_payload, world.budget_bytes) = (SliceSize::MIN.ring_bytes() - Header::BYTES, budget_bytes);
@@ -113,7 +116,8 @@ impl Stage {
         let (outbox, inbox) = (file(passport.outbox_bytes), file(passport.inbox_bytes));
         let (bell, (read, write)) = (wake::eventfd().expect("eventfd"), wake::bell_pipe().expect("pipe"));
         let id = passport.id;
-        let fds = [outbox.as_fd(), inbox.as_fd(), bell.as_fd(), write.as_fd()];
+        let (giving, _taking) = socket::lane(0).expect("a socket pair");
+        let fds = [outbox.as_fd(), inbox.as_fd(), bell.as_fd(), write.as_fd(), giving.as_fd()];
         self.link.send(&Command::Attach(passport), &fds).expect("the link");
         self.look_at_bells();
         assert_eq!(self.attached, id);

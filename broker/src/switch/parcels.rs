@@ -1,0 +1,230 @@
+//! Parcels: memory that the switch makes, one world fills and seals, and any number may then read.
+//!
+//! The switch never maps a parcel. Who may have one is who was sent it by a record that policy let through, under a number of its own:
+//! numbers mean nothing to anybody else. Each holder is charged the whole, from the moment it is handed the memory until it gives it
+//! back as often as it came. One sender can fill no more than half of what the others leave of a receiver's limits.
+
+use super::Switch;
+use super::deliver::Outcome;
+use crate::link::Event as Report;
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use strait_memory::{ParcelError, ParcelFile};
+use strait_protocol::exchange::{Handed, Note, Refusal};
+use strait_protocol::{FLAG_MARK, FLAG_PARCEL, RawHeader, Reason, WorldId};
+
+/// Memory is charged by the page.
+const PAGE_BYTES: u64 = 4096;
+/// From this size on the supervisor closes a parcel that nobody has any more: to free it takes the better part of a millisecond, and the switch has
+/// others to serve. Making one takes its maker several times as long.
+const BIG_BYTES: u64 = 4 << 20;
+
+#[derive(Debug)]
+pub(super) struct Parcel {
+    /// Never given twice.
+    serial: u64,
+    file: ParcelFile,
+}
+
+impl Parcel {
+    fn charge(&self) -> u64 {
+        self.file.bytes().next_multiple_of(PAGE_BYTES)
+    }
+}
+
+/// One world's hold on one parcel.
+#[derive(Debug)]
+struct Holding {
+    parcel: Rc<Parcel>,
+    /// How often it came and was not given back.
+    uses: u64,
+    /// Who sent it first; its maker for the maker.
+    from: WorldId,
+    /// It was found sealed, which it then is for good.
+    is_sealed: bool,
+}
+
+/// The parcels that one world holds.
+#[derive(Debug)]
+pub(super) struct Holdings {
+    by_number: HashMap<u32, Holding>,
+    /// Numbers by serial.
+    numbers: HashMap<u64, u32>,
+    last_number: u32,
+    bytes: u64,
+    max_count: u32,
+    max_bytes: u64,
+}
+
+impl Holdings {
+    pub(super) fn new(max_count: u32, max_bytes: u64) -> Self {
+        let (by_number, numbers) = (HashMap::new(), HashMap::new());
+        Self { by_number, numbers, last_number: 0, bytes: 0, max_count, max_bytes }
+    }
+
+    /// Whether there is room for one more from this sender: who isn't the holder itself gets half of what the others leave.
+    fn has_room(&self, from: WorldId, holder: WorldId, charge: u64) -> bool {
+        let of_sender = self.by_number.values().filter(|holding| holding.from == from);
+        let (count, bytes) = of_sender.fold((0, 0), |(n, bytes), holding| (n + 1, bytes + holding.parcel.charge()));
+        let others = (self.by_number.len() as u64 - count, self.bytes - bytes);
+        let share = if from == holder { 1 } else { 2 };
+        let fits = |used: u64, more: u64, others: u64, max: u64| {
+            used.saturating_add(more) <= max.saturating_sub(others) / share
+        };
+        fits(count, 1, others.0, self.max_count.into()) && fits(bytes, charge, others.1, self.max_bytes)
+    }
+
+    pub(super) fn count(&self) -> u32 {
+        self.by_number.len() as u32
+    }
+
+    /// The next number that nothing has.
+    fn next_number(&self) -> u32 {
+        let mut number = self.last_number;
+        loop {
+            number = number.wrapping_add(1);
+            if number != 0 && !self.by_number.contains_key(&number) {
+                return number;
+            }
+        }
+    }
+
+    fn insert(&mut self, number: u32, parcel: Rc<Parcel>, from: WorldId, is_sealed: bool) {
+        self.last_number = number;
+        self.bytes += parcel.charge();
+        self.numbers.insert(parcel.serial, number);
+        self.by_number.insert(number, Holding { parcel, uses: 1, from, is_sealed });
+    }
+
+    fn remove(&mut self, number: u32) -> Option<Rc<Parcel>> {
+        let holding = self.by_number.remove(&number)?;
+        self.bytes -= holding.parcel.charge();
+        self.numbers.remove(&holding.parcel.serial);
+        Some(holding.parcel)
+    }
+
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Rc<Parcel>> {
+        self.bytes = 0;
+        self.numbers.clear();
+        std::mem::take(&mut self.by_number).into_values().map(|holding| holding.parcel)
+    }
+
+    /// The parcel with this number, if it can be sent.
+    fn sendable(&mut self, number: u32) -> Result<Rc<Parcel>, Reason> {
+        let holding = self.by_number.get_mut(&number).ok_or(Reason::NoSuchParcel)?;
+        holding.is_sealed = holding.is_sealed || holding.parcel.file.is_sealed();
+        match holding.is_sealed {
+            true => Ok(holding.parcel.clone()),
+            false => Err(Reason::Unsealed),
+        }
+    }
+}
+
+impl Switch {
+    pub(super) fn make_parcel(&mut self, slot: usize, bytes: u64) -> Result<u64, Refusal> {
+        let serial = self.parcels_made + 1;
+        let port = self.port(slot);
+        if !port.holdings.has_room(port.id, port.id, bytes.checked_next_multiple_of(PAGE_BYTES).unwrap_or(u64::MAX)) {
+            return Err(Refusal::ParcelQuota);
+        }
+        let file = ParcelFile::create(bytes).map_err(|error| match error {
+            ParcelError::Bytes(_) => Refusal::Malformed,
+            _ => Refusal::Exhausted,
+        })?;
+        let number = port.holdings.next_number();
+        port.lane.give(&Note { what: Handed::Parcel, number, bytes }, &[file.as_fd()])?;
+        port.holdings.insert(number, Rc::new(Parcel { serial, file }), port.id, false);
+        self.parcels_made = serial;
+        Ok(number.into())
+    }
+
+    pub(super) fn release_parcel(&mut self, slot: usize, number: u32, uses: u64) -> Result<u64, Refusal> {
+        let port = self.port(slot);
+        let holding = port.holdings.by_number.get_mut(&number).ok_or(Refusal::NoSuchParcel)?;
+        holding.uses = holding.uses.checked_sub(uses).ok_or(Refusal::NoSuchParcel)?;
+        let left = holding.uses;
+        if left == 0
+            && let Some(parcel) = port.holdings.remove(number)
+        {
+            self.let_go(parcel);
+        }
+        Ok(left)
+    }
+
+    /// What a record brings, made known to its receiver. Only once the record itself has
+    /// room: so that what is counted comes.
+    #[inline]
+    pub(super) fn brought_by(&mut self, slot: usize, receiver: usize, raw: &RawHeader) -> Result<Brought, Outcome> {
+        const NOTHING: Brought = (0, 0);
+        if raw.stream() == 0 || raw.flags() & (FLAG_PARCEL | FLAG_MARK) == 0 {
+            return Ok(NOTHING);
+        }
+        if raw.parcel() == 0 {
+            return self.mark(slot, receiver, raw.mark()).map_err(Outcome::Refused);
+        }
+        let target = self.port(receiver);
+        if raw.length() > target.endpoint.max_payload() {
+            return Err(Outcome::Refused(Reason::TooLarge));
+        }
+        // A cursor that can't be true is found again when the record itself is delivered.
+        if !target.held.is_empty() || target.endpoint.room().is_ok_and(|room| room < raw.stride()) {
+            return Err(Outcome::Blocked(target.id));
+        }
+        self.bring(slot, receiver, raw).map_err(Outcome::Refused)
+    }
+
+    /// The same for a record that will have room, or is held until it has.
+    pub(super) fn bring(&mut self, slot: usize, receiver: usize, raw: &RawHeader) -> Result<Brought, Reason> {
+        match raw.parcel() {
+            0 => self.mark(slot, receiver, raw.mark()),
+            number => Ok((FLAG_PARCEL, self.hand_on(slot, receiver, number)?)),
+        }
+    }
+
+    /// Makes a parcel of one world known to another; its memory is handed over unless the receiver has it already.
+    fn hand_on(&mut self, slot: usize, receiver: usize, number: u32) -> Result<u32, Reason> {
+        let sender = self.port(slot);
+        let (from, parcel) = (sender.id, sender.holdings.sendable(number)?);
+        let target = self.port(receiver);
+        let holdings = &mut target.holdings;
+        if let Some(number) = holdings.numbers.get(&parcel.serial).copied()
+            && let Some(holding) = holdings.by_number.get_mut(&number)
+        {
+            holding.uses += 1;
+            return Ok(number);
+        }
+        if !holdings.has_room(from, target.id, parcel.charge()) {
+            return Err(Reason::ParcelQuota);
+        }
+        let number = holdings.next_number();
+        let note = Note { what: Handed::Parcel, number, bytes: parcel.file.bytes() };
+        target.lane.give(&note, &[parcel.file.as_fd()]).map_err(|_| Reason::ParcelQuota)?;
+        holdings.insert(number, parcel, from, true);
+        Ok(number)
+    }
+
+    /// Forgets one hold on a parcel. With the last one the switch closes the file; an honest world still has it then, and it is that
+    /// world which frees the memory when it unmaps it.
+    pub(super) fn let_go(&mut self, parcel: Rc<Parcel>) {
+        if let Some(last) = Rc::into_inner(parcel)
+            && last.file.bytes() >= BIG_BYTES
+        {
+            // If the link is full, it is closed here after all.
+            let _ = self.link.try_send(&Report::Discarded, &[last.file.as_fd()]);
+        }
+    }
+}
+
+/// What comes with a record beside its payload: a flag of the switch and the number that belongs to it, or 0 and 0.
+pub(super) type Brought = (u8, u32);
+
+/// A record as its receiver gets it.
+#[inline]
+pub(super) fn bringing(stamped: RawHeader, (flag, number): Brought) -> RawHeader {
+    if flag == 0 { stamped } else { stamped.with_number(flag, number) }
+}
+
+#[cfg(test)]
+#[path = "parcels_tests.rs"]
+mod tests;
