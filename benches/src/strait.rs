@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use strait_broker::{Client, Config, Header, Host, World, WorldId};
+use strait_client::Parcel;
 use strait_measure::{Figures, Kind, Load, Message, Placement, Report, check, clock, cpu_us, rate, round_trips, tree};
 
 /// How the worlds use the client.
@@ -19,13 +20,25 @@ pub enum Style {
     Large,
     /// The same, and the receiver reads what came in pieces where it lies, piece by piece.
     InPlace,
+    /// Past the switch, one call per message.
+    Link,
+    /// Past the switch, 32 at a time.
+    LinkBatch,
+    /// Each message a parcel made for it: written in place, sealed, read in place.
+    Memfd,
+    /// The same parcel again and again, as it is passed on: written and read once.
+    MemfdAgain,
 }
 
-pub const STYLES: [(&str, Style); 4] = [
+pub const STYLES: [(&str, Style); 8] = [
     ("strait", Style::Plain),
     ("strait-batch", Style::Batch),
     ("strait-1mib", Style::Large),
     ("strait-inplace", Style::InPlace),
+    ("strait-link", Style::Link),
+    ("strait-link-batch", Style::LinkBatch),
+    ("strait-memfd", Style::Memfd),
+    ("strait-memfd-again", Style::MemfdAgain),
 ];
 const BATCH: u64 = 32;
 const LARGE_SLICE: u64 = 1024 * 1024;
@@ -36,10 +49,22 @@ impl Style {
     fn is_idle_in(self, load: &Load) -> Option<&'static str> {
         match self {
             Self::Plain => None,
+            Self::Link | Self::Large | Self::InPlace if load.bystanders > 0 => Some("measured through the switch"),
             Self::Batch if !load.kind.is_stream() || load.bytes > 1024 => Some("nothing to batch"),
             Self::Large if load.kind != Kind::OneWay => Some("measured one way"),
             Self::InPlace if load.kind != Kind::OneWay || load.bytes < 64 * 1024 => Some("it comes in one piece"),
-            Self::Batch | Self::Large | Self::InPlace => None,
+            Self::Link if !matches!(load.kind, Kind::RoundTrip | Kind::OneWay) => Some("a link joins two"),
+            Self::LinkBatch if load.kind != Kind::OneWay || load.bytes > 1024 => Some("nothing to batch"),
+            Self::Memfd | Self::MemfdAgain if load.kind != Kind::OneWay || load.bytes < 64 * 1024 => Some("for large messages"),
+            _ => None,
+        }
+    }
+
+    /// What the sender does first.
+    fn prepare(self, client: &mut Client, to: WorldId) -> Outcome<()> {
+        match self {
+            Self::Link | Self::LinkBatch => Ok(client.link(to, LONG)?),
+            _ => Ok(()),
         }
     }
 
@@ -53,7 +78,7 @@ impl Style {
 /// What a world is told to do.
 #[derive(Debug, Serialize, Deserialize)]
 enum Task {
-    Ping { load: Load, to: u64 },
+    Ping { load: Load, to: u64, style: Style },
     Echo { load: Load },
     Send { load: Load, to: Vec<u64>, style: Style },
     Take { load: Load, style: Style },
@@ -98,6 +123,7 @@ pub fn world_of(prefix: Prefix) -> Outcome<World> {
     let mut world = World::new(["/bench"].iter().chain(prefix).chain(&["world"]).copied());
     world.read = vec![format!("{}:/bench", program.display())];
     world.send = vec!["*".into()];
+    world.link = vec!["*".into()];
     Ok(world)
 }
 
@@ -136,7 +162,7 @@ impl Worlds {
         let load = *load;
         let to: Vec<u64> = self.receivers.iter().map(|id| id.0).collect();
         let (first, second) = match load.kind {
-            Kind::RoundTrip => (Task::Ping { load, to: to[0] }, Task::Echo { load }),
+            Kind::RoundTrip => (Task::Ping { load, to: to[0], style }, Task::Echo { load }),
             _ => (Task::Send { load, to, style }, Task::Take { load, style }),
         };
         let before = cpu_us(&self.pids);
@@ -187,9 +213,13 @@ pub fn world() -> Outcome<()> {
 fn work(client: &mut Client, task: &Task, _: &Header) -> Outcome<Report> {
     match task {
         Task::Echo { load } => echo(client, load),
-        Task::Ping { load, to } => ping(client, load, WorldId(*to)),
+        Task::Ping { load, to, style } => {
+            style.prepare(client, WorldId(*to))?;
+            ping(client, load, WorldId(*to))
+        }
         Task::Send { load, to, style } => send(client, load, to, *style),
         Task::Take { load, style: Style::InPlace } => take_pieces(client, load),
+        Task::Take { load, style: style @ (Style::Memfd | Style::MemfdAgain) } => take_parcels(client, load, *style),
         Task::Take { load, .. } => take(client, load),
     }
 }
@@ -230,8 +260,13 @@ fn ping(client: &mut Client, load: &Load, to: WorldId) -> Outcome<Report> {
 fn send(client: &mut Client, load: &Load, to: &[u64], style: Style) -> Outcome<Report> {
     let to: Vec<WorldId> = to.iter().copied().map(WorldId).collect();
     match (load.kind, style, to.as_slice()) {
-        (Kind::OneWay, Style::Batch, [to]) => send_batches(client, load, *to)?,
+        (Kind::OneWay, Style::Batch | Style::LinkBatch, [to]) => {
+            style.prepare(client, *to)?;
+            send_batches(client, load, *to)?;
+        }
+        (Kind::OneWay, Style::Memfd | Style::MemfdAgain, [to]) => send_parcels(client, load, *to, style)?,
         (Kind::OneWay, _, [to]) => {
+            style.prepare(client, *to)?;
             let mut buffer = Vec::new();
             for number in 0..load.count {
                 post(client, *to, Message { number, bytes: load.bytes }, &mut buffer)?;
@@ -273,6 +308,50 @@ fn publish(client: &mut Client, load: &Load, to: &[WorldId], style: Style) -> Ou
         }
     }
     Ok(())
+}
+
+fn send_parcels(client: &mut Client, load: &Load, to: WorldId, style: Style) -> Outcome<()> {
+    let mut parcel = make_parcel(client, load, 0)?;
+    for number in 0..load.count {
+        if style == Style::Memfd && number > 0 {
+            parcel = make_parcel(client, load, number)?;
+        }
+        client.send_parcel(to, &parcel, &number.to_le_bytes())?;
+    }
+    Ok(())
+}
+
+fn make_parcel(client: &mut Client, load: &Load, number: u64) -> Outcome<Parcel> {
+    let mut parcel = loop {
+        match client.new_parcel(load.bytes) {
+            // What was sent is the receiver's until it has read it.
+            Err(strait_client::Error::Switch(strait_client::Refusal::ParcelQuota)) => rustix::thread::sched_yield(),
+            other => break other?,
+        }
+    };
+    Message { number, bytes: load.bytes }.write(&mut parcel);
+    Ok(parcel.seal()?)
+}
+
+/// Reads each parcel in place; of one that comes again and again, the first time all of it and then its beginning.
+fn take_parcels(client: &mut Client, load: &Load, style: Style) -> Outcome<Report> {
+    let mut first_ns = 0;
+    for number in 0..load.count {
+        let record = client.receive(Some(LONG))?.ok_or("the stream stopped")?;
+        if record.payload() != number.to_le_bytes() {
+            return Err(format!("message {number} is missing").into());
+        }
+        let parcel = record.parcel().ok_or("a message without its parcel")?;
+        let written = if style == Style::Memfd { number } else { 0 };
+        match style == Style::Memfd || number == 0 {
+            true => check(parcel.bytes(), Message { number: written, bytes: load.bytes })?,
+            false => drop(std::hint::black_box(strait_measure::sum(&parcel.bytes()[..64]))),
+        }
+        if number == 0 {
+            first_ns = clock::now_ns();
+        }
+    }
+    Ok(Report { span_ns: Some((first_ns, clock::now_ns())), ..Report::default() })
 }
 
 /// Reads each piece where it lies, and counts what was whole.

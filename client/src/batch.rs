@@ -20,7 +20,7 @@ impl Client {
         to: WorldId,
         payloads: impl IntoIterator<Item = P>,
     ) -> Result<usize, Error> {
-        // Over a direct link there is nobody to be spared work.
+        // Over a direct link there is nobody to be spared work: they are only shown together.
         if self.is_linked(to) {
             return self.send_each(to, payloads);
         }
@@ -37,22 +37,6 @@ impl Client {
         payloads: impl IntoIterator<Item = P>,
     ) -> Result<usize, Error> {
         self.pack(payloads, |client, flags, payload| client.multicast_as(to, flags, payload).map(drop))
-    }
-
-    fn send_each<P: AsRef<[u8]>>(
-        &mut self,
-        to: WorldId,
-        payloads: impl IntoIterator<Item = P>,
-    ) -> Result<usize, Error> {
-        let mut sent = 0;
-        for payload in payloads {
-            match self.put(Header::new(Kind::Message, to, 0), payload.as_ref(), None) {
-                Err(Error::Full) if sent > 0 => return Ok(sent),
-                other => other?,
-            };
-            sent += 1;
-        }
-        Ok(sent)
     }
 
     /// Gathers messages in a buffer, which stays in the nearest cache, and sends it each time it is full.

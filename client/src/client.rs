@@ -26,16 +26,17 @@ use strait_sys::wake;
 /// microseconds, a yield well under one; measured in docs/performance.md.
 const LOOKS: u32 = 50;
 /// From this length on, a payload for a switch on another processor is written past the cache.
-const STREAMED_BYTES: usize = 1024;
+pub(crate) const STREAMED_BYTES: usize = 1024;
 /// How often a host program that waits makes sure that the broker is alive. (A jailed world needn't: it dies with it.)
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// What a `request` grants the switch beyond the deadline before it takes the broker for dead.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Whether a record is shown to the switch at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Delivery {
     /// At once.
+    #[default]
     Now,
     /// With the next that is sent at once, or at [`Client::flush`].
     Later,

@@ -6,6 +6,7 @@
 //!
 //! Which way a record goes is settled here, and changes as often as need be without a change of the order (`strait_protocol::crossing`).
 
+use crate::client::{Delivery, STREAMED_BYTES};
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use strait_protocol::crossing::Crossing;
 use strait_protocol::wait::{Event, Via};
 use strait_protocol::{
     Corrupt, Endpoint, FLAG_MARK, FLAG_MORE, FLAG_PACKED, FLAG_PARCEL, Header, Kind, LINKED, RawHeader, Reason,
-    SliceMemory, WorldId,
+    SliceMemory, WorldId, WritableMemory,
 };
 use strait_sys::wake;
 
@@ -28,6 +29,10 @@ const SPINS: u32 = 200;
 const WAITS_PER_TRIAL: u32 = 32;
 /// Looks that find nothing before the ring is given back whole.
 const IDLE_LOOKS: u32 = 8;
+/// Bytes of a batch that are shown at the latest.
+const SHOWN_BYTES: u32 = 4096;
+/// Shows between two looks at where the two sides run.
+const SHOWS_PER_PLACE: u32 = 16;
 /// Room in the ring that is always left, for END.
 const END_BYTES: usize = Header::BYTES as usize;
 
@@ -68,6 +73,9 @@ pub(crate) struct Link {
     received: u64,
     /// Looks in a row that found nothing.
     idle: u32,
+    /// The other side runs on another processor, as far as is known; asked for now and then.
+    is_far: bool,
+    writes: u32,
 }
 
 /// How a link ended.
@@ -126,6 +134,8 @@ pub(crate) struct Links {
     /// Whose turn it is to be read: 0 is the inbox; and how many records more.
     turn: usize,
     left: u32,
+    /// What is sent now is part of a batch.
+    pub delivery: Delivery,
     /// The link that the last record went over.
     last: usize,
     /// How often it pays to look before yielding, as far as is known; and how many times something was waited for.
@@ -150,6 +160,8 @@ impl Link {
             sent: 0,
             received: 0,
             idle: 0,
+            is_far: false,
+            writes: 0,
         }
     }
 
@@ -165,21 +177,45 @@ impl Link {
         self.endpoint.max_payload() as usize - END_BYTES
     }
 
-    /// Writes a record if there is room. Returns its sequence number.
+    /// Writes a record if there is room; of a batch, it may be shown later. Returns its sequence number.
     #[inline]
-    pub(crate) fn put(&mut self, header: &Header, payload: &[u8]) -> Result<u64, strait_protocol::ReserveError> {
+    pub(crate) fn put(
+        &mut self,
+        header: &Header,
+        payload: &[u8],
+        delivery: Delivery,
+    ) -> Result<u64, strait_protocol::ReserveError> {
         // Longer than it will be, so that there is always room for END.
         let slot = self.endpoint.reserve(payload.len() + END_BYTES)?;
-        self.endpoint.mine_mut().bytes_mut(slot.payload_offset(), payload.len()).copy_from_slice(payload);
+        // As on the way to the switch: much at once goes past the cache, if the other side runs elsewhere.
+        let streams = self.is_far && (delivery == Delivery::Later || payload.len() >= STREAMED_BYTES);
+        self.endpoint.mine_mut().set_streaming(streams);
+        self.endpoint.mine_mut().copy_in(slot.payload_offset(), payload);
         self.endpoint.commit(&slot, &RawHeader::from(&Header { length: payload.len() as u32, ..*header }));
         self.sent += 1;
-        self.endpoint.publish();
-        self.ring(Event::DATA);
+        if delivery == Delivery::Now || self.endpoint.staged() >= SHOWN_BYTES {
+            self.show();
+        }
         Ok(self.base() + self.sent)
+    }
+
+    /// Shows the other side what was written.
+    #[inline]
+    pub(crate) fn show(&mut self) {
+        if self.endpoint.publish() {
+            self.ring(Event::DATA);
+            self.writes = self.writes.wrapping_add(1);
+            if self.writes.is_multiple_of(SHOWS_PER_PLACE) {
+                let here = wake::processor();
+                self.endpoint.announce(here);
+                self.is_far = self.endpoint.is_far_from(here);
+            }
+        }
     }
 
     /// Writes END, for which there is room. Returns the place behind it.
     pub(crate) fn end(&mut self) -> u64 {
+        self.endpoint.mine_mut().set_streaming(false);
         let header = Header { flags: FLAG_MARK, ..Header::new(Kind::Message, self.peer, 0) };
         if let Ok(slot) = self.endpoint.reserve(0) {
             self.endpoint.commit(&slot, &RawHeader::from(&header));
@@ -225,6 +261,7 @@ impl Link {
     pub(crate) fn give_back(&mut self, caught_up: bool) {
         let unreleased = self.endpoint.unreleased();
         if unreleased > 0 && (caught_up || unreleased >= self.endpoint.theirs().ring_bytes() / 8) {
+            self.endpoint.announce(wake::processor());
             let event = self.endpoint.release();
             self.ring(event);
         }
@@ -331,6 +368,10 @@ impl Links {
 
     pub(crate) fn to_peer(&self, peer: WorldId) -> Option<&Link> {
         self.to(peer).map(|at| &self.all[at])
+    }
+
+    pub(crate) fn to_peer_mut(&mut self, peer: WorldId) -> Option<&mut Link> {
+        self.to(peer).map(|at| &mut self.all[at])
     }
 
     /// Which way a record goes that is to be sent.

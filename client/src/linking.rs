@@ -1,6 +1,6 @@
 //! A client and its links: making and ending them, and sending, receiving and waiting over them.
 
-use crate::client::Client;
+use crate::client::{Client, Delivery};
 use crate::error::Error;
 use crate::intake::{Raw, Wait};
 use crate::link::{Bells, Gone, Link, Look, Offered, Way};
@@ -65,6 +65,29 @@ impl Client {
         let Some(number) = self.links.to_peer(peer).map(|link| link.number) else { return Ok(()) };
         self.close(number)?;
         self.say_own(&Ask::Unlink { link: number })
+    }
+
+    /// Sends messages over a link one by one, and shows them together.
+    pub(crate) fn send_each<P: AsRef<[u8]>>(
+        &mut self,
+        to: WorldId,
+        payloads: impl IntoIterator<Item = P>,
+    ) -> Result<usize, Error> {
+        self.links.delivery = Delivery::Later;
+        let mut sent = 0;
+        let result = payloads.into_iter().try_for_each(|payload| {
+            self.put(Header::new(Kind::Message, to, 0), payload.as_ref(), None)?;
+            sent += 1;
+            Ok(())
+        });
+        self.links.delivery = Delivery::Now;
+        if let Some(link) = self.links.to_peer_mut(to) {
+            link.show();
+        }
+        match result {
+            Err(Error::Full) if sent > 0 => Ok(sent),
+            other => other.map(|()| sent),
+        }
     }
 
     /// Whether there is a direct link to a world.
@@ -178,9 +201,10 @@ impl Client {
             self.links.all[at].is_direct = true;
         }
         header.cause = self.cause;
-        let mut sent = self.links.all[at].put(&header, payload);
+        let mut sent = self.links.all[at].put(&header, payload, self.links.delivery);
         let mut at = at;
         while let Err(error) = sent {
+            self.links.all[at].show();
             match error {
                 ReserveError::Full => {}
                 // Not to be true: the link ends, and the record goes through the switch.
@@ -190,7 +214,7 @@ impl Client {
                 None => return self.put(header, payload, deadline),
                 Some(there) => at = there,
             }
-            sent = self.links.all[at].put(&header, payload);
+            sent = self.links.all[at].put(&header, payload, self.links.delivery);
         }
         let Ok(sequence) = sent else { return Err(Error::Full) };
         if header.kind == Kind::Request {
