@@ -27,7 +27,7 @@ const SPINS: u32 = 200;
 /// Waits between two trials of looking, where it didn't help.
 const WAITS_PER_TRIAL: u32 = 32;
 /// Looks that find nothing before the ring is given back whole.
-const IDLE_LOOKS: u32 = 8;
+const IDLE_LOOKS: u32 = 64;
 /// Room in the ring that is always left, for END.
 const END_BYTES: usize = Header::BYTES as usize;
 
