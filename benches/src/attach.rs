@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use strait_broker::{AttachRule, Client, Config, Host};
+use strait_broker::{AttachRule, Client, Config, Host, WorldId};
 use strait_client::Kind as RecordKind;
 use strait_measure::{Figures, Load, Message, Placement, check, memory_kib, round_trips, tree};
 
@@ -23,6 +23,8 @@ struct Orders {
     socket: PathBuf,
     load: Load,
     placement: Placement,
+    /// Who answers: known beforehand, like everybody's address.
+    to: u64,
 }
 
 /// A host program opens its place among the worlds, asks one of them, is answered; again and again.
@@ -37,7 +39,7 @@ pub fn open_again_and_again(prefix: Prefix, load: &Load, placement: Placement) -
     let answerer = payload_pid(&mut host, world)?;
     host.client().start_request(world, &order_to_echo(load)?, LONG)?;
     let between: Vec<u32> = tree(host.supervisor_pid()).into_iter().filter(|pid| *pid != answerer).collect();
-    let orders = serde_json::to_string(&Orders { socket, load: *load, placement })?;
+    let orders = serde_json::to_string(&Orders { socket, load: *load, placement, to: world.0 })?;
     let mut opener = Command::new("/proc/self/exe");
     opener.args(prefix).args(["opener", &orders]).stdin(Stdio::null()).stderr(Stdio::inherit());
     placement.place(answerer, &[answerer], &between)?;
@@ -61,8 +63,7 @@ pub fn opener(orders: &str) -> Outcome<()> {
         let message = Message { number, bytes: load.bytes };
         let start = Instant::now();
         let mut client = Client::attach(&orders.socket, &format!("opener/{number}"))?;
-        let to = client.resolve(ANSWERER)?;
-        let mut draft = client.draft(RecordKind::Message, to, load.bytes)?;
+        let mut draft = client.draft(RecordKind::Message, WorldId(orders.to), load.bytes)?;
         message.write(draft.payload_mut());
         draft.send()?;
         check(client.receive(Some(LONG))?.ok_or("no answer")?.payload(), message)?;

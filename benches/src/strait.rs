@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use strait_broker::{Client, Config, Header, Host, World, WorldId};
-use strait_client::Kind as RecordKind;
 use strait_measure::{Figures, Kind, Load, Message, Placement, Report, check, clock, cpu_us, rate, round_trips, tree};
 
 /// How the worlds use the client.
@@ -14,18 +13,40 @@ use strait_measure::{Figures, Kind, Load, Message, Placement, Report, check, clo
 pub enum Style {
     /// One call per message.
     Plain,
-    /// Up to 32 messages are shown to the switch at once.
+    /// Messages are handed over 32 at a time.
     Batch,
+    /// One call per message, with slices of 1 MiB.
+    Large,
+    /// The same, and the receiver reads what came in pieces where it lies, piece by piece.
+    InPlace,
 }
 
-pub const STYLES: [(&str, Style); 2] = [("strait", Style::Plain), ("strait-batch", Style::Batch)];
+pub const STYLES: [(&str, Style); 4] = [
+    ("strait", Style::Plain),
+    ("strait-batch", Style::Batch),
+    ("strait-1mib", Style::Large),
+    ("strait-inplace", Style::InPlace),
+];
 const BATCH: u64 = 32;
+const LARGE_SLICE: u64 = 1024 * 1024;
 const LONG: Duration = Duration::from_secs(120);
 
 impl Style {
-    /// There is nothing to batch in a round trip.
-    fn fits(self, load: &Load) -> bool {
-        self == Self::Plain || load.kind.is_stream()
+    /// Why it makes no difference to a load.
+    fn is_idle_in(self, load: &Load) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Batch if !load.kind.is_stream() || load.bytes > 1024 => Some("nothing to batch"),
+            Self::Large if load.kind != Kind::OneWay => Some("measured one way"),
+            Self::InPlace if load.kind != Kind::OneWay || load.bytes < 64 * 1024 => Some("it comes in one piece"),
+            Self::Batch | Self::Large | Self::InPlace => None,
+        }
+    }
+
+    fn slice(self, world: &mut World) {
+        if matches!(self, Self::Large | Self::InPlace) {
+            world.slice = LARGE_SLICE;
+        }
     }
 }
 
@@ -35,7 +56,7 @@ enum Task {
     Ping { load: Load, to: u64 },
     Echo { load: Load },
     Send { load: Load, to: Vec<u64>, style: Style },
-    Take { load: Load },
+    Take { load: Load, style: Style },
 }
 
 /// strait, used in one style.
@@ -51,14 +72,14 @@ impl Contender for Strait {
     }
 
     fn refusal(&self, load: &Load) -> Option<String> {
-        (!self.style.fits(load)).then(|| "nothing to batch".into())
+        self.style.is_idle_in(load).map(Into::into)
     }
 
     fn run(&self, load: &Load, placement: Placement) -> Outcome<Figures> {
         match load.kind {
             Kind::Connect => attach::open_again_and_again(self.prefix, load, placement),
             Kind::Idle => attach::weigh(self.prefix, load, placement),
-            _ => Worlds::start(self.prefix, load, placement)?.run(load, self.style),
+            _ => Worlds::start(self.prefix, load, placement, self.style)?.run(load, self.style),
         }
     }
 }
@@ -93,9 +114,10 @@ pub fn payload_pid(host: &mut Host, id: WorldId) -> Outcome<u32> {
 }
 
 impl Worlds {
-    fn start(prefix: Prefix, load: &Load, placement: Placement) -> Outcome<Self> {
+    fn start(prefix: Prefix, load: &Load, placement: Placement, style: Style) -> Outcome<Self> {
         let mut host = Host::start(&Config::default())?;
-        let world = world_of(prefix)?;
+        let mut world = world_of(prefix)?;
+        style.slice(&mut world);
         let sender = host.spawn("sender", &world)?;
         let spawn = |n: usize| Ok(host.spawn(&format!("receiver-{n}"), &world)?);
         let receivers: Vec<WorldId> = (0..load.receivers).map(spawn).collect::<Outcome<_>>()?;
@@ -115,7 +137,7 @@ impl Worlds {
         let to: Vec<u64> = self.receivers.iter().map(|id| id.0).collect();
         let (first, second) = match load.kind {
             Kind::RoundTrip => (Task::Ping { load, to: to[0] }, Task::Echo { load }),
-            _ => (Task::Send { load, to, style }, Task::Take { load }),
+            _ => (Task::Send { load, to, style }, Task::Take { load, style }),
         };
         let before = cpu_us(&self.pids);
         let client = self.host.client();
@@ -167,47 +189,38 @@ fn work(client: &mut Client, task: &Task, _: &Header) -> Outcome<Report> {
         Task::Echo { load } => echo(client, load),
         Task::Ping { load, to } => ping(client, load, WorldId(*to)),
         Task::Send { load, to, style } => send(client, load, to, *style),
-        Task::Take { load } => take(client, load),
+        Task::Take { load, style: Style::InPlace } => take_pieces(client, load),
+        Task::Take { load, .. } => take(client, load),
     }
 }
 
-/// Sends a message that is written where it is sent from: in the outbox, or, if it is larger than that lets out at once, in `large`.
-fn post(client: &mut Client, to: WorldId, message: Message, at_once: bool, large: &mut Vec<u8>) -> Outcome<()> {
-    if message.bytes > client.max_payload() as usize {
-        large.resize(message.bytes, 0);
-        message.write(large);
-        client.send(to, large)?;
-        return Ok(());
-    }
-    let mut draft = client.draft(RecordKind::Message, to, message.bytes)?;
-    message.write(draft.payload_mut());
-    if at_once {
-        draft.send()?
-    } else {
-        draft.stage()?
-    };
+/// Writes a message into a buffer of the sender's and sends that.
+fn post(client: &mut Client, to: WorldId, message: Message, buffer: &mut Vec<u8>) -> Outcome<()> {
+    buffer.resize(message.bytes, 0);
+    message.write(buffer);
+    client.send(to, buffer)?;
     Ok(())
 }
 
 fn echo(client: &mut Client, load: &Load) -> Outcome<Report> {
-    let mut large = Vec::new();
+    let mut buffer = Vec::new();
     for number in 0..load.count + load.warm_up() {
         let message = Message { number, bytes: load.bytes };
         let record = client.receive(Some(LONG))?.ok_or("nothing to echo")?;
         check(record.payload(), message)?;
         let back = record.header().source;
-        post(client, back, message, true, &mut large)?;
+        post(client, back, message, &mut buffer)?;
     }
     Ok(Report::default())
 }
 
 fn ping(client: &mut Client, load: &Load, to: WorldId) -> Outcome<Report> {
-    let mut large = Vec::new();
+    let mut buffer = Vec::new();
     let mut times = Vec::with_capacity(load.count as usize);
     for number in 0..load.count + load.warm_up() {
         let message = Message { number, bytes: load.bytes };
         let start = Instant::now();
-        post(client, to, message, true, &mut large)?;
+        post(client, to, message, &mut buffer)?;
         check(client.receive(Some(LONG))?.ok_or("no echo")?.payload(), message)?;
         times.push(start.elapsed());
     }
@@ -215,15 +228,75 @@ fn ping(client: &mut Client, load: &Load, to: WorldId) -> Outcome<Report> {
 }
 
 fn send(client: &mut Client, load: &Load, to: &[u64], style: Style) -> Outcome<Report> {
-    let mut large = Vec::new();
-    for number in 0..load.count {
-        let at_once = style == Style::Plain || number % BATCH == BATCH - 1;
-        for receiver in to {
-            post(client, WorldId(*receiver), Message { number, bytes: load.bytes }, at_once, &mut large)?;
+    let to: Vec<WorldId> = to.iter().copied().map(WorldId).collect();
+    match (load.kind, style, to.as_slice()) {
+        (Kind::OneWay, Style::Batch, [to]) => send_batches(client, load, *to)?,
+        (Kind::OneWay, _, [to]) => {
+            let mut buffer = Vec::new();
+            for number in 0..load.count {
+                post(client, *to, Message { number, bytes: load.bytes }, &mut buffer)?;
+            }
+        }
+        (_, style, to) => publish(client, load, to, style)?,
+    }
+    Ok(Report::default())
+}
+
+fn send_batches(client: &mut Client, load: &Load, to: WorldId) -> Outcome<()> {
+    let mut buffers = vec![vec![0; load.bytes]; BATCH as usize];
+    let mut number = 0;
+    while number < load.count {
+        let batch = &mut buffers[..(load.count - number).min(BATCH) as usize];
+        for buffer in batch.iter_mut() {
+            Message { number, bytes: load.bytes }.write(buffer);
+            number += 1;
+        }
+        client.send_batch(to, batch.iter())?;
+    }
+    Ok(())
+}
+
+/// One record for all receivers; of a batch, one for all messages of it.
+fn publish(client: &mut Client, load: &Load, to: &[WorldId], style: Style) -> Outcome<()> {
+    let batch = if style == Style::Batch { BATCH } else { 1 };
+    let mut buffers = vec![vec![0; load.bytes]; batch as usize];
+    let mut number = 0;
+    while number < load.count {
+        let batch = &mut buffers[..(load.count - number).min(batch) as usize];
+        for buffer in batch.iter_mut() {
+            Message { number, bytes: load.bytes }.write(buffer);
+            number += 1;
+        }
+        match batch {
+            [one] => client.multicast(to, one).map(drop)?,
+            several => client.multicast_batch(to, several.iter()).map(drop)?,
         }
     }
-    client.flush();
-    Ok(Report::default())
+    Ok(())
+}
+
+/// Reads each piece where it lies, and counts what was whole.
+fn take_pieces(client: &mut Client, load: &Load) -> Outcome<Report> {
+    let (mut first_ns, mut number, mut bytes) = (0, 0, 0);
+    while number < load.count {
+        let record = client.receive_piece(Some(LONG))?.ok_or("the stream stopped")?;
+        let piece = record.payload();
+        std::hint::black_box(strait_measure::sum(piece));
+        if bytes == 0 && piece.first_chunk() != Some(&number.to_le_bytes()) {
+            return Err(format!("message {number} is missing").into());
+        }
+        bytes += piece.len();
+        if record.piece().is_none_or(|piece| piece.is_last) {
+            if bytes != load.bytes {
+                return Err(format!("{bytes} bytes arrived instead of {}", load.bytes).into());
+            }
+            (number, bytes) = (number + 1, 0);
+            if first_ns == 0 {
+                first_ns = clock::now_ns();
+            }
+        }
+    }
+    Ok(Report { span_ns: Some((first_ns, clock::now_ns())), ..Report::default() })
 }
 
 fn take(client: &mut Client, load: &Load) -> Outcome<Report> {

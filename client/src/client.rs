@@ -74,6 +74,8 @@ pub struct Client {
     pub(crate) cause: u64,
     sent: u64,
     outflow: Outflow,
+    /// Where messages are packed; kept for the next time.
+    pub(crate) packing: Vec<u8>,
     asked: u64,
     polls: bool,
     armed: bool,
@@ -127,6 +129,7 @@ impl Client {
             cause: 0,
             sent: 0,
             outflow: Outflow::new(),
+            packing: Vec::new(),
             asked: 0,
             polls: false,
             armed: false,
@@ -198,6 +201,10 @@ impl Client {
     /// [`send`](Self::send) does, and until none of them is known to take no more for now. Each is judged by itself: a notice with
     /// this sequence number says who could not be reached.
     pub fn multicast(&mut self, to: &[WorldId], payload: &[u8]) -> Result<u64, Error> {
+        self.multicast_as(to, 0, payload)
+    }
+
+    pub(crate) fn multicast_as(&mut self, to: &[WorldId], flags: u8, payload: &[u8]) -> Result<u64, Error> {
         let receivers = u32::try_from(to.len()).ok().filter(|count| (1..=MAX_RECEIVERS).contains(count));
         let receivers = receivers.ok_or(Error::Receivers { given: to.len() })?;
         let ids = (to.len() * 8).next_multiple_of(16);
@@ -207,7 +214,7 @@ impl Client {
         }
         let destination = WorldId(u64::from(receivers));
         let slot = self.reserve(WorldId::SWITCH, ids + payload.len(), None)?;
-        let header = Header::new(Kind::Multicast, destination, slot.payload_bytes());
+        let header = Header { flags, ..Header::new(Kind::Multicast, destination, slot.payload_bytes()) };
         let bytes = self.payload_mut(&slot);
         let (places, _) = bytes.as_chunks_mut::<8>();
         for (index, place) in places[..ids / 8].iter_mut().enumerate() {
@@ -320,7 +327,7 @@ impl Client {
             other => other?,
         };
         header.length = slot.payload_bytes();
-        self.fill(&slot, payload);
+        self.fill(&slot, 0, payload);
         self.commit(&slot, &header, Delivery::Now)
     }
 
@@ -389,13 +396,13 @@ impl Client {
         }
     }
 
-    /// Writes a reserved payload; a large one past the cache, if the switch is on another processor.
+    /// Writes a reserved payload from a place on; much at once past the cache, if the switch is on another processor.
     #[inline]
-    pub(crate) fn fill(&mut self, slot: &Slot, payload: &[u8]) {
+    pub(crate) fn fill(&mut self, slot: &Slot, at: u32, payload: &[u8]) {
         let streams = payload.len() >= STREAMED_BYTES && self.endpoint.is_far_from(wake::processor());
         let outbox = self.endpoint.mine_mut();
         outbox.set_streaming(streams);
-        outbox.copy_in(slot.payload_offset(), payload);
+        outbox.copy_in(slot.payload_offset() + at, payload);
         outbox.set_streaming(false);
     }
 

@@ -135,7 +135,7 @@ impl<'a> StreamWriter<'a> {
         }
         let (slot, filled) = self.piece()?;
         let count = bytes.len().min(self.piece_bytes - filled);
-        self.client.payload_mut(&slot)[filled..][..count].copy_from_slice(&bytes[..count]);
+        self.client.fill(&slot, filled as u32, &bytes[..count]);
         self.piece = Some((slot, filled + count));
         Ok(count)
     }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering::SeqCst;
 use strait_memory::{ReadOnly, SliceFile, Writable, racing};
 use strait_protocol::wait::{Event, Via};
-use strait_protocol::{Corrupt, Endpoint, Incoming, RawHeader, SliceMemory, SliceSize, WritableMemory};
+use strait_protocol::{Corrupt, Endpoint, RawHeader, SliceMemory, SliceSize, WritableMemory};
 
 /// Bytes of one change: where, and what.
 const CHANGE: usize = 10;
@@ -88,34 +88,37 @@ fn read_all(mut endpoint: Side) {
     panic!("{taken} records in an outbox that isn't written any more");
 }
 
+/// By the way of the switch, which copies the header to where it stays.
 fn read_one(endpoint: &mut Side) -> Result<bool, Corrupt> {
-    let Some(incoming) = endpoint.peek()? else {
+    if !endpoint.fetch()? {
         endpoint.arm(Event::ANY, Via::Fd);
         let came = endpoint.hear_produced()?;
         endpoint.disarm();
-        return Ok(came && endpoint.release() == Event::ROOM && endpoint.peek()?.is_some());
-    };
-    look_ahead(endpoint, incoming.raw.stride())?;
-    let payload = take(endpoint, &incoming);
-    endpoint.advance(&incoming);
+        return Ok(came && endpoint.release() == Event::ROOM && endpoint.fetch()?);
+    }
+    let (raw, at) = (*endpoint.head(), endpoint.head_payload());
+    look_ahead(endpoint, raw.stride())?;
+    let payload = take(endpoint, &raw, at);
+    endpoint.pass(raw.stride());
     if let Ok(slot) = endpoint.reserve(payload.len()) {
         endpoint.mine_mut().copy_in(slot.payload_offset(), &payload);
-        endpoint.commit(&slot, &incoming.raw);
+        endpoint.commit(&slot, &raw);
         endpoint.publish();
     }
     let room = endpoint.room()?;
     assert!(room <= endpoint.mine().ring_bytes());
+    let _ = endpoint.is_stopped(raw.destination());
     Ok(true)
 }
 
 /// The judged header decides how much is copied; it all lies within the doubled ring.
-fn take(endpoint: &Side, incoming: &Incoming) -> Vec<u8> {
+fn take(endpoint: &Side, raw: &RawHeader, at: u32) -> Vec<u8> {
     let ring = endpoint.theirs().ring_bytes();
-    assert!(incoming.raw.stride() <= ring && incoming.payload_offset() - 64 < ring);
-    let mut payload = vec![0; incoming.raw.length() as usize];
-    endpoint.theirs().copy_out(incoming.payload_offset(), &mut payload);
-    if let Ok((receivers, ids)) = incoming.raw.receivers() {
-        assert!(receivers > 0 && receivers * 8 <= ids && ids <= incoming.raw.length());
+    assert!(raw.stride() <= ring && at - 64 < ring);
+    let mut payload = vec![0; raw.length() as usize];
+    endpoint.theirs().copy_out(at, &mut payload);
+    if let Ok((receivers, ids)) = raw.receivers() {
+        assert!(receivers > 0 && receivers * 8 <= ids && ids <= raw.length());
     }
     payload
 }
@@ -124,7 +127,7 @@ fn look_ahead(endpoint: &Side, mut past: u32) -> Result<(), Corrupt> {
     for _ in 0..4 {
         match endpoint.peek_past(past)? {
             None => return Ok(()),
-            Some(next) => past += RawHeader::stride(&next),
+            Some(next) => past += next.stride(),
         }
     }
     Ok(())

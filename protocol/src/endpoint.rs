@@ -230,12 +230,15 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
         control.stopped.store(used, Ordering::Release);
     }
 
-    /// Whether the other party says that this receiver takes nothing for now.
+    /// Whether the other party says that this receiver takes nothing for now. It never says that of the switch, whose id means that a place is
+    /// free.
     #[inline]
     pub fn is_stopped(&self, receiver: WorldId) -> bool {
         let control = self.theirs.control();
         let used = control.stopped.load(Ordering::Acquire) as usize;
-        used > 0 && control.stops.0[..used.min(MAX_STOPS)].iter().any(|id| id.load(Ordering::Relaxed) == receiver.0)
+        used > 0
+            && receiver != WorldId::SWITCH
+            && control.stops.0[..used.min(MAX_STOPS)].iter().any(|id| id.load(Ordering::Relaxed) == receiver.0)
     }
 
     fn hear_consumed(&mut self) -> Result<(), Corrupt> {

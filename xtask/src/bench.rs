@@ -3,8 +3,8 @@
 use crate::{cargo, packages};
 use std::path::{Path, PathBuf};
 
-/// Peers that need neither.
-const ALWAYS_THERE: &[&str] = &["strait", "uds-", "raw-sync"];
+/// How the names of these peers begin.
+const HEAVY: &[&str] = &["iceoryx2", "zmq", "nats", "dbus", "redis", "zenoh"];
 
 /// Builds what these arguments need, and runs the benchmark with them.
 pub fn run(root: &Path, arguments: &[String]) -> Result<bool, String> {
@@ -40,10 +40,10 @@ fn heavy_peers(root: &Path) -> Result<PathBuf, String> {
     }
 }
 
-/// Whether a peer is wanted that isn't always there: by name, or because all are.
+/// Whether a heavy peer is wanted: by name, or because all are.
 fn needs_heavy_peers(arguments: &[String]) -> bool {
     let is_there = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    let is_heavy = |peer: &str| !ALWAYS_THERE.iter().any(|name| peer.starts_with(name));
+    let is_heavy = |peer: &str| HEAVY.iter().any(|name| peer.starts_with(name));
     let named = named_peers(arguments);
     match named.is_empty() {
         true => !is_there("--quick") && !is_there("--help") && !is_there("-h"),
@@ -83,6 +83,7 @@ mod tests {
     #[test]
     fn and_not_otherwise() {
         assert!(!needs(&["--quick"]));
+        assert!(!needs(&["--peer", "nonsense"]));
         assert!(!needs(&["--help"]));
         assert!(!needs(&["--peer", "strait", "--peer=uds-stream,raw-sync"]));
     }

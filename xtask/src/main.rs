@@ -35,9 +35,11 @@ enum Chore {
         #[arg(long, value_name = "DIR", default_value = "/")]
         destdir: PathBuf,
     },
-    /// Measure strait beside what a user would pick instead (`bench -- --help` tells more)
+    /// Measure strait beside what a user would pick instead (`bench --help` tells more)
+    // Its arguments are the benchmark's, `--help` too.
+    #[command(disable_help_flag = true)]
     Bench {
-        /// For the benchmark: --quick, --json FILE, --plot DIR, --curves, --workload W, --placement P, --peer P, --size BYTES, --reps N
+        /// For the benchmark
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },

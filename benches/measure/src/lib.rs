@@ -2,7 +2,7 @@
 //!
 //! A *peer* is a way for processes to talk: a socket, a broker, a library. Here it is a type that implements [`Peer`]: how to
 //! start who stands in the middle, and how a process opens its [`End`]. What is then done with an end (there and back, one way,
-//! to many) is written once, in [`work`], so that no peer is measured by a kinder rule than another.
+//! to many) is written once, in `work`, so that no peer is measured by a kinder rule than another.
 //!
 //! This crate knows no peer and depends on none: the always-there ones are in `benches/`, the heavy ones in `benches/peers/`,
 //! which is a workspace of its own.
@@ -22,7 +22,7 @@ mod work;
 pub use entry::{Assignment, Entry, Spec, perform};
 pub use figures::{Figures, rate, round_trips};
 pub use load::{Kind, Load};
-pub use message::{Message, check};
+pub use message::{Message, check, sum};
 pub use peer::{End, Peer, Seat, patiently, run_server};
 pub use place::{Placement, cpu_us, memory_kib, tree};
 pub use work::Report;

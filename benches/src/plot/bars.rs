@@ -2,8 +2,9 @@
 
 use super::scale::Scale;
 use super::svg::{Anchor, GRID, INK, LABEL, OURS, SMALL, STRONG, SUBTITLE, Svg, THEIRS, TITLE, WIDTH};
-use super::{BASELINE, Measure, Row, bytes, is_ours, short, unique};
+use super::{Measure, Row, bytes, is_ours, short, unique};
 use crate::table::median;
+use strait_measure::Load;
 
 const LEFT: f64 = 150.0;
 const RIGHT: f64 = 90.0;
@@ -20,8 +21,15 @@ struct Group<'a> {
 
 /// File names and pictures.
 pub fn draw(rows: &[Row]) -> Vec<(String, String)> {
+    // What only a curve has points of is in its picture.
+    let usual: Vec<(String, usize)> = Load::all().iter().map(|load| (load.name(), load.bytes)).collect();
+    let is_usual = |(workload, size): &(&str, usize)| usual.iter().any(|(w, s)| w == workload && s == size);
     let loads = unique(rows.iter().map(|row| (&*row.workload, row.size)));
-    loads.into_iter().filter_map(|load| Some((format!("{}-{}.svg", load.0, load.1), picture(rows, load)?))).collect()
+    loads
+        .into_iter()
+        .filter(is_usual)
+        .filter_map(|load| Some((format!("{}-{}.svg", load.0, load.1), picture(rows, load)?)))
+        .collect()
 }
 
 fn picture(rows: &[Row], (workload, size): (&str, usize)) -> Option<String> {
@@ -85,8 +93,7 @@ fn axis(svg: &mut Svg, scale: Scale, bottom: f64) {
 fn bars(svg: &mut Svg, group: &Group, scale: Scale, top: f64) {
     let middle = top + group.values.len() as f64 * BAR / 2.0 + 4.5;
     let look = if is_ours(group.peer) { STRONG } else { LABEL };
-    let name = if group.peer == BASELINE { format!("{} *", group.peer) } else { group.peer.into() };
-    svg.text(LEFT - 10.0, middle, Anchor::End, look, &name);
+    svg.text(LEFT - 10.0, middle, Anchor::End, look, group.peer);
     let colours = if is_ours(group.peer) { OURS } else { THEIRS };
     for (n, value) in group.values.iter().enumerate() {
         let Some(value) = value else { continue };

@@ -132,13 +132,19 @@ fn picture(varied: &Varied, rows: &[Row], here: &[&Row], placement: &str) -> Opt
         return None;
     }
     let values: Vec<f64> = lines.iter().flat_map(|line| line.points.iter().map(|(_, value)| *value)).collect();
-    let up = Scale::log(&values);
+    let up = Scale::of(&values);
     let across = Scale::log(&stops.iter().map(|stop| *stop as f64).collect::<Vec<_>>());
     let x = |at: usize| LEFT + across.place(at as f64) * (WIDTH - LEFT - RIGHT);
     let y = |value: f64| HEIGHT - BOTTOM - up.place(value) * (HEIGHT - BOTTOM - TOP);
     let mut svg = Svg::new(HEIGHT);
     svg.text(24.0, 34.0, Anchor::Start, TITLE, varied.title);
-    svg.text(24.0, 54.0, Anchor::Start, SUBTITLE, &format!("{}; placement {placement}", varied.measure.subtitle(true)));
+    svg.text(
+        24.0,
+        54.0,
+        Anchor::Start,
+        SUBTITLE,
+        &format!("{}; placement {placement}", varied.measure.subtitle(up.is_log)),
+    );
     for tick in up.ticks() {
         svg.line((LEFT, y(tick)), (WIDTH - RIGHT, y(tick)), GRID);
         svg.text(LEFT - 8.0, y(tick) + 4.0, Anchor::End, SMALL, &short(tick).replace(".00", "").replace(".0", ""));

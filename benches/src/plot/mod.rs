@@ -7,8 +7,8 @@ mod curves;
 mod scale;
 mod svg;
 
+use crate::Outcome;
 use crate::table::{Row, human, unique};
-use crate::{BASELINE, Outcome};
 use std::fs;
 use std::path::Path;
 
@@ -23,7 +23,7 @@ struct Measure {
 
 impl Measure {
     fn of(workload: &str, size: usize) -> Self {
-        let time = |metric, title| Self { metric, title, unit: "us", less_is_better: true };
+        let time = |metric, title| Self { metric, title, unit: "median in µs", less_is_better: true };
         let rate = |title| Self { metric: "msgs_per_s", title, unit: "messages/s", less_is_better: false };
         match workload.split('-').next() {
             Some("rtt") => time("p50_us", "Round trip"),
@@ -42,15 +42,11 @@ impl Measure {
         }
     }
 
-    /// What is measured and which way is good, for below a title.
+    /// The unit and which way is good, for below a title.
     fn subtitle(self, is_log: bool) -> String {
         let better = if self.less_is_better { "less" } else { "more" };
         let scale = if is_log { ", logarithmic" } else { "" };
-        format!(
-            "{}{}, {better} is better{scale}; medians",
-            if self.metric == "p50_us" { "median, " } else { "" },
-            self.unit
-        )
+        format!("{}, {better} is better{scale}", self.unit)
     }
 }
 
@@ -94,6 +90,7 @@ fn is_ours(peer: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BASELINE;
     use strait_measure::{Kind, Load, Placement};
 
     fn rows() -> Vec<Row> {

@@ -58,6 +58,8 @@ impl Switch {
                 }
             }
         }
+        // A multicast record that waits for one receiver may have reached others.
+        moved |= !self.touched.is_empty();
         if moved {
             self.release(slot);
             self.publish_touched();
@@ -143,6 +145,7 @@ impl Switch {
         port.endpoint.pass(bytes);
         port.sequence += 1;
         port.served = 0;
+        port.empty_rings = 0;
         true
     }
 

@@ -29,9 +29,10 @@ use port::{AttachError, Port};
 use requests::Requests;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 use strait_protocol::wait::{Event, Via};
 use strait_protocol::{Corrupt, Reason, WorldId};
 use strait_sys::wake;
@@ -42,6 +43,10 @@ const LOOKS: u32 = 50;
 const PORT_LOOKS: u32 = 200;
 /// Passes between two looks at the bells, the link and the clock.
 const PASSES_PER_POLL: u32 = 16;
+/// Rings with nothing to show for them that a world has for free, until one of its records is taken; after that its bell isn't listened to for a
+/// while, and what it does publish waits for as long.
+const EMPTY_RINGS: u32 = 32;
+const MUTED_FOR: Duration = Duration::from_millis(20);
 /// The token of the link among the bells, whose tokens are slots.
 const LINK: u64 = u64::MAX;
 
@@ -59,6 +64,10 @@ pub(crate) struct Switch {
     parcels_made: u64,
     /// Worlds that were found corrupt and not yet forgotten.
     doomed: Vec<(usize, WorldId, Corrupt)>,
+    /// Worlds whose bells are not listened to, and until when.
+    muted: VecDeque<(Instant, WorldId)>,
+    /// A bell or a command was heard that there is something to do for.
+    has_news: bool,
     is_over: bool,
 }
 
@@ -77,6 +86,8 @@ impl Switch {
             links: Links::default(),
             parcels_made: 0,
             doomed: Vec::new(),
+            muted: VecDeque::new(),
+            has_news: false,
             is_over: false,
         })
     }
@@ -89,8 +100,10 @@ impl Switch {
             passes = passes.wrapping_add(1);
             idle = if moved { 0 } else { idle + 1 };
             if idle > LOOKS {
-                idle = 0;
+                self.has_news = false;
                 self.sleep()?;
+                // Woken for nothing, it sleeps again at once.
+                idle = if self.has_news { 0 } else { LOOKS };
             } else if idle > 0 {
                 wake::yield_now();
             }
@@ -129,10 +142,11 @@ impl Switch {
     fn end_overdue(&mut self) {
         self.end_late_links();
         // The clock is only asked when there is something to be late for.
-        if self.requests.next_deadline().is_none() {
+        if self.next_deadline().is_none() {
             return;
         }
         let now = clock::now();
+        self.unmute(now);
         while let Some((key, open)) = self.requests.overdue(now) {
             self.end_request(key, &open, Reason::Deadline);
         }
@@ -144,10 +158,10 @@ impl Switch {
     fn sleep(&mut self) -> Result<(), Errno> {
         self.end_overdue();
         if !self.settle() {
+            self.has_news = true;
             return Ok(());
         }
-        let next = self.requests.next_deadline().into_iter().chain(self.links.next_deadline()).min();
-        let left = next.map(|end| end.saturating_duration_since(clock::now()));
+        let left = self.next_deadline().map(|end| end.saturating_duration_since(clock::now()));
         let timeout =
             left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) });
         self.poll(timeout)
@@ -163,6 +177,11 @@ impl Switch {
             }
         }
         self.active.is_empty()
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let unmuted = self.muted.front().map(|(until, _)| *until);
+        [self.requests.next_deadline(), self.links.next_deadline(), unmuted].into_iter().flatten().min()
     }
 
     /// Takes a port out of the active ones, unless there is work for it after all. The caller removes it from the list.
@@ -206,20 +225,56 @@ impl Switch {
         let tokens: Vec<u64> = ready.iter().map(|event| event.data.u64()).collect();
         for token in tokens {
             match token {
-                LINK => self.obey()?,
+                LINK => {
+                    self.has_news = true;
+                    self.obey()?;
+                }
                 slot => self.wake(slot as usize),
             }
         }
         Ok(())
     }
 
-    /// Looks at a port in each pass from now on; and at those who wait for it.
+    /// A world rang: who waits for its room may look, and it is looked at in each pass from now on, if there is something to be seen.
     fn wake(&mut self, slot: usize) {
         let Some(port) = self.ports.get_mut(slot).and_then(Option::as_mut) else { return };
-        let was_awaited = std::mem::take(&mut port.is_awaited);
-        self.activate(slot);
-        if was_awaited {
+        if std::mem::take(&mut port.is_awaited) {
+            self.has_news = true;
             self.call_next(slot);
+        }
+        if self.ports[slot].as_ref().is_none_or(|port| port.is_active) {
+            return;
+        }
+        // Armed anew, since the ring may have been for this sleep.
+        match self.arm(slot) {
+            true => self.count_empty_ring(slot),
+            false => {
+                self.has_news = true;
+                self.port(slot).is_active = false;
+                self.activate(slot);
+            }
+        }
+    }
+
+    fn count_empty_ring(&mut self, slot: usize) {
+        let Some(port) = &mut self.ports[slot] else { return };
+        port.empty_rings += 1;
+        if port.empty_rings >= EMPTY_RINGS && epoll::delete(&self.epoll, &port.bell).is_ok() {
+            port.empty_rings = 0;
+            self.muted.push_back((clock::now() + MUTED_FOR, port.id));
+        }
+    }
+
+    /// Listens again to the bells whose time is over. One that was rung meanwhile is heard at once.
+    fn unmute(&mut self, now: Instant) {
+        while self.muted.front().is_some_and(|(until, _)| *until <= now) {
+            let Some((_, id)) = self.muted.pop_front() else { return };
+            if let Some(slot) = self.by_id.get(&id).copied()
+                && let Some(port) = &self.ports[slot]
+            {
+                // It was in the set before: only memory could run out, and then this world is not heard.
+                let _ = listen(&self.epoll, port, slot);
+            }
         }
     }
 
@@ -291,10 +346,7 @@ impl Switch {
             return Err(AttachError::Twice(port.id));
         }
         let slot = self.ports.iter().position(Option::is_none).unwrap_or(self.ports.len());
-        // Edge-triggered: a ring is an event, and the eventfd never has to be read, so that its holder can't make us block on it.
-        let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
-        epoll::add(&self.epoll, &port.bell, epoll::EventData::new_u64(slot as u64), flags)
-            .map_err(AttachError::Epoll)?;
+        listen(&self.epoll, &port, slot).map_err(AttachError::Epoll)?;
         self.by_id.insert(port.id, slot);
         if slot == self.ports.len() {
             self.ports.push(None);
@@ -388,6 +440,12 @@ impl Switch {
             }
         }
     }
+}
+
+/// Edge-triggered: a ring is an event, and the eventfd never has to be read, so that its holder can't make us block on it.
+fn listen(epoll: &OwnedFd, port: &Port, slot: usize) -> Result<(), Errno> {
+    let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+    epoll::add(epoll, &port.bell, epoll::EventData::new_u64(slot as u64), flags)
 }
 
 #[cfg(test)]

@@ -97,6 +97,8 @@ pub(crate) struct Port {
     pub received: u64,
     /// The world runs on another processor than the switch.
     pub is_far: bool,
+    /// Rings since its last record was taken that there was nothing to be done for.
+    pub empty_rings: u32,
     /// Passes without work; an active port is looked at in each pass.
     pub idle_passes: u32,
     pub is_active: bool,
@@ -141,6 +143,7 @@ impl Port {
             sequence: 0,
             received: 0,
             is_far: false,
+            empty_rings: 0,
             idle_passes: 0,
             is_active: false,
             is_touched: false,

@@ -295,6 +295,47 @@ fn a_multicast_record_reaches_each_once() {
 }
 
 #[test]
+fn bells_without_records_are_muted_and_heard_again() {
+    let mut bench = Bench::new();
+    let mut rogue = bench.rogue(20, &["b"]);
+    let mut b = bench.attach(21, "b", &[]);
+    for round in 0..5 {
+        for _ in 0..10_000 {
+            wake::ring(rogue.bell.as_fd());
+        }
+        rogue.write(&Header { tag: round, ..Header::new(Kind::Message, WorldId(21), 8) });
+        assert_eq!(receive(&mut b).0.tag, round);
+    }
+}
+
+#[test]
+fn a_multicast_stream_loses_nothing() {
+    const COUNT: u64 = 20_000;
+    let mut bench = Bench::new();
+    let mut a = bench.attach(20, "a", &["*"]);
+    let to: Vec<WorldId> = (21..29).map(WorldId).collect();
+    let readers: Vec<Client> = to.iter().map(|id| bench.attach(id.0, "reader", &[])).collect();
+    let sender = thread::spawn(move || {
+        a.set_patience(SECOND);
+        for n in 0..COUNT {
+            a.multicast(&to, &n.to_le_bytes()).unwrap();
+        }
+        a
+    });
+    let read = |mut reader: Client| {
+        thread::spawn(move || {
+            for n in 0..COUNT {
+                assert_eq!(receive(&mut reader).1, n.to_le_bytes());
+            }
+        })
+    };
+    for reader in readers.into_iter().map(read).collect::<Vec<_>>() {
+        reader.join().unwrap();
+    }
+    sender.join().unwrap();
+}
+
+#[test]
 fn a_multicast_record_with_wrong_receivers_is_corrupt() {
     let mut bench = Bench::new();
     for (id, receivers, length) in [(20, 0, 64), (21, 65, 1024), (22, u64::MAX, 64), (23, 8, 63)] {

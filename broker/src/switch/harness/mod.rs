@@ -36,7 +36,6 @@ pub fn play(script: &[Operation]) {
     let mut play = Play { stage: Stage::new(), asked: 0 };
     for operation in script {
         play.step(operation);
-        play.stage.reports();
     }
     play.end();
 }
@@ -190,4 +189,4 @@ impl Play {
 }
 
 /// Whether the switch takes multicast records.
-const MULTICAST: bool = false;
+const MULTICAST: bool = true;

@@ -42,6 +42,8 @@ pub(super) enum Party {
 pub(super) struct Stage {
     pub switch: Switch,
     link: Link,
+    /// The id of the last world that the switch has taken in.
+    attached: u64,
     pub ledger: Ledger,
     pub parties: Vec<Party>,
     /// Of each seat: the index of its last world.
@@ -55,7 +57,8 @@ impl Stage {
         let (ours, theirs) = socket::pair().expect("a socket pair");
         let switch = Switch::new(Link::new(theirs)).expect("epoll");
         let (ledger, races) = (Ledger::default(), Races::default());
-        let mut stage = Self { switch, link: Link::new(ours), ledger, parties: Vec::new(), worlds: Vec::new(), races };
+        let mut stage =
+            Self { switch, link: Link::new(ours), attached: 0, ledger, parties: Vec::new(), worlds: Vec::new(), races };
         for seat in 0..ALL {
             stage.parties.push(Party::Gone);
             stage.worlds.push(0);
@@ -117,7 +120,7 @@ impl Stage {
         let fds = [outbox.as_fd(), inbox.as_fd(), bell.as_fd(), write.as_fd(), giving.as_fd()];
         self.link.send(&Command::Attach(passport), &fds).expect("the link");
         self.look_at_bells();
-        assert!(self.reports().iter().any(|report| matches!(report, Report::Attached { id: it } if *it == id)));
+        assert_eq!(self.attached, id);
         inbox.seal_writes().expect("a seal");
         let (outbox, inbox) = (Writable::map(&outbox).expect("mmap"), Inbox::map(&inbox).expect("mmap"));
         match seat < HONEST {
@@ -158,19 +161,16 @@ impl Stage {
     }
 
     /// Takes in what the switch says. Only hostile worlds may be found corrupt.
-    pub(super) fn reports(&mut self) -> Vec<Report> {
-        let mut reports = Vec::new();
+    fn hear(&mut self) {
         loop {
             match self.link.try_receive() {
-                Err(Errno::AGAIN) => return reports,
+                Err(Errno::AGAIN) => return,
                 Err(error) => panic!("the link: {error}"),
                 Ok(None) => panic!("the switch is gone"),
-                Ok(Some((report, _))) => {
-                    if let Report::Quarantined { id, why } = &report {
-                        self.is_cut_off(WorldId(*id), why);
-                    }
-                    reports.push(report);
-                }
+                Ok(Some((Report::Quarantined { id, why }, _))) => self.is_cut_off(WorldId(id), &why),
+                Ok(Some((Report::Attached { id }, _))) => self.attached = id,
+                Ok(Some((Report::Detached { .. }, _))) => {}
+                Ok(Some((other, _))) => panic!("{other:?}"),
             }
         }
     }
@@ -212,9 +212,7 @@ impl Stage {
     fn look_at_bells(&mut self) {
         let switch = &mut self.switch;
         self.races.during(|| switch.poll(Some(Timespec::default()))).expect("epoll and the link");
-        if !self.parties.is_empty() {
-            self.after_a_step();
-        }
+        self.after_a_step();
     }
 
     pub(super) fn look_at_clock(&mut self) {
@@ -231,6 +229,7 @@ impl Stage {
                 self.ledger.sees(*world, hostile.borrow().marks());
             }
         }
+        self.hear();
     }
 
     /// Passes and sleeps until the switch has nothing to do.
@@ -241,7 +240,6 @@ impl Stage {
                 continue;
             }
             if self.settle() {
-                self.reports();
                 return;
             }
             idle += 1;
