@@ -55,7 +55,9 @@ impl Style {
             Self::InPlace if load.kind != Kind::OneWay || load.bytes < 64 * 1024 => Some("it comes in one piece"),
             Self::Link if !matches!(load.kind, Kind::RoundTrip | Kind::OneWay) => Some("a link joins two"),
             Self::LinkBatch if load.kind != Kind::OneWay || load.bytes > 1024 => Some("nothing to batch"),
-            Self::Memfd | Self::MemfdAgain if load.kind != Kind::OneWay || load.bytes < 64 * 1024 => Some("for large messages"),
+            Self::Memfd | Self::MemfdAgain if load.kind != Kind::OneWay || load.bytes < 64 * 1024 => {
+                Some("for large messages")
+            }
             _ => None,
         }
     }

@@ -28,7 +28,7 @@ const SPINS: u32 = 200;
 /// Waits between two trials of looking, where it didn't help.
 const WAITS_PER_TRIAL: u32 = 32;
 /// Looks that find nothing before the ring is given back whole.
-const IDLE_LOOKS: u32 = 8;
+const IDLE_LOOKS: u32 = 64;
 /// Bytes of a batch that are shown at the latest.
 const SHOWN_BYTES: u32 = 4096;
 /// Shows between two looks at where the two sides run.
