@@ -115,7 +115,8 @@ mod tests {
         assert_eq!(all.loads().unwrap(), Load::all());
         assert_eq!(all.placements().unwrap(), Placement::ALL);
         let names: Vec<String> = always_there(&[]).iter().map(|one| one.name().to_owned()).collect();
-        assert_eq!(names, ["uds-seqpacket", "uds-stream", "uds-broker", "raw-sync", "strait", "strait-batch"]);
+        assert_eq!(names[..6], ["uds-seqpacket", "uds-stream", "uds-broker", "raw-sync", "strait", "strait-batch"]);
+        assert!(names[6..].iter().all(|name| name.starts_with("strait-")), "{names:?}");
     }
 
     #[test]

@@ -86,7 +86,8 @@ impl Place {
 
     /// Hands the folder over, with the C library in it that the tests link.
     fn give(&self) -> Result<(), String> {
-        let (from, to) = (crate::root().join("target/debug"), self.0.join("libraries"));
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or(crate::root().join("target"), PathBuf::from);
+        let (from, to) = (target.join("debug"), self.0.join("libraries"));
         fs::create_dir_all(to.join("deps")).map_err(|error| error.to_string())?;
         for library in ["libstrait.a", "libstrait.so"] {
             fs::copy(from.join(library), to.join(library)).map_err(|error| format!("{library}: {error}"))?;

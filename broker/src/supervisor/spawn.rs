@@ -114,7 +114,9 @@ impl Supervisor {
     /// to it would come back.
     fn answer_if_started(&mut self, id: WorldId) {
         let Some(entry) = self.worlds.get_mut(&id) else { return };
-        if !entry.is_switched || entry.process.is_none() {
+        // One that has ended by now did start.
+        let has_started = entry.process.is_some() || entry.exit.is_some();
+        if !entry.is_switched || !has_started {
             return;
         }
         if let Some(asker) = entry.asked_by.take() {
