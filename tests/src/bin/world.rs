@@ -8,6 +8,8 @@ mod example;
 mod honest;
 #[path = "../actors/link.rs"]
 mod link;
+#[path = "../actors/loads.rs"]
+mod loads;
 #[path = "../actors/parcels.rs"]
 mod parcels;
 #[path = "../actors/rogue.rs"]
@@ -40,6 +42,13 @@ fn main() -> ExitCode {
         ["courier", peer] => streams::courier(peer),
         ["collector"] => streams::collector(),
         ["curious", peer] => streams::curious(peer),
+        ["timer", peer] => loads::timer(peer),
+        ["sink"] => loads::sink(),
+        ["flooder", peer, forbidden] => loads::flooder(peer, forbidden),
+        ["caller", count] => loads::caller(count),
+        ["petitioner", peer, count] => loads::petitioner(peer, count),
+        ["burner"] => loads::burner(),
+        ["soaker", seed] => seed.parse().map_err(Into::into).and_then(strait_tests::soak::live),
         _ => Err(format!("no such role: {words:?}").into()),
     };
     match result {
