@@ -5,6 +5,7 @@
 pub mod attack;
 mod count;
 mod pattern;
+pub mod soak;
 mod stage;
 
 pub use count::Holdings;

@@ -7,6 +7,7 @@ mod bench;
 mod fuzz;
 mod library;
 mod packages;
+mod soak;
 mod suites;
 mod tally;
 mod unprivileged;
@@ -43,6 +44,12 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Many worlds that send, pause and die, for minutes, while everything is accounted for (`soak -- --help` tells more)
+    Soak {
+        /// For the soak: --minutes N, --worlds N, --seed N
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Give the switch and the parsers bytes that a fuzzer makes up, each target for a while (needs cargo-fuzz and g++)
     Fuzz {
         /// One target instead of all
@@ -59,6 +66,7 @@ fn main() -> ExitCode {
         Chore::Test => test(),
         Chore::Library { prefix, destdir } => library::install(&root(), &prefix, &destdir),
         Chore::Bench { arguments } => bench::run(&root(), &arguments),
+        Chore::Soak { arguments } => soak::run(&root(), &arguments),
         Chore::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
     };
     match result {

@@ -40,6 +40,7 @@ fn main() -> ExitCode {
         ["courier", peer] => streams::courier(peer),
         ["collector"] => streams::collector(),
         ["curious", peer] => streams::curious(peer),
+        ["soaker", seed] => seed.parse().map_err(Into::into).and_then(strait_tests::soak::live),
         _ => Err(format!("no such role: {words:?}").into()),
     };
     match result {

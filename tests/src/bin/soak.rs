@@ -1,0 +1,126 @@
+//! The soak, for as long as one likes: `cargo xtask soak`.
+
+use clap::Parser;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+use strait_tests::soak::{Outcome, Plan, Progress, run};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask soak", about = "Many worlds that send, pause, die, while everything is accounted for")]
+struct Args {
+    /// How long
+    #[arg(long, default_value_t = 10.0, value_name = "N")]
+    minutes: f64,
+    /// How many worlds at a time
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    worlds: usize,
+    /// The choices of an earlier run again; who comes first is up to the scheduler
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match soak(&args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("soak: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn soak(args: &Args) -> Result<bool, Box<dyn std::error::Error>> {
+    let is_over = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, is_over.clone())?;
+    }
+    let clock = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let seed = args.seed.unwrap_or_else(clock);
+    let plan = Plan { time: Duration::try_from_secs_f64(args.minutes * 60.0)?, worlds: args.worlds.max(2), seed };
+    println!("{} worlds for {:.0} s, seed {seed}", plan.worlds, plan.time.as_secs_f64());
+    let mut screen = Screen::new();
+    let outcome = run(&plan, |progress| {
+        screen.show(progress);
+        !is_over.load(Ordering::Relaxed)
+    });
+    screen.clear();
+    let outcome = outcome?;
+    print(&outcome);
+    Ok(outcome.complaints().is_empty())
+}
+
+/// A line that is written over, on a terminal; else one every minute.
+struct Screen {
+    is_terminal: bool,
+    next: Instant,
+}
+
+impl Screen {
+    fn new() -> Self {
+        Self { is_terminal: std::io::stderr().is_terminal(), next: Instant::now() }
+    }
+
+    fn show(&mut self, progress: &Progress) {
+        if Instant::now() < self.next {
+            return;
+        }
+        self.next = Instant::now() + Duration::from_millis(if self.is_terminal { 500 } else { 60_000 });
+        let line = line(progress);
+        let mut err = std::io::stderr();
+        // Nobody to show it to is no reason to stop.
+        let _ = if self.is_terminal { write!(err, "\r{line}\x1b[K") } else { writeln!(err, "{line}") };
+        let _ = err.flush();
+    }
+
+    fn clear(&self) {
+        if self.is_terminal {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
+
+fn line(progress: &Progress) -> String {
+    let Progress { elapsed, worlds, deaths, tally, switch, wrong } = progress;
+    let seconds = elapsed.as_secs_f64();
+    format!(
+        "{seconds:.0} s: {worlds} worlds, {deaths} deaths, {} received ({:.0}/s), {:.1} GB, switch {:.1} MiB, {} wrong",
+        tally.received,
+        tally.received as f64 / seconds.max(1.0),
+        tally.received_bytes as f64 / 1e9,
+        switch.end.own_kib as f64 / 1024.0,
+        wrong.len()
+    )
+}
+
+fn print(outcome: &Outcome) {
+    let Progress { tally, switch, .. } = &outcome.progress;
+    println!("{}", line(&outcome.progress));
+    println!(
+        "sent {} ({:.1} GB), received {} ({:.1} GB), given up for want of room {}",
+        tally.sent,
+        tally.sent_bytes as f64 / 1e9,
+        tally.received,
+        tally.received_bytes as f64 / 1e9,
+        tally.given_up
+    );
+    println!(
+        "requests {}: {} answered, {} past their deadline, {} otherwise; messages returned by the dead {}",
+        tally.requests, tally.replied, tally.overdue, tally.unanswered, tally.returned
+    );
+    println!(
+        "memory of the switch in KiB: own {} at the start, {} at most ({} allowed), {} at the end; shared {} at most",
+        switch.start.own_kib,
+        switch.most.own_kib,
+        switch.start.own_kib + outcome.bound_kib,
+        switch.end.own_kib,
+        switch.most.shared_kib
+    );
+    let complaints = outcome.complaints();
+    complaints.iter().for_each(|what| println!("wrong: {what}"));
+    println!("{}", if complaints.is_empty() { "all accounted for" } else { "NOT all accounted for" });
+}
