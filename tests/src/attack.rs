@@ -34,6 +34,12 @@ pub enum Attack {
     OverLink { lie: Lie },
     /// Sends bytes and descriptors to the switch over its lane. Reports the error.
     SendOverLane,
+    /// 66: so many rings of its bell, with nothing to show for them.
+    Bell { rings: u64 },
+    /// 67 and 68: so many records, nothing that comes being read: to this world, or to as many that follow.
+    Press { to: u64, receivers: u64, records: u64, bytes: u32, asks: bool },
+    /// Its control words and its ring, at random, until it is ended.
+    Scribble { seed: u64 },
     /// 70: bytes for the control service that are no request.
     Control { bytes: Vec<u8> },
 }

@@ -4,10 +4,15 @@
 
 pub mod attack;
 mod count;
+mod gauge;
+pub mod mix;
+mod pair;
 mod pattern;
 pub mod soak;
 mod stage;
 
 pub use count::Holdings;
+pub use gauge::{Gauge, Memory, processor_time};
+pub use pair::Pair;
 pub use pattern::{is_pattern, pattern};
-pub use stage::{LONG, Stage, actor, kill_payload, program};
+pub use stage::{LONG, Stage, actor, kill_payload, payload_of, program};

@@ -3,7 +3,7 @@
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use strait_broker::{Client, Config, Header, Host, World, WorldId};
+use strait_broker::{Client, Config, Header, Host, World, WorldId, WorldRow};
 
 /// Longer than anything here takes unless it hangs.
 pub const LONG: Duration = Duration::from_secs(60);
@@ -69,8 +69,13 @@ impl Stage {
 
     /// Pid 1 of a world's jail.
     pub fn pid(&mut self, world: WorldId) -> u32 {
+        self.row(world).pid.cast_unsigned()
+    }
+
+    /// What the broker says of a running world.
+    pub fn row(&mut self, world: WorldId) -> WorldRow {
         let rows = self.client().list().expect("a list");
-        rows.iter().find(|row| row.id == world.0).expect("a running world").pid.cast_unsigned()
+        rows.into_iter().find(|row| row.id == world.0).expect("a running world")
     }
 
     /// The supervisor's pid, and the switch's.
@@ -99,8 +104,12 @@ fn is_switch(pid: u32) -> bool {
 
 /// `kill -9` to the program of a world, not to its jail.
 pub fn kill_payload(pid1: u32) {
-    let payload = children(pid1).first().and_then(|pid| Pid::from_raw(pid.cast_signed()));
-    if let Some(pid) = payload {
+    if let Some(pid) = payload_of(pid1).and_then(|pid| Pid::from_raw(pid.cast_signed())) {
         let _ = kill_process(pid, Signal::KILL);
     }
+}
+
+/// The program of a world whose jail has this pid 1.
+pub fn payload_of(pid1: u32) -> Option<u32> {
+    children(pid1).first().copied()
 }

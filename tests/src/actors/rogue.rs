@@ -12,6 +12,7 @@ use strait_protocol::stream;
 use strait_protocol::{Endpoint, FLAG_PACKED, Header, Kind, RawHeader, SliceMemory, WorldId, WritableMemory};
 use strait_sys::{socket, wake};
 use strait_tests::attack::{Attack, Try};
+use strait_tests::soak::Chance;
 
 pub struct Rogue {
     endpoint: Endpoint<Writable, Inbox>,
@@ -88,6 +89,12 @@ impl Rogue {
                     self.send(piece, &vec![stream as u8; *bytes as usize]);
                 }
             }
+            Attack::Bell { rings } => (0..*rings).for_each(|_| wake::ring(self.bell.as_fd())),
+            Attack::Press { to, receivers, records, bytes, asks } => {
+                self.press(*to, *receivers, *records, *bytes, *asks);
+                return Ok(None);
+            }
+            Attack::Scribble { seed } => self.scribble(Chance::new(*seed)),
             Attack::Packed { to, bytes } => self.send(Header { flags: FLAG_PACKED, ..message(*to) }, bytes),
             Attack::ForgeNotice { to } => {
                 self.send(Header { kind: Kind::Notice, ..message(*to) }, b"");
@@ -220,6 +227,42 @@ impl Rogue {
                 return Ok(head);
             }
         }
+    }
+
+    fn press(&mut self, to: u64, receivers: u64, records: u64, bytes: u32, asks: bool) {
+        let payload = vec![7; bytes as usize];
+        for number in 0..records {
+            let mut header = message(to + number % receivers);
+            if asks {
+                header.kind = Kind::Request;
+                (header.correlation, header.timeout_ms) = (1_000_000 + number, u32::MAX);
+            }
+            while !self.try_send(header, &payload) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
+    /// What could be true at first, so that the switch has something to look at; then anything.
+    fn scribble(&mut self, mut chance: Chance) -> ! {
+        let ring_bytes = self.endpoint.mine().ring_bytes();
+        for round in 0u64.. {
+            let mut words: [u64; 8] = std::array::from_fn(|_| chance.next());
+            words[0] = words[0] & 0xffff_0003_0000_03ff | 1 << 32;
+            (words[1], words[2]) = (chance.below(40) as u64, chance.below(40) as u64);
+            let offset = chance.below(ring_bytes as usize / 64) as u32 * 64;
+            self.endpoint.mine_mut().store_header(offset, &words);
+            let (control, is_wild) = (self.endpoint.mine().control(), round > 200 && chance.happens(20));
+            let step = if is_wild { chance.next() } else { chance.below(8) as u64 * 16 };
+            match chance.below(4) {
+                0 => drop(control.produced.fetch_add(step, Ordering::SeqCst)),
+                1 if is_wild => drop(control.consumed.fetch_add(step, Ordering::SeqCst)),
+                2 => control.waiting.store(chance.next() as u32, Ordering::SeqCst),
+                _ => control.bell.store(chance.next() as u32, Ordering::SeqCst),
+            }
+            wake::ring(self.bell.as_fd());
+        }
+        unreachable!("it is ended long before")
     }
 
     fn ask_control(&mut self, bytes: &[u8]) -> Outcome<Vec<u8>> {

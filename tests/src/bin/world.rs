@@ -10,6 +10,8 @@ mod honest;
 mod link;
 #[path = "../actors/parcels.rs"]
 mod parcels;
+#[path = "../actors/loads.rs"]
+mod loads;
 #[path = "../actors/rogue.rs"]
 mod rogue;
 #[path = "../actors/streams.rs"]
@@ -40,6 +42,12 @@ fn main() -> ExitCode {
         ["courier", peer] => streams::courier(peer),
         ["collector"] => streams::collector(),
         ["curious", peer] => streams::curious(peer),
+        ["timer", peer] => loads::timer(peer),
+        ["sink"] => loads::sink(),
+        ["flooder", peer, forbidden] => loads::flooder(peer, forbidden),
+        ["caller", count] => loads::caller(count),
+        ["petitioner", peer, count] => loads::petitioner(peer, count),
+        ["burner"] => loads::burner(),
         ["soaker", seed] => seed.parse().map_err(Into::into).and_then(strait_tests::soak::live),
         _ => Err(format!("no such role: {words:?}").into()),
     };

@@ -1,7 +1,7 @@
 //! The host of a soak: keeps the number of worlds, kills some, listens, and judges at the end.
 
-use super::{Chance, Gauge, News, Order, Report, Reports, Tally, discrepancies};
-use crate::{Stage, kill_payload};
+use super::{Chance, News, Order, Report, Reports, Tally, discrepancies};
+use crate::{Gauge, Stage, kill_payload};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use strait_broker::{Client, Error, Kind, WorldId};

@@ -6,7 +6,6 @@
 
 mod account;
 mod chance;
-mod gauge;
 mod host;
 mod intake;
 mod judge;
@@ -17,7 +16,6 @@ mod world;
 
 pub use account::Account;
 pub use chance::Chance;
-pub use gauge::{Gauge, Memory};
 pub use host::{Outcome, Plan, Progress, run};
 pub use judge::{Reports, discrepancies};
 pub use ranges::Ranges;

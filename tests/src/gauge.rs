@@ -1,6 +1,7 @@
-//! The memory of a process, now and at its most.
+//! What a process takes: memory, now and at its most, and processor time.
 
 use std::fs;
+use std::time::Duration;
 
 /// Kibibytes that it holds for itself, and shared memory that it has touched (`RssAnon` and `RssShmem`, `proc_pid_status(5)`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,7 +22,13 @@ impl Memory {
     }
 }
 
-/// Watches one.
+/// Processor time that it has had (`proc_pid_schedstat(5)`, the first number).
+pub fn processor_time(pid: u32) -> Duration {
+    let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
+    text.split_whitespace().next().and_then(|word| word.parse().ok()).map_or(Duration::ZERO, Duration::from_nanos)
+}
+
+/// Watches the memory of one.
 #[derive(Clone, Debug)]
 pub struct Gauge {
     pid: u32,
