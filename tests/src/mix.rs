@@ -59,9 +59,9 @@ pub fn run(time: Duration, seed: u64) -> Result<Outcome> {
     let echo = stage.add("echo", &["echo"], &[]);
     let timer = stage.add("timer", &["timer", "echo"], &["echo"]);
     let mut switch = Gauge::new(stage.broker_pids().1);
-    let alone = measure(&mut stage, timer, |_| Ok(std::thread::sleep(time)))?;
+    let alone = measure(&mut stage, timer, |_| rest(time))?;
     let burners: Vec<WorldId> = (0..BUSY).map(|n| stage.add(&format!("burner-{n}"), &["burner"], &[])).collect();
-    let burdened = measure(&mut stage, timer, |_| Ok(std::thread::sleep(time)))?;
+    let burdened = measure(&mut stage, timer, |_| rest(time))?;
     burners.into_iter().try_for_each(|burner| end(&mut stage, burner))?;
     let (sink, busy) = misbehave(&mut stage, echo)?;
     let mut scribblers = Scribblers { chance: Chance::new(seed), started: 0, quarantined: 0 };
@@ -87,6 +87,11 @@ fn measure(stage: &mut Stage, timer: WorldId, while_: impl FnOnce(&mut Stage) ->
     stage.ask(timer, b"forget");
     while_(stage)?;
     Ok(serde_json::from_slice(&stage.ask(timer, b"figures"))?)
+}
+
+fn rest(time: Duration) -> Result<()> {
+    std::thread::sleep(time);
+    Ok(())
 }
 
 /// Starts all who misbehave but the scribblers. Returns the sink, and who is busy.
@@ -125,7 +130,7 @@ impl Scribblers {
         self.started += 1;
         let name = format!("scribbler-{}", self.started);
         let scribbler = stage.host.spawn(&name, &crate::actor(&["rogue"], &["echo", "sink"]))?;
-        order(stage, scribbler, &Attack::Scribble { seed: self.chance.next() })?;
+        order(stage, scribbler, &Attack::Scribble { seed: self.chance.word() })?;
         match stage.client().wait(scribbler, Some(SCRIBBLING)) {
             Ok(ended) => self.quarantined += u64::from(ended.note.starts_with("quarantined: ")),
             Err(_) => end(stage, scribbler)?,

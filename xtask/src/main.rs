@@ -46,7 +46,7 @@ enum Chore {
     },
     /// Many worlds that send, pause and die, for minutes, while everything is accounted for (`soak -- --help` tells more)
     Soak {
-        /// For the soak: --minutes N, --worlds N, --seed N
+        /// For the soak: --minutes N, --worlds N, --seed N; or --mix, for what an honest pair feels of misbehaving worlds
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },

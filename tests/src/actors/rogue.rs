@@ -247,18 +247,18 @@ impl Rogue {
     fn scribble(&mut self, mut chance: Chance) -> ! {
         let ring_bytes = self.endpoint.mine().ring_bytes();
         for round in 0u64.. {
-            let mut words: [u64; 8] = std::array::from_fn(|_| chance.next());
+            let mut words: [u64; 8] = std::array::from_fn(|_| chance.word());
             words[0] = words[0] & 0xffff_0003_0000_03ff | 1 << 32;
             (words[1], words[2]) = (chance.below(40) as u64, chance.below(40) as u64);
             let offset = chance.below(ring_bytes as usize / 64) as u32 * 64;
             self.endpoint.mine_mut().store_header(offset, &words);
             let (control, is_wild) = (self.endpoint.mine().control(), round > 200 && chance.happens(20));
-            let step = if is_wild { chance.next() } else { chance.below(8) as u64 * 16 };
+            let step = if is_wild { chance.word() } else { chance.below(8) as u64 * 16 };
             match chance.below(4) {
                 0 => drop(control.produced.fetch_add(step, Ordering::SeqCst)),
                 1 if is_wild => drop(control.consumed.fetch_add(step, Ordering::SeqCst)),
-                2 => control.waiting.store(chance.next() as u32, Ordering::SeqCst),
-                _ => control.bell.store(chance.next() as u32, Ordering::SeqCst),
+                2 => control.waiting.store(chance.word() as u32, Ordering::SeqCst),
+                _ => control.bell.store(chance.word() as u32, Ordering::SeqCst),
             }
             wake::ring(self.bell.as_fd());
         }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
+use strait_tests::mix::{self, Measured};
 use strait_tests::soak::{Outcome, Plan, Progress, run};
 
 #[derive(Parser)]
@@ -20,11 +21,15 @@ struct Args {
     /// The choices of an earlier run again; who comes first is up to the scheduler
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Instead: two honest worlds among misbehaving ones, and what they feel of it
+    #[arg(long)]
+    mix: bool,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    match soak(&args) {
+    let result = if args.mix { mixed(&args) } else { soak(&args) };
+    match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -39,9 +44,8 @@ fn soak(args: &Args) -> Result<bool, Box<dyn std::error::Error>> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, is_over.clone())?;
     }
-    let clock = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let seed = args.seed.unwrap_or_else(clock);
-    let plan = Plan { time: Duration::try_from_secs_f64(args.minutes * 60.0)?, worlds: args.worlds.max(2), seed };
+    let seed = seed(args);
+    let plan = Plan { time: time(args)?, worlds: args.worlds.max(2), seed };
     println!("{} worlds for {:.0} s, seed {seed}", plan.worlds, plan.time.as_secs_f64());
     let mut screen = Screen::new();
     let outcome = run(&plan, |progress| {
@@ -52,6 +56,43 @@ fn soak(args: &Args) -> Result<bool, Box<dyn std::error::Error>> {
     let outcome = outcome?;
     print(&outcome);
     Ok(outcome.complaints().is_empty())
+}
+
+fn seed(args: &Args) -> u64 {
+    let clock = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    args.seed.unwrap_or_else(clock)
+}
+
+fn time(args: &Args) -> Result<Duration, Box<dyn std::error::Error>> {
+    Ok(Duration::try_from_secs_f64(args.minutes * 60.0)?)
+}
+
+/// The time is for three measurements.
+fn mixed(args: &Args) -> Result<bool, Box<dyn std::error::Error>> {
+    let (seed, time) = (seed(args), time(args)? / 3);
+    println!(
+        "an honest pair, {} bytes there and back, for {:.0} s each, seed {seed}",
+        mix::TRIP_BYTES,
+        time.as_secs_f64()
+    );
+    let outcome = mix::run(time, seed)?;
+    let row = |name: &str, measured: &Measured| {
+        let Measured { trips, p50_us, p99_us, longest_us } = measured;
+        println!("{name:<44} {trips:>9} {p50_us:>9.1} {p99_us:>9.1} {longest_us:>10.1}");
+    };
+    println!("{:<44} {:>9} {:>9} {:>9} {:>10}", "", "trips", "p50 us", "p99 us", "longest us");
+    row("alone", &outcome.alone);
+    row("beside as many worlds that only burn time", &outcome.burdened);
+    row("among the misbehaving", &outcome.disturbed);
+    let shares: Vec<String> = outcome.shares.iter().map(|(name, share)| format!("{name} {share:.2}")).collect();
+    println!("processors, among the misbehaving: {}", shares.join(", "));
+    let (start, most) = (outcome.switch.start.own_kib, outcome.switch.most.own_kib);
+    println!("memory of the switch in KiB: own {start} at the start, {most} at most");
+    println!(
+        "{} of {} scribblers quarantined; the flooder's sink got {} messages; every round trip was right",
+        outcome.quarantined, outcome.scribblers, outcome.flooded
+    );
+    Ok(true)
 }
 
 /// A line that is written over, on a terminal; else one every minute.

@@ -14,11 +14,11 @@ impl Chance {
     /// A source of its own for each of many.
     pub fn of(seed: u64, index: u64) -> Self {
         let mut own = Self(seed ^ index.wrapping_mul(0x2545_f491_4f6c_dd1d));
-        own.next();
+        own.word();
         own
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let word = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -27,7 +27,7 @@ impl Chance {
 
     /// Less than this.
     pub fn below(&mut self, bound: usize) -> usize {
-        ((u128::from(self.next()) * bound as u128) >> 64) as usize
+        ((u128::from(self.word()) * bound as u128) >> 64) as usize
     }
 
     /// True so many times in a thousand.
@@ -45,8 +45,8 @@ impl Chance {
 
     pub fn fill(&mut self, bytes: &mut [u8]) {
         let (words, rest) = bytes.as_chunks_mut::<8>();
-        words.iter_mut().for_each(|word| *word = self.next().to_le_bytes());
-        rest.copy_from_slice(&self.next().to_le_bytes()[..rest.len()]);
+        words.iter_mut().for_each(|word| *word = self.word().to_le_bytes());
+        rest.copy_from_slice(&self.word().to_le_bytes()[..rest.len()]);
     }
 
     /// Bytes of a payload: mostly few, up to 4 MiB.
