@@ -215,7 +215,10 @@ impl Soak {
                     self.tallies.insert(id, report.tally);
                     reports.insert(id.0, report);
                 }
-                Err(Error::Undelivered { reason, .. }) => self.complain(format!("{id} has no report: {reason}")),
+                Err(Error::Undelivered { reason, .. }) => {
+                    self.worlds.retain(|(other, _)| *other != id);
+                    self.complain(format!("{id} has ended by itself: {reason}"));
+                }
                 Err(error) => return Err(error.into()),
             }
         }
