@@ -8,10 +8,10 @@ mod example;
 mod honest;
 #[path = "../actors/link.rs"]
 mod link;
-#[path = "../actors/parcels.rs"]
-mod parcels;
 #[path = "../actors/loads.rs"]
 mod loads;
+#[path = "../actors/parcels.rs"]
+mod parcels;
 #[path = "../actors/rogue.rs"]
 mod rogue;
 #[path = "../actors/streams.rs"]

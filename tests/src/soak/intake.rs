@@ -1,6 +1,6 @@
 //! A world of the soak: what it receives, and what it makes of it.
 
-use super::world::World;
+use super::world::{PATIENCE, World};
 use super::{News, Order, Report, Stamp, small_payload, stamp_bytes};
 use std::time::Duration;
 use strait_client::{Header, Kind, Reason};
@@ -18,7 +18,7 @@ impl World {
             let (header, payload, reason) = (record.header(), record.payload().to_vec(), record.notice());
             wait = Duration::ZERO;
             if record.shutdown().is_some() {
-                self.client.reply(&header, 0, b"")?;
+                self.tell_host(&header, b"")?;
                 self.is_over = true;
                 break;
             }
@@ -57,9 +57,17 @@ impl World {
                     unreturned: self.unreturned.len() as u64,
                     rows: self.accounts.iter().map(|(id, account)| account.row(*id)).collect(),
                 };
-                self.client.reply(header, 0, &serde_json::to_vec(&report)?)?;
+                self.tell_host(header, &serde_json::to_vec(&report)?)?;
             }
         }
+        Ok(())
+    }
+
+    /// However long it takes: the host, who waits for this, reads.
+    fn tell_host(&mut self, request: &Header, answer: &[u8]) -> Result<()> {
+        self.client.set_patience(None);
+        self.client.reply(request, 0, answer)?;
+        self.client.set_patience(Some(PATIENCE));
         Ok(())
     }
 
