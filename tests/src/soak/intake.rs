@@ -1,10 +1,6 @@
 //! A world of the soak: what it receives, and what it makes of it.
 
-<<<<<<< HEAD
-use super::world::World;
-=======
 use super::world::{PATIENCE, World};
->>>>>>> soak
 use super::{News, Order, Report, Stamp, small_payload, stamp_bytes};
 use std::time::Duration;
 use strait_client::{Header, Kind, Reason};
@@ -22,11 +18,7 @@ impl World {
             let (header, payload, reason) = (record.header(), record.payload().to_vec(), record.notice());
             wait = Duration::ZERO;
             if record.shutdown().is_some() {
-<<<<<<< HEAD
-                self.client.reply(&header, 0, b"")?;
-=======
                 self.tell_host(&header, b"")?;
->>>>>>> soak
                 self.is_over = true;
                 break;
             }
@@ -65,18 +57,12 @@ impl World {
                     unreturned: self.unreturned.len() as u64,
                     rows: self.accounts.iter().map(|(id, account)| account.row(*id)).collect(),
                 };
-<<<<<<< HEAD
-                self.client.reply(header, 0, &serde_json::to_vec(&report)?)?;
-=======
                 self.tell_host(header, &serde_json::to_vec(&report)?)?;
->>>>>>> soak
             }
         }
         Ok(())
     }
 
-<<<<<<< HEAD
-=======
     /// However long it takes: the host, who waits for this, reads.
     fn tell_host(&mut self, request: &Header, answer: &[u8]) -> Result<()> {
         self.client.set_patience(None);
@@ -85,7 +71,6 @@ impl World {
         Ok(())
     }
 
->>>>>>> soak
     fn take_message(&mut self, header: &Header, payload: &[u8]) -> std::result::Result<(), String> {
         let (me, from) = (self.client.id().0, header.source.0);
         if header.kind == Kind::Request {

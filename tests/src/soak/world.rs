@@ -7,11 +7,7 @@ use std::time::{Duration, Instant};
 use strait_client::{Client, Error, Header, Kind, WorldId};
 
 /// How long a send waits for room. Two worlds that wait for each other without reading would do so for ever.
-<<<<<<< HEAD
-const PATIENCE: Duration = Duration::from_millis(500);
-=======
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
->>>>>>> soak
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_REST: Duration = Duration::from_millis(4);
 const NEWS_EVERY: Duration = Duration::from_secs(1);
