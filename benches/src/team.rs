@@ -91,7 +91,7 @@ struct Team {
     sender: Party,
     receivers: Vec<Party>,
     server: Option<Party>,
-    _folder: Folder,
+    folder: Folder,
 }
 
 /// A peer whose processes some program is.
@@ -114,10 +114,11 @@ impl Contender for Peer {
 
     fn run(&self, load: &Load, placement: Placement) -> Outcome<Figures> {
         let mut team = Team::assemble(&self.program, &self.spec, load, placement)?;
-        match load.kind {
+        let figures = match load.kind {
             Kind::Idle => team.weigh(load),
             _ => team.play(load),
-        }
+        };
+        figures.map_err(|error| with_server_log(team.folder.path(), error.to_string()).into())
     }
 }
 
@@ -131,7 +132,7 @@ impl Team {
         let all_ready = receivers.iter().try_for_each(|party| party.line().map(drop));
         let sender = all_ready.and_then(|()| start(Some(0))).and_then(|party| party.line().map(|_| party));
         match sender {
-            Ok(sender) => Ok(Self { sender, receivers, server, _folder: folder }),
+            Ok(sender) => Ok(Self { sender, receivers, server, folder }),
             Err(error) => Err(with_server_log(folder.path(), error.to_string()).into()),
         }
     }
