@@ -129,7 +129,7 @@ impl Welcome {
         let (id, rest) = body.split_first_chunk()?;
         let (outbox, rest) = rest.split_first_chunk()?;
         let (inbox, rest) = rest.split_first_chunk()?;
-        let (links, rest) = rest.split_first()?;
+        let (links, rest) = rest.split_first().filter(|(links, _)| **links <= 1)?;
         let size = |bytes: &[u8; 4]| SliceSize::new(u64::from(u32::from_le_bytes(*bytes))).ok();
         let (outbox, inbox) = (size(outbox)?, size(inbox)?);
         Some(name(rest).map(|name| Self {
@@ -137,7 +137,7 @@ impl Welcome {
             name,
             outbox,
             inbox,
-            links: *links != 0,
+            links: *links == 1,
         }))
     }
 }
