@@ -30,10 +30,12 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// Bytes that keeping a record costs beside itself.
+    pub(crate) const KEEPING: u64 = 64;
+
     /// What holding a record costs: itself, and where it is kept.
     pub(crate) fn bytes_of(raw: &RawHeader) -> u64 {
-        const KEEPING: u64 = 64;
-        u64::from(raw.stride()) + KEEPING
+        u64::from(raw.stride()) + Self::KEEPING
     }
 
     pub(crate) fn bytes(&self) -> u64 {

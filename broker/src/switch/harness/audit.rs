@@ -7,7 +7,7 @@ use strait_protocol::Header;
 /// What may be held on one account: its budget or, if nothing is on it, one record of any size; then the notices of requests that end
 /// while their asker reads nothing, and that of the record that was being taken.
 fn bound(budget_bytes: u64, asked: u64, largest: u64) -> u64 {
-    budget_bytes.max(largest) + (asked + 1) * u64::from(Header::BYTES)
+    budget_bytes.max(largest + Held::KEEPING) + (asked + 1) * (u64::from(Header::BYTES) + Held::KEEPING)
 }
 
 /// Checks every account. `asked` is how many requests a world can have had open.
