@@ -1,6 +1,7 @@
 //! The oracle: what honest worlds sent, and what has become of each record.
 
 use super::mark::{MAX_RECORDS, MAX_WORLDS, Mark};
+use crate::switch::port::Held;
 use std::time::{Duration, Instant};
 use strait_protocol::layout::RECORD_ALIGN;
 use strait_protocol::{
@@ -232,8 +233,8 @@ impl Ledger {
         self.worlds[dead].is_alive = false;
         for heir in 0..self.worlds.len() {
             let id = self.worlds[heir].id;
-            let notices = 64 * self.open_copies(heir, self.worlds[dead].id).count() as u64;
-            let left: u64 = self.open_copies(dead, id).map(u64::from).sum();
+            let notices = (64 + Held::KEEPING) * self.open_copies(heir, self.worlds[dead].id).count() as u64;
+            let left: u64 = self.open_copies(dead, id).map(|bytes| u64::from(bytes) + Held::KEEPING).sum();
             self.worlds[dead].may_lose[heir] = held(id) + notices + left > self.worlds[heir].budget_bytes;
         }
     }
