@@ -94,12 +94,23 @@ pub enum Access {
     ReadWrite,
 }
 
-/// Resource limits (`setrlimit(2)`), soft and hard alike. `None`: not limited here. Core dumps are always off.
+/// What a jail may use. `None`: not limited here. Core dumps are always off.
+///
+/// Two kinds. Those *of the whole jail* (memory, processor, `pids`) are the kernel's control groups (`cgroups(7)`); one that is asked for and
+/// can't be had fails the spawn, with the controller's name. The others are resource limits *of each process* (`setrlimit(2)`), soft and
+/// hard alike, except for `/tmp`, which is a size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
+    /// Bytes of memory of the whole jail: its anonymous pages, the files of its `/tmp`, its pipes, memory files and the kernel's own records of
+    /// it, without a way out into swap. Beyond it the kernel kills inside the jail, nowhere else.
+    pub memory_bytes: Option<u64>,
+    /// Processor time of the whole jail, in thousandths of one processor: 250 is a quarter, 2000 are two processors. At least 10.
+    pub cpu_permille: Option<u32>,
+    /// Processes and threads of the whole jail, its pid 1 included, whatever uid they have. Beyond it `fork` fails with `EAGAIN`.
+    pub pids: Option<u64>,
     /// Descriptors per process.
     pub open_files: Option<u64>,
-    /// Processes and threads of the jail together, its pid 1 included.
+    /// Processes and threads of the jail's user, its pid 1 included (`RLIMIT_NPROC`): what stands in where `pids` can't be had.
     pub processes: Option<u64>,
     /// Bytes of address space per process. Off by default: language VMs reserve far more than they use.
     pub address_space_bytes: Option<u64>,
@@ -116,6 +127,9 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
+            memory_bytes: None,
+            cpu_permille: None,
+            pids: None,
             open_files: Some(1024),
             processes: Some(256),
             address_space_bytes: None,
