@@ -71,7 +71,8 @@ impl Switch {
         // Before anything else: a cursor that can't be true must be found here, whoever pays.
         self.port(slot).endpoint.hear_produced()?;
         let may_hold = self.port(slot).can_hold(u64::from(raw.stride()), receiver);
-        if may_hold && is_followed {
+        // A request too, so that its time runs: it isn't open before it was taken.
+        if may_hold && (is_followed || raw.kind() == Kind::Request) {
             return Ok(true);
         }
         self.wait_in_line(slot, receiver, raw.stride());
@@ -250,7 +251,7 @@ impl Switch {
             Ok(false) => return false,
             Err(_) => return true,
         };
-        let is_followed = unlooked || kind == Kind::Multicast;
+        let is_followed = unlooked || matches!(kind, Kind::Multicast | Kind::Request);
         if kind == Kind::Reply || is_followed && port.can_hold(u64::from(blocked.needed), blocked.on) {
             return true;
         }

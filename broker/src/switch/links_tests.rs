@@ -2,6 +2,7 @@
 
 use super::tests::Bench;
 use super::*;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 use strait_client::{Client, Error, Kind, Refusal};
@@ -64,14 +65,15 @@ fn requests_go_and_are_answered_over_the_link() {
     let mut bench = Bench::new();
     let (a, b) = pair(&mut bench);
     let (mut a, mut b) = link(a, b);
+    let (told, is_told) = mpsc::channel();
     let server = thread::spawn(move || {
         for _ in 0..100 {
             let (header, payload) = receive(&mut b);
             b.reply(&header, 3, &payload).unwrap();
         }
-        // One more is asked and not answered.
+        // One more is asked, and answered when its asker has given up.
         let (header, _) = receive(&mut b);
-        thread::sleep(Duration::from_millis(100));
+        is_told.recv().unwrap();
         b.reply(&header, 0, b"too late").unwrap();
         b
     });
@@ -81,6 +83,7 @@ fn requests_go_and_are_answered_over_the_link() {
     }
     let late = a.request(B, b"", Duration::from_millis(20)).unwrap_err();
     assert!(matches!(late, Error::Undelivered { reason: Reason::Deadline, .. }), "{late}");
+    told.send(()).unwrap();
     let _b = server.join().unwrap();
     assert!(a.receive(Some(Duration::from_millis(200))).unwrap().is_none(), "a request ends once");
 }
