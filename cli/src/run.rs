@@ -45,6 +45,10 @@ fn end(args: &Run) -> Result<Option<Ended>, Jail> {
     let mut keeper = Keeper::new(Host::start(&config)?, &config)?;
     let id = keeper.spawn(&name, &world).map_err(no_start)?;
     let mut end = attend(&mut keeper, id)?;
+    if end.is_none() {
+        let seconds = f64::from(world.grace_ms) / 1000.0;
+        say(&format!("stopping {name}, which has {seconds} s to end; Ctrl-C again kills it"));
+    }
     let is_orderly = keeper.wind_down(|_, other| {
         if other.id == id.0 {
             end = Some(other.clone());

@@ -122,6 +122,8 @@ fn a_stubborn_program_is_killed_at_its_deadline_or_by_a_second_signal() {
     let mut hurried = Foreground::start(strait(["run", "--grace", "60000", "--", "sh", "-c", script]));
     hurried.expect("up");
     hurried.interrupt();
+    // A signal that is still pending swallows the next of its kind.
+    hurried.expect("has 60 s to end; Ctrl-C again kills it");
     hurried.interrupt();
     assert_eq!(hurried.end().0, Some(137));
 }
