@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use strait_jail::{Base, Profile, ProfileError};
 use strait_protocol::{Name, NameError, Pattern, SliceSize, SliceSizeError};
 
 /// Everything a broker is told when it starts.
@@ -78,6 +79,16 @@ pub struct World {
     /// Whether the host's programs and libraries (`/usr` and the like) are there, read-only.
     #[serde(default = "yes")]
     pub system: bool,
+    /// How narrow its system calls and its executable memory are: `default`, `jit` for language VMs that compile while they run, `strict` for
+    /// static programs.
+    #[serde(default)]
+    pub profile: Base,
+    /// System calls that it may make beside those of its profile, by name.
+    #[serde(default)]
+    pub allow_syscalls: Vec<String>,
+    /// System calls of its profile that it may not make, by name.
+    #[serde(default)]
+    pub deny_syscalls: Vec<String>,
     /// Whom it may send to: names, or beginnings of names with `*`. Nobody by default.
     #[serde(default)]
     pub send: Vec<String>,
@@ -171,6 +182,9 @@ impl World {
             read: Vec::new(),
             write: Vec::new(),
             system: true,
+            profile: Base::default(),
+            allow_syscalls: Vec::new(),
+            deny_syscalls: Vec::new(),
             send: Vec::new(),
             link: Vec::new(),
             may: Vec::new(),
@@ -184,6 +198,11 @@ impl World {
         }
     }
 
+    /// Its profile, with what is added and taken away.
+    pub fn full_profile(&self) -> Profile {
+        Profile { base: self.profile, allow: self.allow_syscalls.clone(), deny: self.deny_syscalls.clone() }
+    }
+
     /// Checks everything that can be checked without starting it.
     pub fn check(&self) -> Result<(), ConfigError> {
         if self.command.first().is_none_or(String::is_empty) {
@@ -193,6 +212,7 @@ impl World {
         patterns(&self.send)?;
         patterns(&self.link)?;
         permissions(&self.may)?;
+        self.full_profile().check()?;
         for grant in self.read.iter().chain(&self.write) {
             grant_paths(grant)?;
         }
@@ -217,6 +237,9 @@ pub enum ConfigError {
         /// What is wrong with it.
         error: NameError,
     },
+    /// System calls that can't be allowed or denied.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
     /// A permission that doesn't exist.
     #[error("`{0}` is no permission: there are `list`, `start TEMPLATE`, `stop NAME`, `inspect NAME` and `admin`")]
     Permission(String),
@@ -320,6 +343,9 @@ mod tests {
         assert_eq!(world.check(), Err(ConfigError::Path("relative".into())));
         world.read = vec!["/a:/b".into()];
         assert_eq!(world.check(), Ok(()));
+        world.deny_syscalls = vec!["opneat".into()];
+        assert_eq!(world.check().unwrap_err().to_string(), "`opneat` is no system call of this machine");
+        world.deny_syscalls.clear();
         world.slice = 1000;
         assert!(world.check().unwrap_err().to_string().contains("1000 bytes"));
         assert_eq!(World::new([""; 0]).check(), Err(ConfigError::NoCommand));

@@ -1,10 +1,12 @@
 //! The command line, with its help.
 
 use crate::units;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::PathBuf;
 use std::time::Duration;
+use strait_jail::Base;
 
 /// Runs programs in jails, and moves messages between them.
 #[derive(Debug, Parser)]
@@ -21,7 +23,7 @@ pub enum Command {
     Up(Up),
     /// Run one program in a jail, with this terminal
     #[command(after_help = RUN_HELP)]
-    Run(Run),
+    Run(Box<Run>),
     /// List the worlds of a broker
     Ps(Ps),
     /// Send a message to a world
@@ -42,6 +44,8 @@ pub enum Command {
     #[command(after_help = COMPLETIONS_HELP)]
     Completions(Completions),
 }
+
+const PROFILES: [&str; 3] = ["default", "jit", "strict"];
 
 /// How to reach a broker.
 #[derive(Debug, Default, ClapArgs)]
@@ -93,6 +97,15 @@ pub struct Run {
     /// Leave out the host's programs and libraries (/usr and the like)
     #[arg(long)]
     pub no_system: bool,
+    /// How narrow its jail is: `default`; `jit` for language VMs that compile while they run; `strict` for static programs
+    #[arg(long, value_name = "PROFILE", value_parser = PossibleValuesParser::new(PROFILES).try_map(|text| text.parse::<Base>()))]
+    pub profile: Option<Base>,
+    /// System calls that it may make beside those of its profile
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub allow_syscalls: Vec<String>,
+    /// System calls of its profile that it may not make
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub deny_syscalls: Vec<String>,
     /// Bytes of its outbox and of its inbox, such as 64K or 4M: a power of two
     #[arg(long, value_name = "BYTES", value_parser = units::size)]
     pub slice: Option<u64>,

@@ -1,7 +1,10 @@
 //! The end of a world in words, and as an exit code.
 
 use crate::text;
-use strait_broker::Ended;
+use signal_hook::consts::{SIGABRT, SIGBUS, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
+use std::path::Path;
+use strait_broker::{Ended, World};
+use strait_jail::Base;
 
 /// How it ended: `exit code 3`, `signal 9 (SIGKILL), quarantined: ...`.
 pub fn how(ended: &Ended) -> String {
@@ -32,6 +35,31 @@ pub fn after_request(ended: &Ended) -> String {
     }
 }
 
+/// Programs that compile while they run, and end with an exit code of their own where they can't.
+const COMPILERS: [&str; 10] = ["node", "java", "luajit", "deno", "bun", "dotnet", "mono", "pypy3", "php", "julia"];
+
+/// What may help a program that its profile has ended. The kernel keeps no record of what it refused: this goes by how it ended.
+pub fn hint(world: &World, ended: &Ended) -> Option<&'static str> {
+    if ended.killed || ended.code == Some(0) {
+        return None;
+    }
+    let program =
+        world.command.first().and_then(|program| Path::new(program).file_name()?.to_str()).unwrap_or_default();
+    let has_crashed = ended.signal.is_some_and(|signal| CRASHES.contains(&signal));
+    match world.profile {
+        Base::Default if has_crashed || COMPILERS.contains(&program) => Some(
+            "if it compiles while it runs, as Node and Java do, it needs `--profile jit` (in a file: profile = \"jit\")",
+        ),
+        Base::Strict if has_crashed || ended.code == Some(127) => Some(
+            "the strict profile runs static programs alone, which make threads but no processes: others need `--profile default`",
+        ),
+        _ => None,
+    }
+}
+
+/// What a program dies of that takes a refusal for impossible.
+const CRASHES: [i32; 6] = [SIGTRAP, SIGSEGV, SIGABRT, SIGILL, SIGBUS, SIGSYS];
+
 /// Whether it ended as a program ends that has done its work.
 pub fn is_well(ended: &Ended) -> bool {
     ended.code == Some(0) && !ended.killed
@@ -57,6 +85,17 @@ mod tests {
         assert_eq!(exit_code(&end(None, Some(9))), 137);
         assert_eq!(exit_code(&end(None, None)), 125);
         assert!(is_well(&end(Some(0), None)) && !is_well(&end(Some(1), None)) && !is_well(&end(None, Some(9))));
+    }
+
+    #[test]
+    fn a_refused_compiler_has_a_hint() {
+        let world = |program: &str, profile| World { profile, ..World::new([program]) };
+        let [node, sh] = ["/usr/bin/node", "sh"].map(|program| world(program, Base::Default));
+        assert!(hint(&node, &end(Some(1), None)).is_some_and(|hint| hint.contains("--profile jit")));
+        assert!(hint(&sh, &end(None, Some(5))).is_some() && hint(&sh, &end(Some(1), None)).is_none());
+        assert!(hint(&world("node", Base::Jit), &end(None, Some(5))).is_none());
+        assert!(hint(&node, &end(Some(0), None)).is_none());
+        assert!(hint(&world("sh", Base::Strict), &end(Some(127), None)).is_some_and(|hint| hint.contains("static")));
     }
 
     #[test]

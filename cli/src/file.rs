@@ -23,6 +23,15 @@ pub struct Plan {
     pub idle: Vec<String>,
 }
 
+impl Plan {
+    /// What the file says of a world that runs under this name: `worker/3` is made from the template `worker`.
+    pub fn world(&self, name: &str) -> Option<&World> {
+        let template = name.split('/').next().unwrap_or(name);
+        let named = self.worlds.iter().find(|(known, _)| known == name).map(|(_, world)| world);
+        named.or_else(|| self.config.templates.get(template))
+    }
+}
+
 /// The file's own form. Everything in it but the list of worlds is the broker's.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -32,6 +32,12 @@ impl Mistake {
         self
     }
 
+    /// Names the one of `known` that was most likely meant, of so many that they can't all be named.
+    pub fn like<'a>(mut self, written: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        self.hint = nearest(written, known).map(|meant| format!("did you mean `{meant}`?"));
+        self
+    }
+
     /// What the parser or serde says. serde names the known keys in its message, so that no list of them is kept here.
     pub fn from_toml(error: &toml::de::Error, text: &str) -> Self {
         let span = error.span().unwrap_or(text.len()..text.len());

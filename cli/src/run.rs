@@ -4,11 +4,12 @@ use crate::Outcome;
 use crate::args::Run;
 use crate::failure::{Failure, NO_PROGRAM, NOT_EXECUTABLE, OURS};
 use crate::keeper::{Happening, Keeper};
-use crate::text::say;
+use crate::text::{nearest, say};
 use crate::{ended, file};
 use std::path::Path;
 use std::process::ExitCode;
-use strait_broker::{Config, Ended, Error, Host, HostError, Name, Stdio, World, WorldId};
+use strait_broker::{Config, ConfigError, Ended, Error, Host, HostError, Name, Stdio, World, WorldId};
+use strait_jail::ProfileError;
 
 /// What a shell says of a program that was killed.
 const KILLED: u8 = 128 + 9;
@@ -18,9 +19,13 @@ pub fn run(args: &Run) -> Outcome {
         Jail::Ours(failure) => failure.code(OURS),
         Jail::Program(failure) => failure,
     })?;
-    let Some(ended) = ended else { return Ok(ExitCode::from(KILLED)) };
-    if !ended.note.is_empty() {
+    let Some((world, ended)) = ended else { return Ok(ExitCode::from(KILLED)) };
+    let hint = ended::hint(&world, &ended);
+    if !ended.note.is_empty() || hint.is_some() {
         say(&ended::how(&ended));
+    }
+    if let Some(hint) = hint {
+        say(&format!("hint: {hint}"));
     }
     Ok(ExitCode::from(ended::exit_code(&ended)))
 }
@@ -37,8 +42,8 @@ impl<E: Into<Failure>> From<E> for Jail {
     }
 }
 
-/// The end of the program, or `None` if a second signal killed it.
-fn end(args: &Run) -> Result<Option<Ended>, Jail> {
+/// The program's world and its end, or `None` if a second signal killed it.
+fn end(args: &Run) -> Result<Option<(World, Ended)>, Jail> {
     let config = args.config.as_deref().map(templates).transpose()?.unwrap_or_default();
     let world = world(args)?;
     let name = name(args, &config);
@@ -54,7 +59,7 @@ fn end(args: &Run) -> Result<Option<Ended>, Jail> {
             end = Some(other.clone());
         }
     })?;
-    Ok(end.filter(|_| is_orderly))
+    Ok(end.filter(|_| is_orderly).map(|end| (world, end)))
 }
 
 /// Waits for the program's end, or for a signal.
@@ -84,6 +89,9 @@ fn world(args: &Run) -> Result<World, Failure> {
     world.read = args.read.iter().map(|grant| absolute(grant)).collect::<Result<_, _>>()?;
     world.write = args.write.iter().map(|grant| absolute(grant)).collect::<Result<_, _>>()?;
     world.system = !args.no_system;
+    world.profile = args.profile.unwrap_or_default();
+    world.allow_syscalls.clone_from(&args.allow_syscalls);
+    world.deny_syscalls.clone_from(&args.deny_syscalls);
     world.send.clone_from(&args.allow_send);
     world.may.clone_from(&args.may);
     world.stdio = Stdio::Inherit;
@@ -92,8 +100,19 @@ fn world(args: &Run) -> Result<World, Failure> {
     world.grace_ms = args.grace.unwrap_or(world.grace_ms);
     let limits = &mut world.limits;
     (limits.tmp, limits.files, limits.processes) = (args.tmp, args.files, args.processes);
-    world.check().map_err(|error| Failure::new(error.to_string()).hint("see `strait run --help`"))?;
+    world.check().map_err(|error| failure(&error))?;
     Ok(world)
+}
+
+fn failure(error: &ConfigError) -> Failure {
+    let failure = Failure::new(error.to_string());
+    match error {
+        ConfigError::Profile(ProfileError::Unknown(name)) => match nearest(name, strait_jail::syscall_names()) {
+            Some(meant) => failure.hint(format!("did you mean `{meant}`?")),
+            None => failure.hint("names are those of section 2 of the manual"),
+        },
+        _ => failure.hint("see `strait run --help`"),
+    }
 }
 
 /// On a command line a path may be relative, to where the command was given.

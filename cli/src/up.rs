@@ -24,7 +24,7 @@ pub fn up(args: &Up) -> Outcome {
         wind_down(&mut keeper)?;
         return Ok(ExitCode::from(FAILED));
     }
-    attend(&mut keeper, plan.worlds.is_empty())
+    attend(&mut keeper, &plan)
 }
 
 /// What the file says, and that whoever runs this may ask everything.
@@ -72,13 +72,13 @@ fn start(keeper: &mut Keeper, plan: &Plan) -> Result<(), Failure> {
 }
 
 /// Until a signal, or until every world has ended by itself; a broker that was given none waits for others to start some.
-fn attend(keeper: &mut Keeper, has_none: bool) -> Outcome {
+fn attend(keeper: &mut Keeper, plan: &Plan) -> Outcome {
     let mut is_well = true;
     loop {
-        if keeper.is_idle() && !has_none {
+        if keeper.is_idle() && !plan.worlds.is_empty() {
             keeper.adopt_others()?;
         }
-        if keeper.is_idle() && !has_none {
+        if keeper.is_idle() && !plan.worlds.is_empty() {
             say("every world has ended by itself");
             return Ok(ExitCode::from(if is_well { 0 } else { FAILED }));
         }
@@ -87,6 +87,9 @@ fn attend(keeper: &mut Keeper, has_none: bool) -> Outcome {
             Happening::Ended { name, ended } => {
                 is_well &= ended::is_well(&ended);
                 say(&format!("{name} (#{}) ended: {}", ended.id, ended::how(&ended)));
+                if let Some(hint) = plan.world(&name).and_then(|world| ended::hint(world, &ended)) {
+                    say(&format!("hint for {name}: {hint}"));
+                }
             }
         }
     }

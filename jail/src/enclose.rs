@@ -30,8 +30,8 @@ pub struct Enclosure {
 /// Encloses the calling process, which must have one thread. Its open descriptors and its memory stay.
 ///
 /// After that: a root that is empty and read-only, no network but an unconfigured loopback, no capabilities and no way to any, no
-/// supplementary groups (root only), Landlock denying every file, TCP, and signals to others, no core dump, and only the listed
-/// system calls. It stays in its pid namespace, because that can't be changed for a running process.
+/// supplementary groups (root only), Landlock denying every file, TCP, and signals to others, no core dump, no new
+/// executable memory, and only the listed system calls. It stays in its pid namespace, because that can't be changed for a running process.
 ///
 /// A parent-death signal stays as it was asked for. One that fell due during the call is lost: check for the parent afterwards.
 ///
@@ -68,6 +68,7 @@ fn steps(enclosure: &Enclosure) -> Result<(), SpawnError> {
     privilege::no_new_privileges()?;
     privilege::hide()?;
     ruleset::confine(&[])?;
+    privilege::refuse_new_code()?;
     seccomp::allow_only(&enclosure.syscalls)
 }
 

@@ -90,7 +90,9 @@ impl Init<'_> {
             forbid_executable_memfds()?;
         }
         let system = system::open(spec.system)?;
-        let binds = spec.binds.iter().map(|bind| open_source(&bind.source, &bind.target, Kind::Bind(bind.access)));
+        let noexec = spec.profile.is_write_xor_execute();
+        let binds =
+            spec.binds.iter().map(|bind| open_source(&bind.source, &bind.target, Kind::of(bind.access, noexec)));
         let binds = binds.collect::<Result<Vec<_>, _>>()?;
 
         privilege::become_user(INNER_ID, INNER_ID, spec.uid.is_some())?;
@@ -102,7 +104,7 @@ impl Init<'_> {
         let root = Root::make()?;
         let mut grants = system.attach(&root)?;
         root.proc()?;
-        root.tmp(spec.limits.tmp_bytes)?;
+        root.tmp(spec.limits.tmp_bytes, noexec)?;
         for (source, bind) in binds.iter().zip(&spec.binds) {
             root.attach(source, Step::Bind)?;
             grants.push(Grant { path: bind.target.clone(), rights: Rights::Bind(bind.access) });
@@ -116,6 +118,9 @@ impl Init<'_> {
         privilege::lock_secure_bits()?;
         privilege::drop_capabilities()?;
         ruleset::confine(&grants)?;
+        if spec.profile.refuses_new_code() {
+            privilege::refuse_new_code()?;
+        }
         Ok(connection)
     }
 
@@ -149,7 +154,7 @@ impl Init<'_> {
         let mut descriptors = self.stdio.to_vec();
         descriptors.extend(connection.map(AsFd::as_fd));
         place(&descriptors).at(Step::Descriptors, "dup2 and close_range")?;
-        self.filters.apply_to_payload()?;
+        self.filters.apply_to_payload(&self.spec.profile)?;
         Err(prepared.execute())
     }
 

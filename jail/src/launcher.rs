@@ -172,7 +172,7 @@ fn check(spec: &Spec) -> Result<(), SpawnError> {
     if spec.program.as_os_str().is_empty() {
         return Err(SpawnError::Spec("the program's name is empty".into()));
     }
-    Ok(())
+    Ok(spec.profile.check()?)
 }
 
 fn count_threads() -> usize {

@@ -32,6 +32,7 @@
 //!
 //! - A kernel without bugs. The seccomp list makes the surface smaller, not empty.
 //! - Bounds on memory and processor time: that is what cgroups are for, and they belong to the caller.
+//! - That a hostile program executes nothing but the files it was granted, unless its profile is [`Base::Strict`].
 //! - Secrecy against timing, caches and the load of the machine.
 //! - That `stdin`, `stdout` and `stderr` are harmless. A terminal there is a terminal that the world may write to; the three `ioctl`
 //!   calls that would type into it or take it over are refused.
@@ -52,7 +53,8 @@
 //! 6. builds the root and enters it, and detaches the old one. From here on the host's files are out of reach;
 //! 7. sets host name, session, working directory and limits;
 //! 8. gives up new privileges, locks the secure bits, drops all capabilities with the bounding set: nothing after needs any;
-//! 9. confines itself with Landlock, which forbids mounting, so it comes after the last mount;
+//! 9. confines itself with Landlock, which forbids mounting, so it comes after the last mount; and refuses new code, unless the profile
+//!    is that of a language VM;
 //! 10. makes the payload's process, closes everything but the status pipe, and restricts itself to six system calls.
 //!
 //! The payload puts its descriptors in place, installs the two seccomp filters (last, because they forbid most of the above), and
@@ -68,6 +70,7 @@ mod launcher;
 mod payload;
 mod privilege;
 mod process;
+mod profile;
 mod report;
 mod root;
 mod ruleset;
@@ -83,5 +86,6 @@ pub use enclose::{Enclosure, enclose};
 pub use error::{Error, SpawnError, Step};
 pub use launcher::{Fds, Launcher, MAX_OPEN, Ticket};
 pub use process::{Exit, Process};
+pub use profile::{Base, Profile, ProfileError, syscall_names};
 pub use report::{Capabilities, Mount, Report};
 pub use spec::{Access, Bind, Limits, Spec};

@@ -30,6 +30,11 @@ pub fn no_new_privileges() -> Result<(), SpawnError> {
     rustix::thread::set_no_new_privs(true).at(Step::NoNewPrivileges, "prctl PR_SET_NO_NEW_PRIVS")
 }
 
+/// Nothing that was ever writable becomes code by a change of its mapping: see [`strait_sys::code::refuse_new_code`].
+pub fn refuse_new_code() -> Result<(), SpawnError> {
+    strait_sys::code::refuse_new_code().at(Step::Code, "prctl PR_SET_MDWE")
+}
+
 /// Being uid 0 gives nothing, changing the uid gives nothing, nothing can be kept or passed on; and all of it locked.
 pub fn lock_secure_bits() -> Result<(), SpawnError> {
     let bits = Bits::NO_ROOT

@@ -30,15 +30,26 @@ pub enum Kind {
     Bind(Access),
     /// Data of the host that nobody executes.
     Data,
+    /// Files and directories of the host that may be written, and so not executed.
+    WritableData,
     /// A device node: the only mounts without `nodev`. Writing to a device isn't writing to its file system.
     Device,
 }
 
 impl Kind {
+    /// How a bind is attached; with `noexec` what can be written there can't be executed.
+    pub fn of(access: Access, noexec: bool) -> Kind {
+        match (access, noexec) {
+            (Access::ReadWrite, true) => Kind::WritableData,
+            (access, _) => Kind::Bind(access),
+        }
+    }
+
     fn attributes(self) -> u64 {
         match self {
             Kind::Bind(Access::ReadOnly) => RDONLY | NOSUID | NODEV,
             Kind::Bind(Access::ReadWrite) => NOSUID | NODEV,
+            Kind::WritableData => NOSUID | NODEV | NOEXEC,
             Kind::Data => RDONLY | NOSUID | NODEV | NOEXEC,
             Kind::Device => RDONLY | NOSUID | NOEXEC,
         }
@@ -98,12 +109,13 @@ impl Root {
         attach(&proc, point, "").at(Step::Proc, "move_mount to /proc")
     }
 
-    /// `/tmp`: the one place that is the world's own, bounded in bytes and files.
-    pub fn tmp(&self, bytes: u64) -> Result<(), SpawnError> {
+    /// `/tmp`: the one place that is the world's own, bounded in bytes and files. With `noexec` no program in it can be started.
+    pub fn tmp(&self, bytes: u64, noexec: bool) -> Result<(), SpawnError> {
         // One file per 4 KiB page and some: without a bound of their own, empty files would cost kernel memory beyond the size.
         let inodes = (bytes / 4096).max(64).to_string();
         let options = [("size", &*bytes.to_string()), ("nr_inodes", &inodes), ("mode", "1777")];
-        let tmp = make_file_system(Step::Tmp, "tmpfs", &options, hardened())?;
+        let noexec = if noexec { MountAttrFlags::MOUNT_ATTR_NOEXEC } else { MountAttrFlags::empty() };
+        let tmp = make_file_system(Step::Tmp, "tmpfs", &options, hardened() | noexec)?;
         let point = self.mount_point(Path::new("/tmp"), true, Step::Tmp)?;
         attach(&tmp, point, "").at(Step::Tmp, "move_mount to /tmp")
     }

@@ -4,6 +4,8 @@
 //! refuses some calls that the first allows; the kernel runs both, and the stricter answer wins (`seccomp(2)`). A call of a foreign
 //! architecture (`int 0x80`) kills the process in either; x32 numbers have bit 30 set and are on no list.
 //!
+//! Each profile has a pair of its own; what a world adds or takes away by name changes its first filter only.
+//!
 //! Arguments are compared as 32 bits wherever the kernel looks at 32 bits: a comparison of 64 would be passed by setting a high bit.
 
 use std::collections::BTreeMap;
@@ -14,42 +16,68 @@ use seccompiler::{
 };
 
 use crate::error::{SpawnError, Step, refused};
-use crate::syscalls::{ALLOWED, ALLOWED_HERE, FIRST_PROCESS, REFUSED, REFUSED_HERE};
+use crate::profile::{Base, Profile, numbers};
+use crate::syscalls::{ALLOWED, ALLOWED_HERE, FIRST_PROCESS, REFUSED, REFUSED_HERE, STRICT, STRICT_HERE};
 use crate::table;
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// Compiled once by the launcher; every jail gets a copy with its memory.
 pub struct Filters {
+    /// In the order of [`Base::ALL`].
+    payload: [Pair; 3],
+    first_process: BpfProgram,
+}
+
+/// What stands before a payload.
+struct Pair {
     numbers: BpfProgram,
     arguments: BpfProgram,
-    first_process: BpfProgram,
 }
 
 impl Filters {
     pub fn compile() -> Result<Filters, SpawnError> {
-        let mut numbers = BTreeMap::new();
-        mark(&mut numbers, ALLOWED, &Action::Allow);
-        mark(&mut numbers, ALLOWED_HERE, &Action::Allow);
-        mark(&mut numbers, REFUSED, &NOT_PERMITTED);
-        mark(&mut numbers, REFUSED_HERE, &NOT_PERMITTED);
-        Ok(Filters {
-            numbers: table::compile(&numbers, &Action::Errno(libc::ENOSYS as u32))?,
-            arguments: compile_arguments(refusals()?)?,
-            first_process: only(FIRST_PROCESS)?,
-        })
+        let [default, jit, strict] = Base::ALL.map(Pair::compile);
+        Ok(Filters { payload: [default?, jit?, strict?], first_process: only(FIRST_PROCESS)? })
     }
 
     /// For the payload, right before `execve`.
-    pub fn apply_to_payload(&self) -> Result<(), SpawnError> {
-        apply(&self.numbers)?;
-        apply(&self.arguments)
+    pub fn apply_to_payload(&self, profile: &Profile) -> Result<(), SpawnError> {
+        let pair = &self.payload[profile.base as usize];
+        // The numbers come last: a narrow list has no call to install a filter with.
+        apply(&pair.arguments)?;
+        match profile.is_plain() {
+            true => apply(&pair.numbers),
+            false => apply(&compile_numbers(profile)?),
+        }
     }
 
     /// For pid 1, once it has nothing left to do but wait.
     pub fn apply_to_first_process(&self) -> Result<(), SpawnError> {
         apply(&self.first_process)
     }
+}
+
+impl Pair {
+    fn compile(base: Base) -> Result<Pair, SpawnError> {
+        Ok(Pair { numbers: compile_numbers(&base.into())?, arguments: compile_arguments(refusals(base)?)? })
+    }
+}
+
+/// What is named by the profile itself goes last, so that it is what counts.
+fn compile_numbers(profile: &Profile) -> Result<BpfProgram, SpawnError> {
+    let (allowed, allowed_here) = match profile.base {
+        Base::Default | Base::Jit => (ALLOWED, ALLOWED_HERE),
+        Base::Strict => (STRICT, STRICT_HERE),
+    };
+    let mut table = BTreeMap::new();
+    mark(&mut table, REFUSED, &NOT_PERMITTED);
+    mark(&mut table, REFUSED_HERE, &NOT_PERMITTED);
+    mark(&mut table, allowed, &Action::Allow);
+    mark(&mut table, allowed_here, &Action::Allow);
+    mark(&mut table, &numbers(&profile.allow)?, &Action::Allow);
+    mark(&mut table, &numbers(&profile.deny)?, &NOT_PERMITTED);
+    table::compile(&table, &Action::Errno(libc::ENOSYS as u32))
 }
 
 /// Kills this process on every system call that isn't listed.
@@ -83,7 +111,20 @@ fn compile_arguments(rules: Rules) -> Result<BpfProgram, SpawnError> {
 }
 
 /// Calls that are refused for what they ask.
-fn refusals() -> Result<Rules, SpawnError> {
+fn refusals(base: Base) -> Result<Rules, SpawnError> {
+    let mut rules = common_refusals()?;
+    match base {
+        Base::Jit => {}
+        // Writable and executable, and becoming executable, is what the kernel refuses by itself: see `strait_sys::code`.
+        Base::Default => {
+            rules.insert(libc::SYS_mmap, vec![rule(vec![has(2, libc::PROT_EXEC)?, has(3, libc::MAP_SHARED)?])?]);
+        }
+        Base::Strict => narrow(&mut rules)?,
+    }
+    Ok(rules)
+}
+
+fn common_refusals() -> Result<Rules, SpawnError> {
     let mut rules = Rules::new();
     rules.insert(libc::SYS_clone, bits(0, NEW_NAMESPACES)?);
     rules.insert(libc::SYS_ioctl, values(1, TERMINAL_INPUT)?);
@@ -97,6 +138,24 @@ fn refusals() -> Result<Rules, SpawnError> {
     rules.insert(libc::SYS_mknod, kinds(1)?);
     rules.insert(libc::SYS_personality, vec![rule(vec![condition(0, Op::Ne, 0)?, condition(0, Op::Ne, QUERY)?])?]);
     Ok(rules)
+}
+
+/// No executable memory from anywhere but `execve`; no memory file that could be executed; threads, but no processes.
+fn narrow(rules: &mut Rules) -> Result<(), SpawnError> {
+    for call in [libc::SYS_mmap, libc::SYS_mprotect, libc::SYS_pkey_mprotect] {
+        rules.insert(call, vec![rule(vec![has(2, libc::PROT_EXEC)?])?]);
+    }
+    let sealed = u64::from(libc::MFD_NOEXEC_SEAL);
+    rules.insert(libc::SYS_memfd_create, vec![rule(vec![condition(1, Op::MaskedEq(sealed), 0)?])?]);
+    let thread = u64::from(libc::CLONE_THREAD.cast_unsigned());
+    rules.entry(libc::SYS_clone).or_default().push(rule(vec![condition(0, Op::MaskedEq(thread), 0)?])?);
+    Ok(())
+}
+
+/// All bits of the flag are set in the argument.
+fn has(argument: u8, flag: i32) -> Result<Condition, SpawnError> {
+    let flag = u64::from(flag.cast_unsigned());
+    condition(argument, Op::MaskedEq(flag), flag)
 }
 
 const NEW_NAMESPACES: &[i32] = &[
@@ -116,8 +175,7 @@ const QUERY: u64 = 0xffff_ffff;
 
 /// One rule per flag: any of them set in the argument matches.
 fn bits(argument: u8, flags: &[i32]) -> Result<Vec<SeccompRule>, SpawnError> {
-    let flags = flags.iter().map(|flag| u64::from(flag.cast_unsigned()));
-    flags.map(|flag| rule(vec![condition(argument, Op::MaskedEq(flag), flag)?])).collect()
+    flags.iter().map(|&flag| rule(vec![has(argument, flag)?])).collect()
 }
 
 fn values(argument: u8, values: &[u64]) -> Result<Vec<SeccompRule>, SpawnError> {

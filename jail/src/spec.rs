@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::profile::Profile;
+
 /// One jail and the program to start in it.
 ///
 /// Nothing is inherited: what isn't named here isn't there. Paths must be UTF-8; arguments and environment are bytes.
@@ -37,6 +39,8 @@ pub struct Spec {
     /// be 0, and should belong to nobody else: two worlds with one uid can signal neither each other nor see each other, but share
     /// the kernel's per-user limits and each other's files. `None`: the launcher's own uid, which must not be 0 either.
     pub uid: Option<u32>,
+    /// Which system calls it may make, and what memory it may execute.
+    pub profile: Profile,
     /// Bounds on what it may use.
     pub limits: Limits,
 }
@@ -54,6 +58,7 @@ impl Spec {
             binds: Vec::new(),
             system: true,
             uid: None,
+            profile: Profile::default(),
             limits: Limits::default(),
         }
     }

@@ -79,6 +79,41 @@ pub const ALLOWED_HERE: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 pub const ALLOWED_HERE: &[c_long] = &[];
 
+/// What a static program that computes and exchanges messages asks for: memory, threads, time, descriptors that it was given, and reading the
+/// files that it was granted. `execve` is among them because the filters stand before the program is started.
+#[rustfmt::skip]
+pub const STRICT: &[c_long] = &[
+    libc::SYS_openat, libc::SYS_close, libc::SYS_close_range, libc::SYS_read, libc::SYS_write, libc::SYS_readv, libc::SYS_writev,
+    libc::SYS_pread64, libc::SYS_pwrite64, libc::SYS_lseek, libc::SYS_fstat, libc::SYS_newfstatat, libc::SYS_statx, libc::SYS_getdents64,
+    libc::SYS_readlinkat, libc::SYS_faccessat, libc::SYS_faccessat2, libc::SYS_getcwd, libc::SYS_ftruncate, libc::SYS_fallocate,
+    libc::SYS_dup, libc::SYS_dup3, libc::SYS_fcntl, libc::SYS_pipe2, libc::SYS_ppoll, libc::SYS_pselect6, libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2, libc::SYS_eventfd2, libc::SYS_timerfd_create,
+    libc::SYS_timerfd_settime, libc::SYS_timerfd_gettime,
+    libc::SYS_sendto, libc::SYS_sendmsg, libc::SYS_recvfrom, libc::SYS_recvmsg, libc::SYS_shutdown, libc::SYS_getsockopt,
+    libc::SYS_brk, libc::SYS_mmap, libc::SYS_munmap, libc::SYS_mremap, libc::SYS_mprotect, libc::SYS_madvise, libc::SYS_membarrier,
+    libc::SYS_memfd_create, SYS_MSEAL,
+    libc::SYS_futex, SYS_FUTEX_WAITV, SYS_FUTEX_WAKE, SYS_FUTEX_WAIT, libc::SYS_set_robust_list, libc::SYS_rseq,
+    libc::SYS_set_tid_address, libc::SYS_gettid, libc::SYS_sched_yield, libc::SYS_sched_getaffinity, libc::SYS_getcpu,
+    libc::SYS_nanosleep, libc::SYS_clock_nanosleep, libc::SYS_clock_gettime, libc::SYS_clock_getres, libc::SYS_gettimeofday,
+    libc::SYS_clone, libc::SYS_execve, libc::SYS_exit, libc::SYS_exit_group, libc::SYS_kill, libc::SYS_tgkill, libc::SYS_getpid,
+    libc::SYS_getppid, libc::SYS_prlimit64,
+    libc::SYS_rt_sigaction, libc::SYS_rt_sigprocmask, libc::SYS_rt_sigreturn, libc::SYS_rt_sigtimedwait, libc::SYS_sigaltstack,
+    libc::SYS_restart_syscall,
+    libc::SYS_getuid, libc::SYS_geteuid, libc::SYS_getgid, libc::SYS_getegid, libc::SYS_uname, libc::SYS_sysinfo, libc::SYS_getrandom,
+];
+
+/// The older spellings of the same.
+#[cfg(target_arch = "x86_64")]
+#[rustfmt::skip]
+pub const STRICT_HERE: &[c_long] = &[
+    libc::SYS_open, libc::SYS_stat, libc::SYS_lstat, libc::SYS_access, libc::SYS_readlink, libc::SYS_dup2, libc::SYS_pipe, libc::SYS_poll,
+    libc::SYS_select, libc::SYS_epoll_create, libc::SYS_epoll_wait, libc::SYS_eventfd, libc::SYS_time, libc::SYS_arch_prctl,
+];
+
+/// See the list for x86-64.
+#[cfg(not(target_arch = "x86_64"))]
+pub const STRICT_HERE: &[c_long] = &[];
+
 /// Refused with `EPERM` whatever the arguments. `ENOSYS` would do, but a program that is told "not permitted" says so.
 #[rustfmt::skip]
 pub const REFUSED: &[c_long] = &[
@@ -147,6 +182,19 @@ mod tests {
         let both: Vec<_> = REFUSED.iter().chain(REFUSED_HERE).filter(|number| allowed.contains(number)).collect();
         assert!(both.is_empty(), "{both:?}");
         assert_eq!(allowed.len(), ALLOWED.len() + ALLOWED_HERE.len(), "one is listed twice");
+    }
+
+    #[test]
+    fn strict_is_a_part_of_the_default() {
+        let allowed: BTreeSet<_> = ALLOWED.iter().chain(ALLOWED_HERE).collect();
+        let strict: BTreeSet<_> = STRICT.iter().chain(STRICT_HERE).collect();
+        assert!(
+            strict.is_subset(&allowed) && strict.len() * 2 < allowed.len(),
+            "{} of {}",
+            strict.len(),
+            allowed.len()
+        );
+        assert_eq!(strict.len(), STRICT.len() + STRICT_HERE.len(), "one is listed twice");
     }
 
     #[test]

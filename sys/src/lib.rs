@@ -4,6 +4,7 @@
 //! `strait-memory`). Everything that [`rustix`] already wraps is called through it by those who
 //! need it; what is left here is small, and each function says which check makes it sound.
 
+pub mod code;
 pub mod launch;
 pub mod mount;
 pub mod socket;

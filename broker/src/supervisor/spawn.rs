@@ -249,6 +249,7 @@ fn spec(entry: &Entry, world: &World, is_root: bool) -> Result<Spec, config::Con
     spec.env.extend(world.env.iter().map(|(key, value)| (key.into(), value.into())));
     spec.dir.clone_from(&world.dir);
     spec.system = world.system;
+    spec.profile = world.full_profile();
     spec.uid = is_root.then_some(entry.uid);
     for (grants, access) in [(&world.read, Access::ReadOnly), (&world.write, Access::ReadWrite)] {
         for grant in grants {

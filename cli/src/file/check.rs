@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use strait_broker::{Config, ConfigError, Permission, World};
+use strait_jail::ProfileError;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -105,6 +106,7 @@ impl Section<'_, '_> {
             ConfigError::Pattern { text, .. } | ConfigError::Permission(text) | ConfigError::Path(text) => {
                 self.text(text)
             }
+            ConfigError::Profile(error) => self.text(error.name()),
             _ => None,
         };
         let mistake = Mistake::new(span.unwrap_or_else(|| self.head.clone()), error.to_string());
@@ -113,6 +115,7 @@ impl Section<'_, '_> {
                 let verb = text.split(' ').next().unwrap_or_default();
                 mistake.among(verb, ["list", "start TEMPLATE", "stop NAME", "inspect NAME", "admin"])
             }
+            ConfigError::Profile(ProfileError::Unknown(name)) => mistake.like(name, strait_jail::syscall_names()),
             _ => mistake,
         }
     }
@@ -140,7 +143,7 @@ impl Section<'_, '_> {
 
     /// Where this text stands, as a value or in a list.
     fn text(&self, text: &str) -> Option<Range<usize>> {
-        const KEYS: [&str; 5] = ["name", "send", "may", "read", "write"];
+        const KEYS: [&str; 7] = ["name", "send", "may", "read", "write", "allow_syscalls", "deny_syscalls"];
         let values = KEYS.iter().filter_map(|key| entry(self.table?, key).map(|(_, value)| value));
         let is_text = |value: &&Spanned<DeValue<'_>>| value.get_ref().as_str() == Some(text);
         let each = values.flat_map(|value| match value.get_ref().as_array() {

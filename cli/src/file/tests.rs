@@ -111,6 +111,18 @@ fn what_the_broker_refuses_is_found_at_its_key() {
 }
 
 #[test]
+fn profiles_are_found() {
+    let (line, column, message, hint) = world("profile = \"strickt\"");
+    assert_eq!((line, column, &*message), (3, 11, "unknown value `strickt`"));
+    assert!(hint.starts_with("did you mean `strict`?"), "{hint}");
+    let (line, column, message, hint) = world("allow_syscalls = [\"inotify_init1\", \"opneat\"]");
+    assert_eq!((line, column, &*message), (3, 36, "`opneat` is no system call of this machine"));
+    assert_eq!(hint, "did you mean `openat`?");
+    let (line, _, message, _) = world("deny_syscalls = [\"execve\"]");
+    assert!(line == 3 && message.starts_with("`execve` can't be denied"), "{message}");
+}
+
+#[test]
 fn permissions_are_found_and_mended() {
     let (line, column, message, hint) = world("may = [\"list\", \"inspekt a\"]");
     assert_eq!((line, column), (3, 16));

@@ -5,14 +5,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use strait_jail::{Bind, Error, Exit, Launcher, Limits};
+use strait_jail::{Base, Bind, Error, Exit, Launcher, Limits};
 use strait_sys::socket;
 
+use crate::profiles;
 use crate::world::*;
 
 /// What every case is given.
-struct Given<'a> {
-    launcher: &'a mut Launcher,
+pub struct Given<'a> {
+    pub launcher: &'a mut Launcher,
     own: &'a OwnCopy,
 }
 
@@ -26,6 +27,9 @@ const CASES: &[Case] = &[
     ("what the filter refuses", refusals),
     ("memory files, threads, languages", languages),
     ("memory files can't be executed (root)", memory_files),
+    ("what may be executed in which profile", profiles::executable_memory),
+    ("system calls are added and taken away by name", profiles::by_name),
+    ("a compiler at run time takes its profile", profiles::just_in_time),
     ("a read-only bind can't be written, a read-write one can", binds),
     ("nothing is made in a bind", nested_binds),
     ("a granted file below a closed directory", closed_directory),
@@ -68,7 +72,7 @@ pub fn run(mode: &str) -> ExitCode {
 /// Thrown by a case that can't say anything here.
 struct Skip;
 
-fn skip_unless(possible: bool) {
+pub fn skip_unless(possible: bool) {
     if !possible {
         std::panic::resume_unwind(Box::new(Skip));
     }
@@ -202,7 +206,11 @@ fn languages(given: &mut Given<'_>) {
         if !std::path::Path::new("/usr/bin").join(program).exists() {
             continue;
         }
-        let (text, exit) = crate::world::run(given.launcher, &spec(program, &args));
+        let mut spec = spec(program, &args);
+        if program == "node" {
+            spec.profile = Base::Jit.into();
+        }
+        let (text, exit) = crate::world::run(given.launcher, &spec);
         assert_eq!((text.trim(), exit), ("hi", Exit::Code(0)), "{program}");
     }
 }

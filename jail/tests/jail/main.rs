@@ -6,6 +6,7 @@
 
 mod cases;
 mod probe;
+mod profiles;
 mod world;
 
 use std::process::{Command, ExitCode};
