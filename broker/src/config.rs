@@ -2,6 +2,7 @@
 //!
 //! The same types are read from TOML by `strait up`, and travel as JSON to the supervisor.
 
+use crate::quantity::{in_bytes, in_milliseconds, in_processors};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -100,14 +101,14 @@ pub struct World {
     #[serde(default)]
     pub may: Vec<String>,
     /// Bytes of its outbox and of its inbox: a power of two from 16 KiB to 64 MiB.
-    #[serde(default = "slice_bytes")]
+    #[serde(default = "slice_bytes", deserialize_with = "in_bytes::required")]
     pub slice: u64,
     /// Bytes that the switch may hold on its account.
-    #[serde(default = "budget_bytes")]
+    #[serde(default = "budget_bytes", deserialize_with = "in_bytes::required")]
     pub budget: u64,
     /// Bytes of parcels that it may hold, its own and those it was sent. Their memory is paid for by whoever touched it first, which
     /// is to be thought of where its memory is limited.
-    #[serde(default = "parcel_bytes")]
+    #[serde(default = "parcel_bytes", deserialize_with = "in_bytes::required")]
     pub parcels: u64,
     /// How many parcels it may hold.
     #[serde(default = "parcel_count")]
@@ -115,8 +116,8 @@ pub struct World {
     /// Where its standard input, output and error go.
     #[serde(default)]
     pub stdio: Stdio,
-    /// How long it has to end after it was told to, in milliseconds.
-    #[serde(default = "grace_ms")]
+    /// How long it has to end after it was told to. In a file: `grace = "3s"`.
+    #[serde(default = "grace_ms", rename = "grace", with = "in_milliseconds")]
     pub grace_ms: u32,
     /// Limits on what it may use.
     #[serde(default)]
@@ -127,14 +128,27 @@ pub struct World {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
+    /// Bytes of memory of all its processes together, its `/tmp` included.
+    #[serde(deserialize_with = "in_bytes::optional", skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// Processor time of all its processes together, in thousandths of a processor. In a file: `cpu = 0.5`.
+    #[serde(with = "in_processors", skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<u32>,
+    /// Processes and threads of the whole jail, its pid 1 included.
+    pub pids: Option<u64>,
+    /// How long it may run, by the clock on the wall: then it is killed. In a file: `time = "30s"`.
+    #[serde(rename = "time", with = "in_milliseconds::optional", skip_serializing_if = "Option::is_none")]
+    pub time_ms: Option<u32>,
+    /// Bytes of its `/tmp`.
+    #[serde(deserialize_with = "in_bytes::optional", skip_serializing_if = "Option::is_none")]
+    pub tmp: Option<u64>,
     /// Open files per process.
     pub files: Option<u64>,
-    /// Processes and threads.
+    /// Processes and threads of its user: where there are no control groups, the nearest thing to `pids`.
     pub processes: Option<u64>,
     /// Address space per process, in bytes.
+    #[serde(deserialize_with = "in_bytes::optional", skip_serializing_if = "Option::is_none")]
     pub address_space: Option<u64>,
-    /// Bytes of its `/tmp`.
-    pub tmp: Option<u64>,
 }
 
 /// Where a world's standard streams go.
@@ -332,6 +346,17 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_world_survives_the_way_to_the_supervisor() {
+        let mut world = World::new(["true"]);
+        let travel = |world: &World| serde_json::from_str(&serde_json::to_string(world).unwrap()).unwrap();
+        assert_eq!(world, travel(&world));
+        world.limits.memory = Some(1 << 20);
+        (world.limits.cpu, world.limits.pids, world.limits.time_ms) = (Some(333), Some(7), Some(1));
+        (world.profile, world.allow_syscalls) = (Base::Strict, vec!["fork".into()]);
+        assert_eq!(world, travel(&world));
+    }
 
     #[test]
     fn mistakes_are_named() {

@@ -17,6 +17,7 @@
 mod config;
 mod host;
 mod link;
+pub mod quantity;
 mod roles;
 mod supervisor;
 mod switch;

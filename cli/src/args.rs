@@ -6,6 +6,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::PathBuf;
 use std::time::Duration;
+use strait_broker::quantity;
 use strait_jail::Base;
 
 /// Runs programs in jails, and moves messages between them.
@@ -77,8 +78,8 @@ pub struct Run {
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// Whom it may send to: a name, or the beginning of names with a `*` at its end
-    #[arg(long, value_name = "PATTERN")]
-    pub allow_send: Vec<String>,
+    #[arg(long, alias = "allow-send", value_name = "PATTERN")]
+    pub send: Vec<String>,
     /// What it may ask the control service: `list`, `start TEMPLATE`, `stop NAME`, `inspect NAME`, `admin`
     #[arg(long, value_name = "PERMISSION")]
     pub may: Vec<String>,
@@ -107,19 +108,31 @@ pub struct Run {
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub deny_syscalls: Vec<String>,
     /// Bytes of its outbox and of its inbox, such as 64K or 4M: a power of two
-    #[arg(long, value_name = "BYTES", value_parser = units::size)]
+    #[arg(long, value_name = "BYTES", value_parser = quantity::bytes)]
     pub slice: Option<u64>,
+    /// Memory of all its processes together, its /tmp included, such as 64M or "64 MiB"
+    #[arg(long, value_name = "BYTES", value_parser = quantity::bytes)]
+    pub memory: Option<u64>,
+    /// Processor time of all its processes together, in processors, such as 0.5
+    #[arg(long, value_name = "PROCESSORS", value_parser = quantity::processors)]
+    pub cpu: Option<u32>,
+    /// Processes and threads of the whole jail
+    #[arg(long, value_name = "N")]
+    pub pids: Option<u64>,
+    /// How long it may run before it is killed: 300ms, 30s, 2m
+    #[arg(long, value_name = "TIME", value_parser = quantity::milliseconds)]
+    pub time: Option<u32>,
     /// Bytes of its /tmp, such as 16M
-    #[arg(long, value_name = "BYTES", value_parser = units::size)]
+    #[arg(long, value_name = "BYTES", value_parser = quantity::bytes)]
     pub tmp: Option<u64>,
     /// Open files per process
     #[arg(long, value_name = "N")]
     pub files: Option<u64>,
-    /// Processes and threads
+    /// Processes and threads of its user: where there are no control groups, the nearest thing to --pids
     #[arg(long, value_name = "N")]
     pub processes: Option<u64>,
-    /// Milliseconds that it has to end after Ctrl-C
-    #[arg(long, value_name = "MS")]
+    /// How long it has to end after Ctrl-C: 300ms, 5s
+    #[arg(long, value_name = "TIME", value_parser = quantity::milliseconds)]
     pub grace: Option<u32>,
     /// A configuration whose templates and worlds it may start, given `--may "start NAME"`
     #[arg(long, value_name = "FILE")]
@@ -155,7 +168,7 @@ pub struct Request {
     /// The payload; `-`, or nothing, reads it from standard input
     pub data: Option<String>,
     /// How long to wait for the reply: 300ms, 5s, 2m
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = units::duration)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = quantity::duration)]
     pub timeout: Duration,
     /// Print the reply with its sender, code and tag as JSON
     #[arg(long)]
@@ -169,7 +182,7 @@ pub struct Stop {
     /// The world's name
     pub world: String,
     /// How long it has before it is killed: 300ms, 5s, 2m
-    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = units::duration)]
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = quantity::duration)]
     pub deadline: Duration,
     /// Why, for the world to read
     #[arg(long, value_name = "TEXT", default_value = "strait stop")]
@@ -217,14 +230,16 @@ Exit codes: 0 stopped in order, or every world ended well by itself; 1 an error,
 2 bad usage.";
 
 const RUN_HELP: &str = "\
-The program sees no file of yours, no network and no other process, until you grant it. Ctrl-C tells it to end and gives \
+The program sees no file of yours, no network and no other process, until you grant it. Every option is a key in a file \
+for `strait up`, too; --memory, --cpu, --pids, --time, --tmp, --files and --processes are in its table `limits`. Ctrl-C tells it to end and gives \
 it its grace; a second one kills it.
 
 Examples:
   strait run -- sh -c 'id; ls /'
   strait run --read .:/work --dir /work -- python3 world.py
-  strait run --read ./converter:/converter --write /srv/out --tmp 64M --processes 8 -- /converter
-  strait run --config worlds.toml --may 'start worker' --allow-send 'worker/*' --read ./driver:/driver -- /driver
+  strait run --read ./converter:/converter --write /srv/out --memory 256M --cpu 0.5 --time 30s -- /converter
+  strait run --profile jit -- node -e 'console.log(1)'
+  strait run --config worlds.toml --may 'start worker' --send 'worker/*' --read ./driver:/driver -- /driver
 
 Exit codes: the program's own; 128 + N when signal N ended it; 125 when strait failed; 126 when the program can't be \
 executed; 127 when it doesn't exist in the jail.";

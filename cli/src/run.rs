@@ -92,13 +92,14 @@ fn world(args: &Run) -> Result<World, Failure> {
     world.profile = args.profile.unwrap_or_default();
     world.allow_syscalls.clone_from(&args.allow_syscalls);
     world.deny_syscalls.clone_from(&args.deny_syscalls);
-    world.send.clone_from(&args.allow_send);
+    world.send.clone_from(&args.send);
     world.may.clone_from(&args.may);
     world.stdio = Stdio::Inherit;
     world.dir = args.dir.clone().unwrap_or(world.dir);
     world.slice = args.slice.unwrap_or(world.slice);
     world.grace_ms = args.grace.unwrap_or(world.grace_ms);
     let limits = &mut world.limits;
+    (limits.memory, limits.cpu, limits.pids, limits.time_ms) = (args.memory, args.cpu, args.pids, args.time);
     (limits.tmp, limits.files, limits.processes) = (args.tmp, args.files, args.processes);
     world.check().map_err(|error| failure(&error))?;
     Ok(world)

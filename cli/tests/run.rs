@@ -112,14 +112,14 @@ fn a_program_that_ends_when_told_ends_in_order() {
 #[test]
 fn a_stubborn_program_is_killed_at_its_deadline_or_by_a_second_signal() {
     let script = "trap '' TERM; echo up >&2; while :; do sleep 0.05; done";
-    let mut patient = Foreground::start(strait(["run", "--grace", "100", "--", "sh", "-c", script]));
+    let mut patient = Foreground::start(strait(["run", "--grace", "100ms", "--", "sh", "-c", script]));
     patient.expect("up");
     patient.interrupt();
     let (code, lines) = patient.end();
     assert_eq!(code, Some(137));
     assert!(lines.iter().any(|line| line.contains("its deadline passed")), "{lines:?}");
 
-    let mut hurried = Foreground::start(strait(["run", "--grace", "60000", "--", "sh", "-c", script]));
+    let mut hurried = Foreground::start(strait(["run", "--grace", "1m", "--", "sh", "-c", script]));
     hurried.expect("up");
     hurried.interrupt();
     // A signal that is still pending swallows the next of its kind.
@@ -146,4 +146,30 @@ fn a_configuration_beside_it_is_checked() {
 /// Says so where the harness doesn't keep it to itself.
 fn skip(why: &str) {
     let _ = writeln!(std::io::stdout(), "skipped: {why}");
+}
+
+#[test]
+fn a_program_whose_time_is_up_is_killed_and_told_of() {
+    let said = run(strait(["run", "--time", "300ms", "--", "sleep", "60"]));
+    assert_eq!(said.code, Some(137));
+    assert_eq!(said.err, "strait: signal 9 (SIGKILL), its time is up: it was granted 300ms\n");
+    let said = run(strait(["run", "--time", "1m", "--", "echo", "done"]));
+    assert_eq!((said.code, &*said.out, &*said.err), (Some(0), "done\n", ""));
+}
+
+#[test]
+fn a_profile_is_named_and_changed_by_name() {
+    let watch = "import ctypes; print(ctypes.CDLL(None).inotify_init1(0) >= 0)";
+    let said = run(strait(["run", "--", "python3", "-c", watch]));
+    assert_eq!((said.code, &*said.out), (Some(0), "False\n"), "{}", said.err);
+    let said = run(strait(["run", "--allow-syscalls", "inotify_init1", "--", "python3", "-c", watch]));
+    assert_eq!((said.code, &*said.out), (Some(0), "True\n"), "{}", said.err);
+    let said = run(strait(["run", "--deny-syscalls", "opneat", "--", "true"]));
+    assert!(said.code == Some(125) && said.err.contains("did you mean `openat`?"), "{}", said.err);
+    let said = run(strait(["run", "--profile", "strict", "--", "python3", "-c", watch]));
+    assert!(
+        said.code == Some(127) && said.err.contains("hint: the strict profile runs static programs"),
+        "{}",
+        said.err
+    );
 }

@@ -19,7 +19,7 @@ command = [\"sleep\", \"60\"]
 const STUBBORN: &str = "\
 [worlds.stubborn]
 command = [\"sh\", \"-c\", \"trap '' TERM; echo trapped >&2; while :; do sleep 0.05; done\"]
-grace_ms = 100
+grace = '100ms'
 ";
 
 #[test]

@@ -38,6 +38,12 @@ impl Supervisor {
     pub(super) fn end_late(&mut self, now: Instant) {
         let mut overdue = Vec::new();
         for entry in self.worlds.values_mut().filter(|entry| !entry.was_killed) {
+            if let (Some(end_by), Some(time)) = (entry.end_by, entry.time)
+                && end_by <= now
+            {
+                overdue.push((entry.id, format!("its time is up: it was granted {time:?}")));
+                continue;
+            }
             let Some(stop) = &mut entry.stop else { continue };
             if stop.signal_at.is_some_and(|at| at <= now) {
                 stop.signal_at = None;
@@ -45,11 +51,11 @@ impl Supervisor {
                 let _ = entry.process.as_ref().map(Process::terminate);
             }
             if stop.deadline <= now {
-                overdue.push(entry.id);
+                overdue.push((entry.id, "its deadline passed".into()));
             }
         }
-        for id in overdue {
-            self.kill(id, "its deadline passed");
+        for (id, why) in overdue {
+            self.kill(id, &why);
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::config::{self, Permission, World};
 use crate::link::Passport;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use strait_jail::{Exit, Process};
 use strait_memory::{SliceError, SliceFile};
 use strait_protocol::handshake::{DESCRIPTORS, Welcome};
@@ -124,6 +124,10 @@ pub(super) struct Entry {
     /// It has mapped its slices: it is a program that knows strait.
     pub is_mapped: bool,
     pub started: Instant,
+    /// How long its program may run.
+    pub time: Option<Duration>,
+    /// When that is over.
+    pub end_by: Option<Instant>,
     pub stop: Option<Stop>,
     /// Who asked for its start and was not answered yet.
     pub asked_by: Option<Header>,
@@ -156,6 +160,8 @@ impl Entry {
             is_welcomed: false,
             is_mapped: false,
             started: Instant::now(),
+            time: None,
+            end_by: None,
             stop: None,
             asked_by: None,
             waiters: Vec::new(),

@@ -191,9 +191,11 @@ impl Supervisor {
     }
 
     fn next_deadline(&self) -> Option<Instant> {
-        let stops = self.worlds.values().filter(|entry| !entry.was_killed).filter_map(|entry| entry.stop.as_ref());
+        let living = || self.worlds.values().filter(|entry| !entry.was_killed);
+        let stops = living().filter_map(|entry| entry.stop.as_ref());
         let stops = stops.map(|stop| stop.signal_at.map_or(stop.deadline, |at| at.min(stop.deadline)));
-        stops.chain(self.strangers.values().map(|(_, deadline)| *deadline)).min()
+        let ends = living().filter_map(|entry| entry.end_by);
+        stops.chain(ends).chain(self.strangers.values().map(|(_, deadline)| *deadline)).min()
     }
 
     fn end_overdue(&mut self) {

@@ -6,6 +6,7 @@ use crate::config::{self, Stdio, World};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 use strait_jail::{Access, Bind, Fds, Process, SpawnError, Spec, Ticket};
 use strait_protocol::control::Answer;
 use strait_protocol::{SliceSize, WorldId, handshake};
@@ -28,6 +29,7 @@ impl Supervisor {
         entry.link = config::patterns(&world.link).map_err(|error| error.to_string())?;
         entry.may = config::permissions(&world.may).map_err(|error| error.to_string())?;
         entry.grace_ms = world.grace_ms;
+        entry.time = world.limits.time_ms.map(|ms| Duration::from_millis(ms.into()));
         (entry.parcel_bytes, entry.parcel_count) = (world.parcels, world.parcel_count);
         entry.uid = if self.is_root { self.take_uid() } else { rustix::process::geteuid().as_raw() };
         entry.asked_by = asked_by;
@@ -92,6 +94,7 @@ impl Supervisor {
         match result {
             Ok(process) => {
                 entry.state = State::Running;
+                entry.end_by = entry.time.map(|time| Instant::now() + time);
                 entry.pid = process.pid();
                 let was_killed = entry.was_killed;
                 let watched =
@@ -258,6 +261,9 @@ fn spec(entry: &Entry, world: &World, is_root: bool) -> Result<Spec, config::Con
         }
     }
     let limits = &mut spec.limits;
+    limits.memory_bytes = world.limits.memory.or(limits.memory_bytes);
+    limits.cpu_permille = world.limits.cpu.or(limits.cpu_permille);
+    limits.pids = world.limits.pids.or(limits.pids);
     limits.open_files = world.limits.files.or(limits.open_files);
     limits.processes = world.limits.processes.or(limits.processes);
     limits.address_space_bytes = world.limits.address_space.or(limits.address_space_bytes);

@@ -72,10 +72,28 @@ fn unknown_and_mistyped_values_are_found() {
     let (line, column, message, hint) = world("stdio = \"inherited\"");
     assert_eq!((line, column, &*message), (3, 9, "unknown value `inherited`"));
     assert!(hint.starts_with("did you mean `inherit`?"), "{hint}");
-    let (line, column, message, _) = world("grace_ms = \"3s\"");
-    assert_eq!((line, column, &*message), (3, 12, "invalid type: string \"3s\", expected u32"));
-    let (line, column, message, _) = world("grace_ms = -1");
-    assert_eq!((line, column), (3, 12), "{message}");
+    let (line, column, message, _) = world("grace = true");
+    assert_eq!((line, column, &*message), (3, 9, "invalid type: boolean `true`, expected a time such as \"30s\""));
+    let (line, column, message, _) = world("grace = -1");
+    assert_eq!((line, column), (3, 9), "{message}");
+}
+
+#[test]
+fn quantities_are_read_as_people_write_them() {
+    let text = "[worlds.a]\ncommand = [\"x\"]\nslice = \"1 MiB\"\ngrace = \"2s\"\nlimits = { memory = \"64 MiB\", cpu = 0.5, time = \"1m\", tmp = 4096, pids = 9 }\n";
+    let plan = parse(text).unwrap();
+    let World { slice, grace_ms, limits, .. } = plan.worlds[0].1;
+    assert_eq!((slice, grace_ms, limits.pids), (1 << 20, 2000, Some(9)));
+    assert_eq!((limits.memory, limits.cpu), (Some(64 << 20), Some(500)));
+    assert_eq!((limits.time_ms, limits.tmp), (Some(60_000), Some(4096)));
+    let (line, column, message, _) = world("[worlds.a.limits]\nmemory = \"64 MB\"");
+    assert_eq!((line, column), (4, 10), "{message}");
+    assert!(message.starts_with("`MB` is no unit of size"), "{message}");
+    let (line, column, message, _) = world("[worlds.a.limits]\ntime = 30");
+    assert_eq!((line, column, &*message), (4, 8, "a time needs a unit: 30ms, 30s, 30m or 30h"));
+    let (line, column, message, hint) = world("[worlds.a.limits]\nmemroy = 5");
+    assert_eq!((line, column, &*message), (4, 1, "unknown key `memroy`"));
+    assert!(hint.starts_with("did you mean `memory`?"), "{hint}");
 }
 
 #[test]
