@@ -89,7 +89,7 @@ impl Init<'_> {
         if spec.uid.is_some() {
             forbid_executable_memfds()?;
         }
-        let system = system::open(spec.system)?;
+        let system = system::open(spec.system, spec.profile.base)?;
         let noexec = spec.profile.is_write_xor_execute();
         let binds =
             spec.binds.iter().map(|bind| open_source(&bind.source, &bind.target, Kind::of(bind.access, noexec)));

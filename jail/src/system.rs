@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{At, SpawnError, Step};
+use crate::profile::Base;
 use crate::root::{Kind, Root, Source, open_source};
 use crate::ruleset::{Grant, Rights};
 use crate::spec::Access;
@@ -54,8 +55,8 @@ pub struct System {
     grants: Vec<Grant>,
 }
 
-/// Opens the host's side of it. Devices are part of every jail; the rest only if `wanted`.
-pub fn open(wanted: bool) -> Result<System, SpawnError> {
+/// Opens the host's side of it. Devices are part of every jail; the rest only if `wanted`, and what only language VMs read only for those.
+pub fn open(wanted: bool, base: Base) -> Result<System, SpawnError> {
     let mut system =
         System { programs: Vec::new(), links: Vec::new(), settings: Vec::new(), devices: Vec::new(), grants: grants() };
     for device in DEVICES.map(Path::new) {
@@ -65,6 +66,9 @@ pub fn open(wanted: bool) -> Result<System, SpawnError> {
     if wanted {
         PROGRAMS.map(Path::new).iter().try_for_each(|path| system.open_programs(path))?;
         SETTINGS.map(Path::new).iter().try_for_each(|path| system.open_settings(path))?;
+    }
+    if wanted && base == Base::Jit {
+        java_settings()?.iter().try_for_each(|path| system.open_settings(path))?;
     }
     Ok(system)
 }
@@ -117,6 +121,14 @@ impl System {
         }
         Ok(self.grants)
     }
+}
+
+/// Where distributions keep the settings of their JVMs, which don't start without: `/etc/java-17-openjdk`, `/etc/java`.
+fn java_settings() -> Result<Vec<PathBuf>, SpawnError> {
+    let etc = Path::new("/etc");
+    let entries = std::fs::read_dir(etc).at_path(Step::Sources, "opendir", etc)?;
+    let is_java = |entry: &std::fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(b"java");
+    Ok(entries.flatten().filter(is_java).map(|entry| entry.path()).collect())
 }
 
 fn look(path: &Path) -> Result<Option<std::fs::Metadata>, SpawnError> {

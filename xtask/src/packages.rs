@@ -6,13 +6,19 @@ use std::process::Command;
 /// A file, and the package that brings it.
 pub type Needed = &'static [(&'static str, &'static str)];
 
-/// Compilers for the C world and for libFuzzer, `setpriv` for the unprivileged run, an interpreter to jail.
+/// Compilers for the C world and for libFuzzer, `setpriv` for the unprivileged run, and languages to jail. The JVM comes with its compiler, because
+/// its scripts are sources.
 pub const FOR_TESTS: Needed = &[
     ("/usr/bin/cc", "gcc"),
     ("/usr/bin/c++", "g++"),
     ("/usr/include/stdio.h", "libc6-dev"),
     ("/usr/bin/setpriv", "util-linux"),
     ("/usr/bin/python3", "python3"),
+    ("/usr/bin/perl", "perl"),
+    ("/usr/bin/lua5.4", "lua5.4"),
+    ("/usr/bin/luajit", "luajit"),
+    ("/usr/bin/node", "nodejs"),
+    ("/usr/bin/javac", "default-jdk-headless"),
 ];
 
 /// What the heavy peers of the benchmark are built with and talk to.
