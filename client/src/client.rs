@@ -299,6 +299,13 @@ impl Client {
         Ok(Draft { client: self, slot, header })
     }
 
+    /// Begins the answer to a request in place. `code` 0 is success; other codes are the application's.
+    pub fn draft_reply(&mut self, request: &Header, code: u16, payload_bytes: usize) -> Result<Draft<'_>, Error> {
+        let mut draft = self.draft(Kind::Reply, request.source, payload_bytes)?;
+        draft.header = Header { length: draft.header.length, ..Self::reply_header(request, code) };
+        Ok(draft)
+    }
+
     /// Shows the switch whatever was staged.
     #[inline]
     pub fn flush(&mut self) {

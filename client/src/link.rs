@@ -7,6 +7,7 @@
 //! Which way a record goes is settled here, and changes as often as need be without a change of the order (`strait_protocol::crossing`).
 
 use crate::client::{Delivery, STREAMED_BYTES};
+use crate::record::answers_over_link;
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -377,7 +378,7 @@ impl Links {
     /// Which way a record goes that is to be sent.
     #[inline]
     pub(crate) fn way(&mut self, header: &Header, payload_bytes: usize) -> Way {
-        let is_linked_reply = header.kind == Kind::Reply && header.sequence & LINKED != 0;
+        let is_linked_reply = answers_over_link(header);
         let Some(at) = self.to(header.destination) else {
             return if is_linked_reply { Way::Nowhere } else { Way::Plain };
         };

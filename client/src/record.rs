@@ -6,7 +6,7 @@ use crate::parcel::Parcel;
 use std::time::Duration;
 use strait_protocol::control::SHUTDOWN;
 use strait_protocol::stream::{Trailer, bytes_before};
-use strait_protocol::{FLAG_MORE, FLAG_PARCEL, Header, Kind, RawHeader, Reason, Slot, WorldId};
+use strait_protocol::{FLAG_MORE, FLAG_PARCEL, Header, Kind, LINKED, RawHeader, Reason, Slot, WorldId};
 
 /// A record that arrived. Its payload lies in the inbox itself, or is gathered if it came in pieces, and is given back at the next
 /// receive.
@@ -141,6 +141,11 @@ impl Arrived {
     }
 }
 
+/// Whether this is the answer to a request that came over a link: it must go the same way, past the outbox.
+pub(crate) fn answers_over_link(header: &Header) -> bool {
+    header.kind == Kind::Reply && header.sequence & LINKED != 0
+}
+
 /// A record under construction, in place in the outbox. Dropped, it is as if it had never been.
 #[derive(Debug)]
 #[must_use = "a draft is sent by `send`"]
@@ -182,7 +187,12 @@ impl Draft<'_> {
         self.finish(Delivery::Later)
     }
 
-    fn finish(self, delivery: Delivery) -> Result<u64, Error> {
+    fn finish(mut self, delivery: Delivery) -> Result<u64, Error> {
+        if answers_over_link(&self.header) {
+            let length = self.header.length as usize;
+            let payload = self.payload_mut()[..length].to_vec();
+            return self.client.put(self.header, &payload, None);
+        }
         self.client.commit(&self.slot, &self.header, delivery)
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::client::{Client, Delivery};
 use crate::error::Error;
+use crate::record::answers_over_link;
 use std::io::{self, Write};
 use std::time::Instant;
 use strait_protocol::stream::{self, NO_STREAM, Trailer};
@@ -41,6 +42,8 @@ pub struct StreamWriter<'a> {
     piece: Option<(Slot, usize)>,
     piece_bytes: usize,
     deadline: Option<Instant>,
+    /// All of it, if it answers a request that came over a link, which carries no pieces.
+    over_link: Option<Vec<u8>>,
 }
 
 /// A stream between two of its pieces, for who can't hold on to the client meanwhile. One that isn't resumed isn't broken off either.
@@ -65,9 +68,11 @@ impl Client {
         StreamWriter::new(self, Header::new(Kind::Message, to, 0), None)
     }
 
-    /// Begins the answer to a request, of any length. `code` 0 is success; other codes are the application's.
+    /// Begins the answer to a request, of any length; to one that came over a [link](Self::link) as much as that takes at once. `code` 0 is success; other codes are the application's.
     pub fn reply_writer(&mut self, request: &Header, code: u16) -> StreamWriter<'_> {
-        StreamWriter::new(self, Self::reply_header(request, code), None)
+        let mut writer = StreamWriter::new(self, Self::reply_header(request, code), None);
+        writer.over_link = answers_over_link(&writer.last).then(Vec::new);
+        writer
     }
 
     /// Sends a payload that is larger than the outbox.
@@ -97,7 +102,7 @@ impl Client {
 impl<'a> StreamWriter<'a> {
     pub(crate) fn new(client: &'a mut Client, last: Header, deadline: Option<Instant>) -> Self {
         let (piece_bytes, _) = client.piece_room();
-        Self { client, last, stream: NO_STREAM, sent_bytes: 0, piece: None, piece_bytes, deadline }
+        Self { client, last, stream: NO_STREAM, sent_bytes: 0, piece: None, piece_bytes, deadline, over_link: None }
     }
 
     #[cfg(feature = "tokio")]
@@ -121,6 +126,9 @@ impl<'a> StreamWriter<'a> {
 
     /// Ends the payload. The sequence number returned is that of the last piece: a notice about it is one about the whole.
     pub fn finish(mut self) -> Result<u64, Error> {
+        if let Some(payload) = self.over_link.take() {
+            return self.client.put(self.last, &payload, self.deadline);
+        }
         let (slot, filled) = self.piece()?;
         match self.stream {
             NO_STREAM => self.commit(&slot, Header { length: filled as u32, stream: NO_STREAM, ..self.last }),
@@ -130,6 +138,10 @@ impl<'a> StreamWriter<'a> {
 
     /// Takes as much as fits into the piece that is being filled, of which there is always something.
     pub(crate) fn fill(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+        if let Some(payload) = &mut self.over_link {
+            payload.extend_from_slice(bytes);
+            return Ok(bytes.len());
+        }
         if self.piece.as_ref().is_some_and(|(_, filled)| *filled == self.piece_bytes) {
             self.send_piece()?;
         }

@@ -14,7 +14,8 @@
  *            they are. Different clients have nothing to do with each other. Nothing here starts a thread.
  * Lifetimes  strait_receive() and strait_receive_piece() hand out a payload that lies in the inbox itself, or in the client's
  *            memory if it came in pieces. It stays there until strait_release(), strait_receive(),
- *            strait_receive_piece(), strait_request(), strait_resolve() or strait_close(). Sending and replying leave it alone, so it can be their payload. The other fields of a strait_record are the
+ *            strait_receive_piece(), strait_request(), strait_resolve(), strait_link(), strait_parcel_new() or
+ *            strait_close(). Sending and replying leave it alone, so it can be their payload. The other fields of a strait_record are the
  *            caller's, for as long as it likes.
  * Bugs       A bug inside the library ends in STRAIT_ERROR_BUG, after which that client can only be closed. (Built
  *            with panic=abort, it ends the process.)
@@ -92,6 +93,10 @@ typedef enum strait_error {
      * A draft is open, and this would send past it; or none is, or it isn't this one.
      */
     STRAIT_ERROR_DRAFT = -14,
+    /**
+     * The parcel isn't sealed, or was lost when it was.
+     */
+    STRAIT_ERROR_PARCEL = -15,
 } strait_error;
 
 /**
@@ -150,6 +155,22 @@ typedef enum strait_reason {
      */
     STRAIT_REASON_TOO_LARGE = 7,
     /**
+     * The record was to bring a parcel that we don't have.
+     */
+    STRAIT_REASON_NO_SUCH_PARCEL = 16,
+    /**
+     * The record was to bring a parcel that we can still write to.
+     */
+    STRAIT_REASON_UNSEALED = 17,
+    /**
+     * The receiver holds as many parcels as it may, of ours or altogether, or hasn't taken those that it was given.
+     */
+    STRAIT_REASON_PARCEL_QUOTA = 18,
+    /**
+     * The link is gone over which the request was asked.
+     */
+    STRAIT_REASON_UNLINKED = 19,
+    /**
      * Something that was for us, from the world that is the source, didn't arrive whole: its sender broke it off, or it
      * was more than we gather. The other fields are those of what it would have been, so that a request can be answered.
      */
@@ -160,6 +181,12 @@ typedef enum strait_reason {
  * A world's or host program's connection to the switch.
  */
 typedef struct strait_client strait_client;
+
+/**
+ * Memory that is filled by one world and then read by any number of them, never copied and never changed again: the kernel
+ * sees to that.
+ */
+typedef struct strait_parcel strait_parcel;
 
 /**
  * A record that arrived.
@@ -385,6 +412,18 @@ int strait_send_batch(struct strait_client *client,
                       size_t *sent);
 
 /**
+ * Sends one message to `count` receivers, 1 to 64 of them: written once, copied by the switch to each. Each is judged by itself: a
+ * notice with this sequence says who could not be reached. Waits for room if need be, see strait_set_patience().
+ * `*sequence` may be NULL.
+ */
+int strait_multicast(struct strait_client *client,
+                     const uint64_t *to,
+                     size_t count,
+                     const void *payload,
+                     size_t length,
+                     uint64_t *sequence);
+
+/**
  * Sends a request and waits for its reply, for `timeout_ms` milliseconds at most; -1 is 49 days. What else arrives
  * meanwhile is kept for later receives; the payload received last is dead. `reply` may be NULL. Its payload is a
  * copy that lives until the next strait_request() or strait_close().
@@ -412,8 +451,8 @@ int strait_start_request(struct strait_client *client,
 
 /**
  * Answers a request, or acknowledges a notice of shutdown. `code` 0 is success; other codes are the application's.
- * The payload may be that of the request. Only `source`, `correlation` and `tag` of the request matter, so a copy
- * will do, at any later time. Waits for room if need be, see strait_set_patience().
+ * The payload may be that of the request. Only `source`, `correlation`, `sequence` and `tag` of the request matter, so a
+ * copy will do, at any later time. Waits for room if need be, see strait_set_patience().
  */
 int strait_reply(struct strait_client *client,
                  const struct strait_record *request,
@@ -515,6 +554,84 @@ int strait_draft_stage(struct strait_client *client,
  * Drops the draft that is open: it is as if it had never been. Fine if none is.
  */
 int strait_draft_drop(struct strait_client *client);
+
+/**
+ * Makes a parcel of `length` bytes, all zero, up to 4 GiB and to what policy lets this world hold (STRAIT_ERROR_REFUSED
+ * beyond that). Asks the switch, so it ends the life of the payload received last. On failure, `*parcel` is NULL. Free it with
+ * strait_parcel_free().
+ */
+int strait_parcel_new(struct strait_client *client,
+                      size_t length,
+                      struct strait_parcel **parcel);
+
+/**
+ * The memory of a parcel that isn't sealed yet, to be written; NULL for one that is, and for NULL. Aligned to a page; alive
+ * until the parcel is sealed or freed.
+ */
+void *strait_parcel_memory(struct strait_parcel *parcel);
+
+/**
+ * Makes a parcel immutable, for ever and for everybody: now it can be sent. STRAIT_ERROR_SYSTEM while something else in this
+ * process maps it or the kernel still writes to it (a read(2) under way); then it is lost and can only be freed. Fine if it is
+ * sealed already.
+ */
+int strait_parcel_seal(struct strait_parcel *parcel);
+
+/**
+ * The bytes of a sealed parcel, to be read. `*length` may be NULL. NULL for a parcel that isn't sealed, and for NULL. Alive
+ * until the parcel is freed.
+ */
+const void *strait_parcel_bytes(const struct strait_parcel *parcel,
+                                size_t *length);
+
+/**
+ * Sends a message with a sealed parcel, which stays ours too and can be sent again. Waits for room if need be, see
+ * strait_set_patience(). `*sequence`, which a notice about the message would carry, may be NULL. That the receiver may
+ * hold no more parcels is told by a notice, STRAIT_REASON_PARCEL_QUOTA.
+ */
+int strait_parcel_send(struct strait_client *client,
+                       uint64_t to,
+                       const struct strait_parcel *parcel,
+                       const void *payload,
+                       size_t length,
+                       uint64_t *sequence);
+
+/**
+ * Takes the parcel that came with the record received last: 1 if there is one, 0 if not, or if it was taken already; then
+ * `*parcel` is NULL. It is sealed; it stays until strait_parcel_free(), however long that is after the record. A parcel that
+ * isn't taken is given back with its record.
+ */
+int strait_parcel_take(struct strait_client *client,
+                       struct strait_parcel **parcel);
+
+/**
+ * Gives a parcel back. Its memory is freed when nobody has it any more. NULL is fine, and so is a parcel whose client is closed.
+ */
+void strait_parcel_free(struct strait_parcel *parcel);
+
+/**
+ * Makes a direct link to another world, if policy lets both have it, and waits until it is there, for `timeout_ms` milliseconds at
+ * most; -1 is 49 days. From then on what the two send each other goes past the switch, by the same calls and in the same
+ * order. The other world takes part whenever it looks for records. Ends the life of the payload received last.
+ *
+ * STRAIT_ERROR_REFUSED: policy doesn't let the two have one. STRAIT_ERROR_UNDELIVERED: the other world didn't take part in
+ * time. Either way all goes on through the switch.
+ */
+int strait_link(struct strait_client *client,
+                uint64_t peer,
+                int timeout_ms);
+
+/**
+ * Ends the direct link to a world, if there is one. What was sent over it arrives; what is sent from now on goes through the
+ * switch. Requests that went over it and have no answer yet end in a notice, STRAIT_REASON_UNLINKED.
+ */
+int strait_unlink(struct strait_client *client,
+                  uint64_t peer);
+
+/**
+ * Whether there is a direct link to a world. False for NULL.
+ */
+bool strait_is_linked(const struct strait_client *client, uint64_t peer);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 use std::time::Duration;
-use strait_client::Client;
+use strait_client::{Client, Parcel};
 
 /// A world's or host program's connection to the switch.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub struct StraitClient {
     /// The payload of the last reply to `strait_request`.
     pub(crate) reply: Vec<u8>,
     pub(crate) draft: Option<OpenDraft>,
+    /// What came with the record received last and wasn't taken.
+    pub(crate) parcel: Option<Parcel>,
     /// A call is under way, or ended in a panic: who knows in which state.
     is_broken: bool,
 }
@@ -26,7 +28,7 @@ impl StraitClient {
     pub(crate) fn new(client: Client) -> Self {
         // A name has no NUL in it: `Name` allows a few ASCII characters only.
         let name = CString::new(client.name().as_str()).unwrap_or_default();
-        Self { client, name, reply: Vec::new(), draft: None, is_broken: false }
+        Self { client, name, reply: Vec::new(), draft: None, parcel: None, is_broken: false }
     }
 
     /// The client to send with. While a draft is open, nothing else may be written to the outbox.

@@ -83,7 +83,7 @@ impl OpenDraft {
         let mut place = reserve(client, &self.header, self.bytes)?;
         assert!(place.payload_mut().as_mut_ptr() == self.payload, "the outbox moved on under a draft");
         let header = place.header_mut();
-        header.correlation = self.header.correlation;
+        (header.correlation, header.sequence) = (self.header.correlation, self.header.sequence);
         (header.tag, header.code, header.flags) = (draft.tag, draft.code, draft.flags);
         // Not more than was reserved, which was a u32: `judge` compared them.
         place.shorten(draft.length as u32);
@@ -136,7 +136,8 @@ pub extern "C" fn strait_draft_begin_reply(
         let request = request.ok_or_else(|| Failure::null("request"))?;
         let draft = draft.ok_or_else(|| Failure::null("draft"))?;
         let mut header = Header::new(Kind::Reply, WorldId(request.source), 0);
-        (header.correlation, header.tag) = (request.correlation, request.tag);
+        let Header { correlation, tag, sequence, .. } = request.header();
+        (header.correlation, header.tag, header.sequence) = (correlation, tag, sequence);
         draft.write(begin(client, header, length)?);
         Ok(0)
     })

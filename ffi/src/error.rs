@@ -39,6 +39,8 @@ pub enum StraitError {
     Protocol = -13,
     /// A draft is open, and this would send past it; or none is, or it isn't this one.
     Draft = -14,
+    /// The parcel isn't sealed, or was lost when it was.
+    Parcel = -15,
 }
 
 /// A code with its text, on its way to the caller.

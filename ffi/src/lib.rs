@@ -25,6 +25,10 @@ mod receive;
 
 mod draft;
 
+mod parcel;
+
+mod link;
+
 mod pointer;
 
 #[cfg(test)]

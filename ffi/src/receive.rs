@@ -23,6 +23,7 @@ pub extern "C" fn strait_receive(
             0 => client.client.try_receive(),
             _ => client.client.receive(duration(timeout_ms)),
         }?;
+        client.parcel = found.as_ref().and_then(|found| found.parcel().cloned());
         let Some(found) = found else { return Ok(0) };
         // The pointer outlives the borrow: the payload stays where it is until the client steps past the record,
         // which the functions listed under "Lifetimes" do, and no others.
@@ -63,6 +64,7 @@ pub extern "C" fn strait_receive_piece(
             0 => client.client.try_receive_piece(),
             _ => client.client.receive_piece(duration(timeout_ms)),
         }?;
+        client.parcel = found.as_ref().and_then(|found| found.parcel().cloned());
         let Some(found) = found else { return Ok(0) };
         piece.write(found.piece().map_or(
             StraitPiece { offset: 0, stream: 0, is_last: false, is_broken_off: false },
@@ -95,6 +97,7 @@ pub extern "C" fn strait_set_assembly_limits(
 #[unsafe(no_mangle)]
 pub extern "C" fn strait_release(client: Option<&mut StraitClient>) -> c_int {
     with_client(client, |client| {
+        client.parcel = None;
         client.client.release();
         Ok(0)
     })

@@ -38,6 +38,14 @@ pub enum StraitReason {
     NoSuchRequest = 6,
     /// The receiver's inbox is smaller than the record.
     TooLarge = 7,
+    /// The record was to bring a parcel that we don't have.
+    NoSuchParcel = 16,
+    /// The record was to bring a parcel that we can still write to.
+    Unsealed = 17,
+    /// The receiver holds as many parcels as it may, of ours or altogether, or hasn't taken those that it was given.
+    ParcelQuota = 18,
+    /// The link is gone over which the request was asked.
+    Unlinked = 19,
     /// Something that was for us, from the world that is the source, didn't arrive whole: its sender broke it off, or it
     /// was more than we gather. The other fields are those of what it would have been, so that a request can be answered.
     Incomplete = 64,
@@ -54,6 +62,10 @@ const _: () = {
     assert!(StraitReason::Quota as u16 == Reason::Quota as u16);
     assert!(StraitReason::NoSuchRequest as u16 == Reason::NoSuchRequest as u16);
     assert!(StraitReason::TooLarge as u16 == Reason::TooLarge as u16);
+    assert!(StraitReason::NoSuchParcel as u16 == Reason::NoSuchParcel as u16);
+    assert!(StraitReason::Unsealed as u16 == Reason::Unsealed as u16);
+    assert!(StraitReason::ParcelQuota as u16 == Reason::ParcelQuota as u16);
+    assert!(StraitReason::Unlinked as u16 == Reason::Unlinked as u16);
     assert!(StraitReason::Incomplete as u16 == Reason::Incomplete as u16);
 };
 
@@ -122,6 +134,7 @@ impl StraitRecord {
     pub(crate) fn header(&self) -> Header {
         Header {
             correlation: self.correlation,
+            sequence: self.sequence,
             tag: self.tag,
             source: WorldId(self.source),
             ..Header::new(Kind::Request, WorldId(self.destination), 0)

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use strait_client::{Error, WorldId};
 
 /// How long a request can wait at most.
-const AGES: Duration = Duration::from_millis(u32::MAX as u64);
+pub(crate) const AGES: Duration = Duration::from_millis(u32::MAX as u64);
 
 /// Sends a message of any length. When the outbox is full, waits for room: as long as it takes (-1), not at all (0), or so
 /// many milliseconds, after which it is STRAIT_ERROR_FULL. `*sequence`, which a notice about the message would carry,
@@ -79,6 +79,28 @@ pub unsafe extern "C" fn strait_send_batch(
     })
 }
 
+/// Sends one message to `count` receivers, 1 to 64 of them: written once, copied by the switch to each. Each is judged by itself: a
+/// notice with this sequence says who could not be reached. Waits for room if need be, see strait_set_patience().
+/// `*sequence` may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn strait_multicast(
+    client: Option<&mut StraitClient>,
+    to: *const u64,
+    count: usize,
+    payload: *const c_void,
+    length: usize,
+    sequence: Option<&mut MaybeUninit<u64>>,
+) -> c_int {
+    with_client(client, |client| {
+        // SAFETY: null is refused in `many`; that the list is there is the caller's word (strait.h, "Pointers").
+        let to: Vec<_> = unsafe { many(to, count, "to") }?.iter().copied().map(WorldId).collect();
+        // SAFETY: null is refused in `bytes`; that the bytes are there is the caller's word.
+        let payload = unsafe { bytes(payload, length) }?;
+        give(sequence, client.sender()?.multicast(&to, payload)?);
+        Ok(0)
+    })
+}
+
 /// Sends a request and waits for its reply, for `timeout_ms` milliseconds at most; -1 is 49 days. What else arrives
 /// meanwhile is kept for later receives; the payload received last is dead. `reply` may be NULL. Its payload is a
 /// copy that lives until the next strait_request() or strait_close().
@@ -131,8 +153,8 @@ pub unsafe extern "C" fn strait_start_request(
 }
 
 /// Answers a request, or acknowledges a notice of shutdown. `code` 0 is success; other codes are the application's.
-/// The payload may be that of the request. Only `source`, `correlation` and `tag` of the request matter, so a copy
-/// will do, at any later time. Waits for room if need be, see strait_set_patience().
+/// The payload may be that of the request. Only `source`, `correlation`, `sequence` and `tag` of the request matter, so a
+/// copy will do, at any later time. Waits for room if need be, see strait_set_patience().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn strait_reply(
     client: Option<&mut StraitClient>,

@@ -25,6 +25,7 @@ int main(void)
     strait_draft draft;
     strait_record record;
     strait_piece piece;
+    strait_parcel *parcel;
 
     memset(&draft, 0, sizeof draft);
     memset(&record, 0, sizeof record);
@@ -61,6 +62,17 @@ int main(void)
     IS_NULL(strait_draft_send(none, &draft, NULL), "client");
     IS_NULL(strait_draft_stage(none, &draft, NULL), "client");
     IS_NULL(strait_draft_drop(none), "client");
+    IS_NULL(strait_multicast(none, &number, 1, "x", 1, NULL), "client");
+    IS_NULL(strait_link(none, 16, 0), "client");
+    IS_NULL(strait_unlink(none, 16), "client");
+    IS(strait_is_linked(none, 16), false);
+    IS_NULL(strait_parcel_new(none, 1, &parcel), "client");
+    IS(strait_parcel_memory(NULL) == NULL, 1);
+    IS_NULL(strait_parcel_seal(NULL), "parcel");
+    IS(strait_parcel_bytes(NULL, NULL) == NULL, 1);
+    IS_NULL(strait_parcel_send(none, 16, NULL, NULL, 0, NULL), "client");
+    IS_NULL(strait_parcel_take(none, &parcel), "client");
+    strait_parcel_free(NULL);
     IS(strait_shutdown_notice(NULL), false);
     IS(strait_shutdown_notice(&record), false);
     IS(strait_reason_text(0)[0], 0);

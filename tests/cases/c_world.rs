@@ -5,7 +5,7 @@ mod build;
 
 use std::time::Duration;
 use strait_broker::World;
-use strait_tests::Stage;
+use strait_tests::{LONG, Stage};
 
 #[test]
 fn a_c_world_answers_and_acknowledges() {
@@ -21,4 +21,24 @@ fn a_c_world_answers_and_acknowledges() {
     }
     let ended = stage.client().stop("c", Duration::from_secs(5), "enough").unwrap();
     assert!(ended.acknowledged && ended.code == Some(0), "{ended:?}");
+}
+
+#[test]
+fn c_worlds_share_parcels_link_and_multicast() {
+    let program = build::c_program("tests/sharing.c", build::Link::Static);
+    let world = |role: &str| {
+        let mut world = World::new(["/sharing", role]);
+        world.system = false;
+        world.read = vec![format!("{}:/sharing", program.display())];
+        (world.send, world.link) = (vec!["*".into()], vec!["maker".into(), "viewer".into()]);
+        world
+    };
+    let mut stage = Stage::new();
+    let viewer = stage.host.spawn("viewer", &world("view")).unwrap();
+    let maker = stage.host.spawn("maker", &world("make")).unwrap();
+    let (header, payload) = stage.receive();
+    assert_eq!((header.source, &payload[..]), (maker, &b"end"[..]));
+    for id in [maker, viewer] {
+        assert_eq!(stage.client().wait(id, Some(LONG)).unwrap().code, Some(0));
+    }
 }

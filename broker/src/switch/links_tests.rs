@@ -2,6 +2,7 @@
 
 use super::tests::Bench;
 use super::*;
+use std::io::Write;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -71,6 +72,16 @@ fn requests_go_and_are_answered_over_the_link() {
             let (header, payload) = receive(&mut b);
             b.reply(&header, 3, &payload).unwrap();
         }
+        // However an answer is made, it goes the way its request came.
+        let (header, payload) = receive(&mut b);
+        let mut draft = b.draft_reply(&header, 4, 16).unwrap();
+        draft.payload_mut()[..3].copy_from_slice(&[payload[0], 1, 2]);
+        draft.shorten(3);
+        draft.send().unwrap();
+        let (header, payload) = receive(&mut b);
+        let mut writer = b.reply_writer(&header, 4);
+        payload.iter().chain(&[1, 2]).for_each(|byte| writer.write_all(&[*byte]).unwrap());
+        writer.finish().unwrap();
         // One more is asked, and answered when its asker has given up.
         let (header, _) = receive(&mut b);
         is_told.recv().unwrap();
@@ -80,6 +91,11 @@ fn requests_go_and_are_answered_over_the_link() {
     for n in 0..100u8 {
         let reply = a.request(B, &[n], LONG).unwrap();
         assert_eq!((reply.header.source, reply.header.code, &reply.payload[..]), (B, 3, &[n][..]));
+    }
+    for way in 0..2u8 {
+        let reply = a.request(B, &[way], LONG).unwrap();
+        assert_eq!((reply.header.code, &reply.payload[..]), (4, &[way, 1, 2][..]));
+        assert!(reply.header.sequence & LINKED != 0);
     }
     let late = a.request(B, b"", Duration::from_millis(20)).unwrap_err();
     assert!(matches!(late, Error::Undelivered { reason: Reason::Deadline, .. }), "{late}");
