@@ -5,7 +5,9 @@
 //! need it; what is left here is small, and each function says which check makes it sound.
 
 pub mod code;
+pub mod checkpoint;
 pub mod launch;
 pub mod mount;
+pub mod restorer;
 pub mod socket;
 pub mod wake;

@@ -165,7 +165,7 @@ pub fn adopt(number: i32) -> Result<OwnedFd, Errno> {
     Ok(fd)
 }
 
-fn last_error() -> Errno {
+pub(crate) fn last_error() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
 
