@@ -4,8 +4,8 @@
 //! `strait-memory`). Everything that [`rustix`] already wraps is called through it by those who
 //! need it; what is left here is small, and each function says which check makes it sound.
 
-pub mod code;
 pub mod checkpoint;
+pub mod code;
 pub mod launch;
 pub mod mount;
 pub mod restorer;
