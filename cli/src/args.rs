@@ -38,6 +38,9 @@ pub enum Command {
     Stop(Stop),
     /// Show what the kernel enforces for a world: what is, not what was configured
     Inspect(Inspect),
+    /// Say what this machine has for this user, what is missing, and how to mend it
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(Doctor),
     /// Play the use that strait was made for, with real worlds, and verify every step
     #[command(after_help = DEMO_HELP)]
     Demo(Demo),
@@ -203,6 +206,13 @@ pub struct Inspect {
 }
 
 #[derive(Debug, ClapArgs)]
+pub struct Doctor {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
 pub struct Completions {
     /// The shell
     pub shell: Shell,
@@ -212,6 +222,7 @@ const MAIN_HELP: &str = "\
 Examples:
   strait run -- python3 -c 'print(1)'       one program in a jail
   strait up examples/two-worlds.toml        a broker with two worlds
+  strait doctor                             what this machine has, and lacks
   strait ps                                 what it runs
   strait request greeter 'hello'            ask one of them
 
@@ -269,6 +280,12 @@ Examples:
   strait stop database --deadline 30s --reason 'upgrade'
 
 Exit codes: 0 it is gone, by itself or by force; 1 it isn't; 2 bad usage.";
+
+const DOCTOR_HELP: &str = "\
+It starts a broker and jails of its own, which end with it, and changes nothing else. Root and other users have different \
+answers. What is degraded costs a promise, which `strait inspect` names for each world; without what is missing nothing runs.
+
+Exit codes: 0 nothing is missing; 1 something is; 2 bad usage.";
 
 const DEMO_HELP: &str = "\
 A client world asks for a compressor, streams FILE to it, checks what comes back and has it shut down; then a rogue world

@@ -64,6 +64,11 @@ impl Failure {
         Self { message: format!("{whom}: {}", self.message), ..self }
     }
 
+    /// What is wrong, and what to do next if that is known.
+    pub fn into_words(self) -> (String, Option<String>) {
+        (self.message, self.hint)
+    }
+
     /// Writes it to standard error.
     pub fn tell(&self) -> ExitCode {
         text::say(&self.to_string());

@@ -6,6 +6,7 @@
 mod args;
 mod completions;
 mod demo;
+mod doctor;
 mod ended;
 mod failure;
 mod file;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Request(args) => talk::request(args),
         Command::Stop(args) => stop::stop(args),
         Command::Inspect(args) => inspect::inspect(args),
+        Command::Doctor(args) => doctor::doctor(args),
         Command::Demo(args) => Ok(demo::run(args.file.as_deref())),
         Command::Completions(args) => completions::completions(args),
     };

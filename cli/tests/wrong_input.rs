@@ -75,7 +75,7 @@ fn usage_is_2_but_125_for_run() {
 
 #[test]
 fn every_command_explains_itself() {
-    for command in ["up", "run", "ps", "send", "request", "stop", "inspect", "completions"] {
+    for command in ["up", "run", "ps", "send", "request", "stop", "inspect", "doctor", "completions"] {
         let said = run(strait([command, "--help"]));
         assert!(said.code == Some(0) && said.out.contains("Usage: strait"), "{command}: {}", said.err);
     }

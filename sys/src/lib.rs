@@ -6,6 +6,7 @@
 
 pub mod checkpoint;
 pub mod code;
+pub mod kernel;
 pub mod launch;
 pub mod mount;
 pub mod restorer;

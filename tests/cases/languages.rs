@@ -2,6 +2,7 @@
 //! No system call was listed for any of them.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -66,7 +67,8 @@ fn count(profile: Base, command: &[&str], program: &str) {
 fn count_with(profile: Base, interpreter: &str, name: &str) {
     match Path::new("/usr/bin").join(interpreter).exists() {
         true => count(profile, &[interpreter, &format!("/script/{name}")], &script(name)),
-        false => println!("skipped: no /usr/bin/{interpreter} on this machine"),
+        // Past the harness, which keeps what a test that succeeds prints.
+        false => drop(writeln!(std::io::stdout(), "skipped: languages: no /usr/bin/{interpreter} on this machine")),
     }
 }
 
