@@ -70,8 +70,9 @@ impl Contest {
     fn cells(&self) -> impl Iterator<Item = Cell> {
         let placed =
             self.placements.iter().flat_map(|placement| self.loads.iter().map(move |load| (*placement, *load)));
-        // Memory doesn't depend on where a process runs.
-        let placed = placed.filter(|(placement, load)| load.kind != Kind::Idle || *placement == self.placements[0]);
+        // Memory doesn't depend on where a process runs; and of processes that are yet to be started only one can be placed.
+        let once = |load: &Load| matches!(load.kind, Kind::Idle | Kind::Spawn);
+        let placed = placed.filter(move |(placement, load)| !once(load) || *placement == self.placements[0]);
         placed.flat_map(move |(placement, load)| {
             let fits = move |n: &usize| self.contenders[*n].refusal(&load).is_none();
             (0..self.contenders.len()).filter(fits).map(move |n| (n, load, placement))

@@ -13,6 +13,8 @@ mod folder;
 mod plot;
 #[cfg(feature = "program")]
 mod selection;
+#[cfg(feature = "program")]
+mod spawn;
 mod strait;
 mod table;
 mod team;
@@ -25,8 +27,11 @@ pub use folder::remove_all;
 pub use plot::plot;
 #[cfg(feature = "program")]
 pub use selection::{Heavy, Selection};
+#[cfg(feature = "program")]
+pub use spawn::this as this_starter;
 pub use strait_measure::{Kind, Load, Outcome, Placement};
 pub use table::{Row, Table};
+pub use team::Program;
 
 use strait_measure::Entry;
 
@@ -35,6 +40,8 @@ pub type Prefix = &'static [&'static str];
 
 /// What every other peer is compared with.
 pub const BASELINE: &str = "uds-seqpacket";
+/// What every other way to start a program is compared with.
+pub const SPAWN_BASELINE: &str = "bwrap";
 
 /// The peers that need nothing installed and nothing heavy built.
 fn entries() -> Vec<Entry> {
@@ -51,7 +58,7 @@ fn entries() -> Vec<Entry> {
 pub fn always_there(prefix: Prefix) -> Vec<Box<dyn Contender>> {
     let mut all: Vec<Box<dyn Contender>> = Vec::new();
     for entry in entries() {
-        all.push(Box::new(team::Peer { program: team::Program::this(prefix), spec: entry.spec() }));
+        all.push(Box::new(team::Peer { program: Program::this(prefix), spec: entry.spec() }));
     }
     for (name, style) in strait::STYLES {
         all.push(Box::new(strait::Strait { prefix, name, style }));
@@ -77,6 +84,10 @@ pub fn role(arguments: &[String]) -> Outcome<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["world"] => strait::world(),
         ["opener", orders] => attach::opener(orders),
+        #[cfg(feature = "program")]
+        ["spawner", orders] => spawn::spawner(orders),
+        #[cfg(feature = "program")]
+        ["starter", ..] => strait_bench_starter::start(&arguments[1..]),
         ["peer", assignment] => strait_measure::perform(&entries(), assignment),
         _ => Err("no such role".into()),
     }

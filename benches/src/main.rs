@@ -10,7 +10,7 @@ use signal_hook::iterator::Signals;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
-use strait_bench::{Contest, Heavy, Outcome, Results, Selection, Table, plot, remove_all, role};
+use strait_bench::{Contest, Heavy, Outcome, Program, Results, Selection, Table, plot, remove_all, role, this_starter};
 
 /// Measures strait beside what a user would pick instead, all in one run
 ///
@@ -34,7 +34,7 @@ struct Options {
     /// About how long each run takes, in seconds [default: 1, or 0.25 with --quick]
     #[arg(long, value_name = "S")]
     seconds: Option<f64>,
-    /// Only these workloads: rtt, oneway, fanout, connect, idle
+    /// Only these workloads: rtt, oneway, fanout, connect, idle, spawn
     #[arg(long, value_name = "W", value_delimiter = ',')]
     workload: Vec<String>,
     /// Only these placements: free, same, cross
@@ -52,6 +52,9 @@ struct Options {
     /// The program that plays the heavy peers; `cargo xtask bench` builds it
     #[arg(long, hide = true, value_name = "FILE")]
     heavy: Option<PathBuf>,
+    /// The static program that is started again and again; `cargo xtask bench` builds it [default: this one, which isn't static]
+    #[arg(long, hide = true, value_name = "FILE")]
+    starter: Option<PathBuf>,
     /// Why there is no such program
     #[arg(long, hide = true, value_name = "WHY")]
     no_heavy: Option<String>,
@@ -67,6 +70,7 @@ Workloads:
   fanout   one publisher to 8 receivers         64 B, figures are per delivery
   connect  open, send, be answered              64 B
   idle     memory that an idle client costs the process in the middle
+  spawn    from the order to start a program to its first message
 
 Placements:
   free     the scheduler decides
@@ -120,8 +124,12 @@ fn contest(options: &Options, results: &mut Results) -> Outcome<Contest> {
         (None, Some(why)) => Heavy::Missing(why.clone()),
         (None, None) => Heavy::Unwanted,
     };
+    let starter = match &options.starter {
+        Some(path) => Program { path: path.clone(), prefix: Vec::new() },
+        None => this_starter(PREFIX)?,
+    };
     Ok(Contest {
-        contenders: selection.contenders(PREFIX, &heavy, results)?,
+        contenders: selection.contenders(PREFIX, &starter, &heavy, results)?,
         loads: selection.loads()?,
         placements: selection.placements()?,
         reps: options.reps.unwrap_or(if options.quick { 3 } else { 5 }),

@@ -2,10 +2,10 @@
 
 use crate::contest::{Contender, Results};
 use crate::team::{Peer, Program};
-use crate::{Outcome, Prefix, always_there};
+use crate::{Outcome, Prefix, always_there, spawn};
 use std::path::PathBuf;
 use std::process::Command;
-use strait_measure::{Load, Placement, Spec};
+use strait_measure::{Kind, Load, Placement, Spec};
 
 /// The program whose processes are the heavy peers, or why there is none.
 pub enum Heavy {
@@ -55,9 +55,18 @@ impl Selection {
     }
 
     /// The contenders that are named, or all. Who can't be had is named in the results.
-    pub fn contenders(&self, prefix: Prefix, heavy: &Heavy, results: &mut Results) -> Outcome<Vec<Box<dyn Contender>>> {
+    pub fn contenders(
+        &self,
+        prefix: Prefix,
+        starter: &Program,
+        heavy: &Heavy,
+        results: &mut Results,
+    ) -> Outcome<Vec<Box<dyn Contender>>> {
         let mut all = always_there(prefix);
-        let mut there: Vec<String> = all.iter().map(|one| one.name().to_owned()).collect();
+        let (spawners, gap) = spawn::contenders(prefix, starter);
+        all.extend(spawners);
+        results.gaps.extend(gap.filter(|_| has(&self.workloads, Kind::Spawn.name()) && has(&self.peers, "bwrap")));
+        let mut there = crate::table::unique(all.iter().map(|one| one.name().to_owned()));
         let mut more = "";
         match heavy {
             Heavy::Unwanted => more = "; and the heavy ones: iceoryx2-*, zmq-*, nats, dbus-*, redis, zenoh-*",
@@ -105,6 +114,10 @@ fn known(what: &str, named: &[String], there: &[String], more: &str) -> Outcome<
 mod tests {
     use super::*;
 
+    fn nobody() -> Program {
+        Program { path: PathBuf::new(), prefix: Vec::new() }
+    }
+
     fn named(list: &[&str]) -> Vec<String> {
         list.iter().map(|name| (*name).into()).collect()
     }
@@ -130,7 +143,8 @@ mod tests {
         let error = wrong(Selection { workloads: named(&["rtt"]), sizes: vec![63], ..Selection::default() });
         assert!(error.starts_with("there is no size `63`; there are: 64"), "{error}");
         let selection = Selection { peers: named(&["nonsense"]), ..Selection::default() };
-        let error = selection.contenders(&[], &Heavy::Unwanted, &mut Results::default()).err().unwrap().to_string();
+        let error =
+            selection.contenders(&[], &nobody(), &Heavy::Unwanted, &mut Results::default()).err().unwrap().to_string();
         assert!(error.contains("`nonsense`") && error.contains("uds-broker") && error.contains("nats"), "{error}");
     }
 
@@ -145,7 +159,8 @@ mod tests {
     #[test]
     fn who_cannot_be_had_is_named() {
         let mut results = Results::default();
-        Selection::default().contenders(&[], &Heavy::Missing("no compiler".into()), &mut results).unwrap();
-        assert_eq!(results.gaps, ["the heavy peers: no compiler"]);
+        let heavy = Heavy::Missing("no compiler".into());
+        Selection::default().contenders(&[], &nobody(), &heavy, &mut results).unwrap();
+        assert_eq!(results.gaps.last().unwrap(), "the heavy peers: no compiler");
     }
 }

@@ -48,6 +48,7 @@ impl Style {
     /// Why it makes no difference to a load.
     fn is_idle_in(self, load: &Load) -> Option<&'static str> {
         match self {
+            _ if load.kind == Kind::Spawn => Some("another contender of the same name does"),
             Self::Plain => None,
             Self::Link | Self::Large | Self::InPlace if load.bystanders > 0 => Some("measured through the switch"),
             Self::Batch if !load.kind.is_stream() || load.bytes > 1024 => Some("nothing to batch"),

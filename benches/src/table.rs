@@ -1,9 +1,9 @@
 //! Figures as rows, and rows as a table of medians.
 
-use crate::BASELINE;
+use crate::{BASELINE, SPAWN_BASELINE};
 use serde::Serialize;
 use std::fmt;
-use strait_measure::{Figures, Load, Placement};
+use strait_measure::{Figures, Kind, Load, Placement};
 
 /// One figure of one run.
 #[derive(Clone, Debug, Serialize)]
@@ -71,6 +71,7 @@ impl<'a> Table<'a> {
         let here = || self.0.iter().filter(|row| row.scene() == scene);
         let (peers, metrics) = (unique(here().map(|row| &*row.peer)), unique(here().map(|row| &*row.metric)));
         let (workload, size, placement) = scene;
+        let baseline = baseline(workload);
         write!(f, "{:<NAME$}", format!("{workload} {size} {placement}"))?;
         for metric in &metrics {
             write!(f, "{metric:>FIGURE$}{:RATIO$}", "")?;
@@ -79,8 +80,9 @@ impl<'a> Table<'a> {
         for peer in peers {
             write!(f, "  {peer:<width$}", width = NAME - 2)?;
             for metric in &metrics {
-                let [value, base] = [peer, BASELINE].map(|who| median(self.0, who, scene, metric));
-                write!(f, "{:>FIGURE$}{:>RATIO$}", value.map_or("-".into(), human), ratio(peer, value, base))?;
+                let [value, base] = [peer, baseline].map(|who| median(self.0, who, scene, metric));
+                let ratio = if peer == baseline { String::new() } else { ratio(value, base) };
+                write!(f, "{:>FIGURE$}{ratio:>RATIO$}", value.map_or("-".into(), human))?;
             }
             writeln!(f)?;
         }
@@ -95,13 +97,17 @@ const RATIO: usize = 8;
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         unique(self.0.iter().map(Row::scene)).into_iter().try_for_each(|scene| self.block(scene, f))?;
-        writeln!(f, "medians over the repetitions; beside each the ratio to {BASELINE}")
+        writeln!(f, "medians over the repetitions; beside each the ratio to {BASELINE}, of starts to {SPAWN_BASELINE}")
     }
 }
 
-fn ratio(peer: &str, value: Option<f64>, base: Option<f64>) -> String {
+fn baseline(workload: &str) -> &'static str {
+    if workload == Kind::Spawn.name() { SPAWN_BASELINE } else { BASELINE }
+}
+
+fn ratio(value: Option<f64>, base: Option<f64>) -> String {
     match (value, base) {
-        (Some(value), Some(base)) if peer != BASELINE && base != 0.0 => match value / base {
+        (Some(value), Some(base)) if base != 0.0 => match value / base {
             ratio if ratio >= 10.0 => format!("{ratio:.0}x"),
             ratio => format!("{ratio:.2}x"),
         },
@@ -122,7 +128,6 @@ pub fn human(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use strait_measure::Kind;
 
     fn rows() -> Vec<Row> {
         let load = Load::new(Kind::RoundTrip, 64);

@@ -10,6 +10,13 @@ const HEAVY: &[&str] = &["iceoryx2", "zmq", "nats", "dbus", "redis", "zenoh"];
 pub fn run(root: &Path, arguments: &[String]) -> Result<bool, String> {
     let mut command = cargo(root);
     command.args(["run", "--release", "--quiet", "--package", "strait-bench", "--"]).args(arguments);
+    if let Err(why) = packages::install(packages::FOR_SPAWNS) {
+        eprintln!("xtask: {why}");
+    }
+    match starter(root) {
+        Ok(program) => drop(command.arg("--starter").arg(program)),
+        Err(why) => eprintln!("xtask: spawns start a program that isn't static: {why}"),
+    }
     if needs_heavy_peers(arguments) {
         match heavy_peers(root) {
             Ok(program) => command.arg("--heavy").arg(program),
@@ -21,6 +28,21 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<bool, String> {
     }
     let status = command.status().map_err(|error| format!("cargo: {error}"))?;
     Ok(status.success())
+}
+
+/// Builds the program that spawns start. It is static, which takes a flag that is named with its target, so that it isn't for build scripts too.
+fn starter(root: &Path) -> Result<PathBuf, String> {
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let flags = format!("target.{target}.rustflags=['-Ctarget-feature=+crt-static', '-Crelocation-model=static']");
+    let mut build = cargo(root);
+    build.args(["build", "--release", "--quiet", "--package", "strait-bench-starter", "--target", &target]);
+    build.args(["--config", &flags]).env_remove("RUSTFLAGS");
+    let folder = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
+    match build.status() {
+        Ok(status) if status.success() => Ok(folder.join(target).join("release/strait-bench-starter")),
+        Ok(_) => Err("benches/starter doesn't build".into()),
+        Err(error) => Err(format!("cargo: {error}")),
+    }
 }
 
 /// Installs the servers and builds the program that plays the peers. A missing server is named by that program.

@@ -32,6 +32,9 @@ pub const FOR_PEERS: Needed = &[
     ("/usr/bin/dbus-daemon", "dbus-daemon"),
 ];
 
+/// What the benchmark compares the start of a world with.
+pub const FOR_SPAWNS: Needed = &[("/usr/bin/bwrap", "bubblewrap")];
+
 /// Installs what is missing if this is root on a Debian; otherwise says what to install.
 pub fn install(needed: Needed) -> Result<(), String> {
     let is_missing = |(file, _): &&(&str, &str)| !Path::new(file).exists();

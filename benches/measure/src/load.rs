@@ -17,10 +17,12 @@ pub enum Kind {
     Connect,
     /// What a client that does nothing costs the process in the middle.
     Idle,
+    /// From the order to start a program to the first that is heard of it.
+    Spawn,
 }
 
 impl Kind {
-    pub const ALL: [Self; 5] = [Self::RoundTrip, Self::OneWay, Self::FanOut, Self::Connect, Self::Idle];
+    pub const ALL: [Self; 6] = [Self::RoundTrip, Self::OneWay, Self::FanOut, Self::Connect, Self::Idle, Self::Spawn];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -29,6 +31,7 @@ impl Kind {
             Self::FanOut => "fanout",
             Self::Connect => "connect",
             Self::Idle => "idle",
+            Self::Spawn => "spawn",
         }
     }
 
@@ -43,7 +46,7 @@ impl Kind {
 pub struct Load {
     pub kind: Kind,
     pub bytes: usize,
-    /// Messages, connections, or idle clients.
+    /// Messages, connections, idle clients, or programs started.
     pub count: u64,
     /// How many receive.
     pub receivers: usize,
@@ -67,7 +70,7 @@ impl Load {
             Kind::RoundTrip => within(16 * MIB).clamp(50, 500),
             Kind::OneWay => within(64 * MIB).clamp(64, 20_000),
             Kind::FanOut => within(32 * MIB).clamp(64, 4_000),
-            Kind::Connect => 20,
+            Kind::Connect | Kind::Spawn => 20,
             Kind::Idle => 200,
         }
     }
@@ -82,6 +85,7 @@ impl Load {
             Self::new(Kind::FanOut, 64),
             Self::new(Kind::Connect, 64),
             Self::new(Kind::Idle, 64),
+            Self::new(Kind::Spawn, 1),
         ]
     }
 
@@ -126,8 +130,11 @@ impl Load {
         let most = match self.kind {
             Kind::RoundTrip => 200_000,
             Kind::Connect => 500,
+            Kind::Spawn => 1_000,
             _ => 20_000_000,
         };
+        // As many of each, whoever is how quick: so that the tails are of equally many.
+        let per_second = if self.kind == Kind::Spawn { 1_000.0 } else { per_second };
         let count = ((per_second * seconds) as u64).clamp(self.count.min(most), most);
         Self { count, ..*self }
     }

@@ -1,0 +1,203 @@
+//! From the order to start a program to the first that is heard of it: in a strait world, in a jail of ours without a broker, in
+//! bubblewrap, and with no jail at all.
+
+use crate::contest::Contender;
+use crate::team::Program;
+use crate::{Outcome, Prefix};
+use rustix::process::{Signal, set_parent_process_death_signal};
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use strait_broker::{Config, Host, World};
+use strait_jail::{Bind, Fds, Launcher, Spec};
+use strait_measure::{Figures, Kind, Load, Placement, round_trips};
+
+const LONG: Duration = Duration::from_secs(20);
+/// Where a jail has the program.
+const INSIDE: &str = "/starter";
+/// The kernel uid of the jails without a broker.
+const UID: u32 = 61_001;
+
+/// How a program is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Way {
+    /// With no jail: what everything else is more than.
+    Exec,
+    /// bubblewrap with every namespace and the host's `/usr`, nothing else: no `/proc`, no `/dev`, no filter, no limits.
+    Bubblewrap,
+    /// bubblewrap with what a sandbox usually needs: `/proc`, `/dev`, `/tmp`, a session of its own, and an end with its parent's.
+    BubblewrapUsual,
+    /// Our jail with every layer; the program writes to a pipe.
+    Jail,
+    /// A world, every layer, with the host's programs and libraries: its first message has passed the switch.
+    World,
+    /// The same without the host's programs and libraries: the program is all there is.
+    Bare,
+}
+
+const WAYS: [(&str, Way); 6] = [
+    ("exec", Way::Exec),
+    ("bwrap", Way::Bubblewrap),
+    ("bwrap-usual", Way::BubblewrapUsual),
+    ("strait-jail", Way::Jail),
+    ("strait", Way::World),
+    ("strait-bare", Way::Bare),
+];
+
+/// What the process that starts programs is told.
+#[derive(Debug, Serialize, Deserialize)]
+struct Orders {
+    way: Way,
+    program: PathBuf,
+    prefix: Vec<String>,
+    count: u64,
+    warm_up: u64,
+}
+
+/// One way to start programs.
+struct Spawner {
+    name: &'static str,
+    way: Way,
+    prefix: Prefix,
+    program: Program,
+}
+
+/// Every way that there is here; who can't be had is named.
+pub fn contenders(prefix: Prefix, program: &Program) -> (Vec<Box<dyn Contender>>, Option<String>) {
+    let has_bubblewrap = Path::new("/usr/bin/bwrap").exists();
+    // This program in the other's part has libraries to load.
+    let is_static = program.prefix.is_empty();
+    let is_there = |way: Way| match way {
+        Way::Bubblewrap | Way::BubblewrapUsual => has_bubblewrap,
+        Way::Bare => is_static,
+        Way::Exec | Way::Jail | Way::World => true,
+    };
+    let spawner = |(name, way)| Spawner { name, way, prefix, program: program.clone() };
+    let there = WAYS.into_iter().filter(|(_, way)| is_there(*way)).map(spawner);
+    let boxed = there.map(|one| Box::new(one) as Box<dyn Contender>).collect();
+    (boxed, (!has_bubblewrap).then(|| "bwrap: not installed (apt-get install bubblewrap)".into()))
+}
+
+/// This very program in the part of the one that is started.
+pub fn this(prefix: Prefix) -> Outcome<Program> {
+    let prefix = prefix.iter().chain(&["starter"]).map(|part| (*part).to_owned()).collect();
+    Ok(Program { path: std::env::current_exe()?, prefix })
+}
+
+impl Contender for Spawner {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn refusal(&self, load: &Load) -> Option<String> {
+        (load.kind != Kind::Spawn).then(|| "measured by its starts alone".into())
+    }
+
+    /// In a process of its own: a launcher starts before any thread does, and this program has one that listens for signals.
+    fn run(&self, load: &Load, placement: Placement) -> Outcome<Figures> {
+        let Program { path, prefix } = self.program.clone();
+        let orders = Orders { way: self.way, program: path, prefix, count: load.count, warm_up: load.warm_up() };
+        let mut command = Command::new("/proc/self/exe");
+        command.args(self.prefix).args(["spawner", &serde_json::to_string(&orders)?]);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
+        placement.place(child.id(), &[], &[])?;
+        let output = child.wait_with_output()?;
+        match output.status.success() {
+            true => Ok(serde_json::from_slice(&output.stdout)?),
+            false => Err("the process that starts programs failed".into()),
+        }
+    }
+}
+
+/// The process that starts programs.
+pub fn spawner(orders: &str) -> Outcome<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    let orders: Orders = serde_json::from_str(orders)?;
+    let times = match orders.way {
+        Way::Exec | Way::Bubblewrap | Way::BubblewrapUsual => commands(&orders),
+        Way::Jail => jails(&orders),
+        Way::World | Way::Bare => worlds(&orders),
+    }?;
+    let mut figures = round_trips(times);
+    // A thousand have no such tail.
+    figures.retain(|(name, _)| name != "p999_us");
+    println!("{}", serde_json::to_string(&figures)?);
+    Ok(())
+}
+
+/// Starts again and again, and times each but the first few. What comes after the sign of life isn't timed.
+fn repeat(orders: &Orders, mut start: impl FnMut(u64) -> Outcome<Duration>) -> Outcome<Vec<Duration>> {
+    let mut times = (0..orders.warm_up + orders.count).map(&mut start).collect::<Outcome<Vec<_>>>()?;
+    Ok(times.split_off(orders.warm_up as usize))
+}
+
+fn commands(orders: &Orders) -> Outcome<Vec<Duration>> {
+    repeat(orders, |_| {
+        let mut command = command(orders);
+        command.args(&orders.prefix).arg("byte").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let start = Instant::now();
+        let mut child = command.spawn()?;
+        child.stdout.as_mut().ok_or("no output")?.read_exact(&mut [0])?;
+        let time = start.elapsed();
+        child.wait()?;
+        Ok(time)
+    })
+}
+
+fn command(orders: &Orders) -> Command {
+    if orders.way == Way::Exec {
+        return Command::new(&orders.program);
+    }
+    let mut command = Command::new("/usr/bin/bwrap");
+    command.args(["--unshare-all", "--ro-bind"]).arg(&orders.program).arg(INSIDE);
+    command.args(["--ro-bind", "/usr", "/usr", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64"]);
+    if orders.way == Way::BubblewrapUsual {
+        command.args(["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--new-session", "--die-with-parent"]);
+    }
+    command.args(["--", INSIDE]);
+    command
+}
+
+fn jails(orders: &Orders) -> Outcome<Vec<Duration>> {
+    let mut launcher = Launcher::start()?;
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    let mut spec = Spec::new("starter", INSIDE);
+    spec.args = orders.prefix.iter().map(Into::into).chain(["byte".into()]).collect();
+    spec.binds = vec![Bind::read_only(&orders.program, INSIDE)];
+    spec.uid = rustix::process::geteuid().is_root().then_some(UID);
+    repeat(orders, |_| {
+        let (reader, writer) = std::io::pipe()?;
+        let fds = Fds { stdin: null.as_fd(), stdout: writer.as_fd(), stderr: null.as_fd(), rendezvous: None };
+        let start = Instant::now();
+        let mut process = launcher.spawn(&spec, fds)?;
+        File::from(std::os::fd::OwnedFd::from(reader)).read_exact(&mut [0])?;
+        let time = start.elapsed();
+        process.wait()?;
+        Ok(time)
+    })
+}
+
+fn worlds(orders: &Orders) -> Outcome<Vec<Duration>> {
+    let mut host = Host::start(&Config::default())?;
+    let to = host.client().id().0.to_string();
+    let arguments = orders.prefix.iter().map(String::as_str).chain(["message", &to]);
+    let mut world = World::new([INSIDE].into_iter().chain(arguments));
+    world.read = vec![format!("{}:{INSIDE}", orders.program.display())];
+    world.send = vec!["host".into()];
+    world.system = orders.way == Way::World;
+    repeat(orders, |number| {
+        let start = Instant::now();
+        let id = host.spawn(&format!("starter-{number}"), &world)?;
+        let record = host.client().receive(Some(LONG))?.ok_or("a world says nothing")?;
+        let time = start.elapsed();
+        if record.header().source != id {
+            return Err(format!("{} instead of the world's message", record.header().source).into());
+        }
+        host.client().wait(id, Some(LONG))?;
+        Ok(time)
+    })
+}
