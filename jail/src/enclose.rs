@@ -86,7 +86,7 @@ fn enter_user_namespace(namespaces: i32) -> Result<(), SpawnError> {
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     unshare_namespaces(libc::CLONE_NEWUSER | namespaces).at(Step::Clone, "unshare of six namespaces")?;
     let write = |file: &str, text: String| {
-        std::fs::write(format!("/proc/self/{file}"), &text).at(Step::IdMaps, &format!("write '{text}' to {file}"))
+        std::fs::write(format!("/proc/self/{file}"), &text).at(Step::IdMaps, format_args!("write '{text}' to {file}"))
     };
     write("setgroups", "deny".into())?;
     write("gid_map", format!("{gid} {gid} 1"))?;

@@ -160,24 +160,24 @@ impl Error {
     }
 }
 
-/// Turns the error of a call into a [`SpawnError`] that says where.
+/// Turns the error of a call into a [`SpawnError`] that says where. The words are made only if there is one (`format_args!`).
 pub(crate) trait At<T> {
     /// The call had no argument worth naming.
-    fn at(self, step: Step, call: &str) -> Result<T, SpawnError>;
+    fn at(self, step: Step, call: impl fmt::Display) -> Result<T, SpawnError>;
     /// The call was applied to this path.
     fn at_path(self, step: Step, call: &str, path: &Path) -> Result<T, SpawnError>;
 }
 
 impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
-    fn at(self, step: Step, call: &str) -> Result<T, SpawnError> {
+    fn at(self, step: Step, call: impl fmt::Display) -> Result<T, SpawnError> {
         self.map_err(|error| {
             let errno = error.into().raw_os_error().unwrap_or(libc::EIO);
-            SpawnError::Step { step, call: call.to_owned(), errno }
+            SpawnError::Step { step, call: call.to_string(), errno }
         })
     }
 
     fn at_path(self, step: Step, call: &str, path: &Path) -> Result<T, SpawnError> {
-        self.at(step, &format!("{call} {}", path.display()))
+        self.at(step, format_args!("{call} {}", path.display()))
     }
 }
 

@@ -18,7 +18,7 @@ use crate::error::{At, SpawnError, Step, refused};
 use crate::payload;
 use crate::privilege;
 use crate::root::{Kind, Root, open_source};
-use crate::ruleset::{self, Grant, Rights};
+use crate::ruleset::{self, Rights};
 use crate::seccomp::Filters;
 use crate::spec::Spec;
 use crate::system::{self, INNER_ID};
@@ -101,16 +101,14 @@ impl Init<'_> {
         let connection = self.rendezvous.map(connect).transpose()?;
 
         rustix::process::umask(Mode::empty());
-        let root = Root::make()?;
-        let mut grants = system.attach(&root)?;
-        root.proc()?;
-        root.tmp(spec.limits.tmp_bytes, noexec)?;
-        for (source, bind) in binds.iter().zip(&spec.binds) {
-            root.attach(source, Step::Bind)?;
-            grants.push(Grant { path: bind.target.clone(), rights: Rights::Bind(bind.access) });
+        let mut root = Root::make()?;
+        let mut grants = system.attach(&mut root)?;
+        grants.push(root.proc()?);
+        grants.push(root.tmp(spec.limits.tmp_bytes, noexec)?);
+        for (source, bind) in binds.into_iter().zip(&spec.binds) {
+            grants.push(root.attach(source, Rights::Bind(bind.access), Step::Bind)?);
         }
-        drop(binds);
-        root.enter()?;
+        grants.push(root.enter()?);
 
         self.settle()?;
         privilege::limit(&spec.limits)?;

@@ -57,7 +57,7 @@
 //!    is that of a language VM;
 //! 10. makes the payload's process, closes everything but the status pipe, and restricts itself to six system calls.
 //!
-//! The payload puts its descriptors in place, installs the two seccomp filters (last, because they forbid most of the above), and
+//! The payload puts its descriptors in place, installs the seccomp filter (last, because it forbids most of the above), and
 //! executes the program.
 
 #![forbid(unsafe_code)]
@@ -68,6 +68,7 @@ mod error;
 mod init;
 mod launcher;
 mod payload;
+mod place;
 mod privilege;
 mod process;
 mod profile;

@@ -2,9 +2,12 @@
 
 use std::io;
 
-use caps::CapSet;
+use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, setrlimit};
-use rustix::thread::{CapabilitiesSecureBits as Bits, Gid, Uid};
+use rustix::thread::{
+    CapabilitiesSecureBits as Bits, CapabilitySet, CapabilitySets, Gid, Uid, capabilities,
+    clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
+};
 
 use crate::error::{At, SpawnError, Step, refused};
 use crate::spec::Limits;
@@ -16,8 +19,8 @@ pub fn become_user(uid: u32, gid: u32, groups: bool) -> Result<(), SpawnError> {
     if groups {
         rustix::thread::set_thread_groups(&[]).at(Step::Identity, "setgroups")?;
     }
-    rustix::thread::set_thread_res_gid(gid, gid, gid).at(Step::Identity, &format!("setresgid {gid}"))?;
-    rustix::thread::set_thread_res_uid(uid, uid, uid).at(Step::Identity, &format!("setresuid {uid}"))
+    rustix::thread::set_thread_res_gid(gid, gid, gid).at(Step::Identity, format_args!("setresgid {gid}"))?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).at(Step::Identity, format_args!("setresuid {uid}"))
 }
 
 /// Nobody of the same uid can look into this process or stop it with ptrace, and it leaves no core.
@@ -49,27 +52,24 @@ pub fn lock_secure_bits() -> Result<(), SpawnError> {
 
 /// Empties all five capability sets, the bounding set first, because emptying it takes a capability.
 ///
-/// Reads them back: the bounding set is emptied by name, and a kernel newer than the list of names would keep one.
+/// By number, until the kernel has no such capability: it may know more of them than any list of names.
 pub fn drop_capabilities() -> Result<(), SpawnError> {
-    // The order matters: permitted can only go once effective has.
-    let sets = [CapSet::Bounding, CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted];
-    for set in sets {
-        caps::clear(None, set).map_err(|error| refused(Step::Capabilities, error))?;
-    }
-    let left = rustix::thread::capabilities(None).at(Step::Capabilities, "capget")?;
-    if !(left.effective | left.permitted | left.inheritable).is_empty() {
-        return Err(refused(Step::Capabilities, format!("some are left: {:?}", left.permitted)));
-    }
     for number in 0..64 {
-        let one = rustix::thread::CapabilitySet::from_bits_retain(1 << number);
-        match rustix::thread::capability_is_in_bounding_set(one) {
-            Ok(false) => {}
-            Ok(true) => return Err(refused(Step::Capabilities, format!("number {number} stays in the bounding set"))),
-            // The kernel has no capability of that number, nor of a higher one.
-            Err(_) => break,
+        match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)) {
+            Ok(()) => {}
+            Err(Errno::INVAL) if number > 0 => break,
+            Err(error) => Err(error).at(Step::Capabilities, format_args!("prctl PR_CAPBSET_DROP {number}"))?,
         }
     }
-    Ok(())
+    clear_ambient_capability_set().at(Step::Capabilities, "prctl PR_CAP_AMBIENT_CLEAR_ALL")?;
+    let none = CapabilitySet::empty();
+    let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    set_capabilities(None, none).at(Step::Capabilities, "capset")?;
+    let left = capabilities(None).at(Step::Capabilities, "capget")?;
+    match left == none {
+        true => Ok(()),
+        false => Err(refused(Step::Capabilities, format_args!("some are left: {:?}", left.permitted))),
+    }
 }
 
 /// Sets every limit, soft and hard.
@@ -85,7 +85,7 @@ pub fn limit(limits: &Limits) -> Result<(), SpawnError> {
     ];
     for (resource, value, name) in all {
         let Some(value) = value else { continue };
-        lower(resource, value).at(Step::Limits, &format!("setrlimit {name} {value}"))?;
+        lower(resource, value).at(Step::Limits, format_args!("setrlimit {name} {value}"))?;
     }
     Ok(())
 }

@@ -1,10 +1,10 @@
-//! The seccomp filters: two for a payload, one for pid 1 of its jail, one for an enclosed service.
+//! The seccomp filters: one for a payload, one for pid 1 of its jail, one for an enclosed service.
 //!
-//! The payload's first filter knows numbers: allowed, not permitted (`EPERM`), or not there (`ENOSYS`). The second knows arguments, and
-//! refuses some calls that the first allows; the kernel runs both, and the stricter answer wins (`seccomp(2)`). A call of a foreign
-//! architecture (`int 0x80`) kills the process in either; x32 numbers have bit 30 set and are on no list.
+//! The payload's filter first looks at the number: allowed, not permitted (`EPERM`), or not there (`ENOSYS`). Of some calls that are allowed it
+//! then looks at the arguments, and refuses some. A call of a foreign architecture (`int 0x80`) kills the process; x32 numbers have bit 30 set
+//! and are on no list.
 //!
-//! Each profile has a pair of its own; what a world adds or takes away by name changes its first filter only.
+//! Each profile has a filter of its own; what a world adds or takes away by name changes what is said of numbers only.
 //!
 //! Arguments are compared as 32 bits wherever the kernel looks at 32 bits: a comparison of 64 would be passed by setting a high bit.
 
@@ -18,37 +18,28 @@ use seccompiler::{
 use crate::error::{SpawnError, Step, refused};
 use crate::profile::{Base, Profile, numbers};
 use crate::syscalls::{ALLOWED, ALLOWED_HERE, FIRST_PROCESS, REFUSED, REFUSED_HERE, STRICT, STRICT_HERE};
-use crate::table;
+use crate::table::{self, Verdict};
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// Compiled once by the launcher; every jail gets a copy with its memory.
 pub struct Filters {
     /// In the order of [`Base::ALL`].
-    payload: [Pair; 3],
+    payload: [BpfProgram; 3],
     first_process: BpfProgram,
-}
-
-/// What stands before a payload.
-struct Pair {
-    numbers: BpfProgram,
-    arguments: BpfProgram,
 }
 
 impl Filters {
     pub fn compile() -> Result<Filters, SpawnError> {
-        let [default, jit, strict] = Base::ALL.map(Pair::compile);
+        let [default, jit, strict] = Base::ALL.map(|base| compile(&base.into()));
         Ok(Filters { payload: [default?, jit?, strict?], first_process: only(FIRST_PROCESS)? })
     }
 
     /// For the payload, right before `execve`.
     pub fn apply_to_payload(&self, profile: &Profile) -> Result<(), SpawnError> {
-        let pair = &self.payload[profile.base as usize];
-        // The numbers come last: a narrow list has no call to install a filter with.
-        apply(&pair.arguments)?;
         match profile.is_plain() {
-            true => apply(&pair.numbers),
-            false => apply(&compile_numbers(profile)?),
+            true => apply(&self.payload[profile.base as usize]),
+            false => apply(&compile(profile)?),
         }
     }
 
@@ -58,14 +49,8 @@ impl Filters {
     }
 }
 
-impl Pair {
-    fn compile(base: Base) -> Result<Pair, SpawnError> {
-        Ok(Pair { numbers: compile_numbers(&base.into())?, arguments: compile_arguments(refusals(base)?)? })
-    }
-}
-
 /// What is named by the profile itself goes last, so that it is what counts.
-fn compile_numbers(profile: &Profile) -> Result<BpfProgram, SpawnError> {
+fn compile(profile: &Profile) -> Result<BpfProgram, SpawnError> {
     let (allowed, allowed_here) = match profile.base {
         Base::Default | Base::Jit => (ALLOWED, ALLOWED_HERE),
         Base::Strict => (STRICT, STRICT_HERE),
@@ -77,7 +62,18 @@ fn compile_numbers(profile: &Profile) -> Result<BpfProgram, SpawnError> {
     mark(&mut table, allowed_here, &Action::Allow);
     mark(&mut table, &numbers(&profile.allow)?, &Action::Allow);
     mark(&mut table, &numbers(&profile.deny)?, &NOT_PERMITTED);
-    table::compile(&table, &Action::Errno(libc::ENOSYS as u32))
+    let rules = refusals(profile.base)?;
+    go_on(&mut table, &rules);
+    table::compile(&table, &Action::Errno(libc::ENOSYS as u32), &compile_arguments(rules)?)
+}
+
+/// What is allowed by its number isn't by that alone, if there is a rule about its arguments.
+fn go_on(table: &mut BTreeMap<u32, Verdict>, rules: &Rules) {
+    for number in rules.keys().filter_map(|&number| u32::try_from(number).ok()) {
+        if let Some(verdict @ Verdict::Final(Action::Allow)) = table.get_mut(&number) {
+            *verdict = Verdict::GoOn;
+        }
+    }
 }
 
 /// Kills this process on every system call that isn't listed.
@@ -90,13 +86,13 @@ const NOT_PERMITTED: Action = Action::Errno(libc::EPERM as u32);
 fn only(numbers: &[i64]) -> Result<BpfProgram, SpawnError> {
     let mut allowed = BTreeMap::new();
     mark(&mut allowed, numbers, &Action::Allow);
-    table::compile(&allowed, &Action::KillProcess)
+    table::compile(&allowed, &Action::KillProcess, &BpfProgram::new())
 }
 
 /// Numbers that aren't numbers of system calls can't be called, so they can be left out.
-fn mark(table: &mut BTreeMap<u32, Action>, numbers: &[i64], action: &Action) {
+fn mark(table: &mut BTreeMap<u32, Verdict>, numbers: &[i64], action: &Action) {
     let numbers = numbers.iter().filter_map(|&number| u32::try_from(number).ok()).filter(|&number| number < u32::MAX);
-    table.extend(numbers.map(|number| (number, action.clone())));
+    table.extend(numbers.map(|number| (number, Verdict::Final(action.clone()))));
 }
 
 fn apply(program: &BpfProgram) -> Result<(), SpawnError> {

@@ -118,7 +118,8 @@ impl Ids {
     fn write(&self, pid: Pid) -> Result<(), SpawnError> {
         let process = format!("/proc/{}", pid.as_raw_nonzero());
         let write = |file: &str, text: String| {
-            std::fs::write(format!("{process}/{file}"), &text).at(Step::IdMaps, &format!("write '{text}' to {file}"))
+            std::fs::write(format!("{process}/{file}"), &text)
+                .at(Step::IdMaps, format_args!("write '{text}' to {file}"))
         };
         if !self.own {
             // The kernel's condition for mapping a group without privilege: nobody may drop a group that denies something.

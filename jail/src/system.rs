@@ -1,10 +1,15 @@
 //! The part of the host that every program expects: programs, libraries, and the few files of `/etc` and `/dev` they read.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, readlinkat};
+use rustix::io::Errno;
 
 use crate::error::{At, SpawnError, Step};
 use crate::profile::Base;
-use crate::root::{Kind, Root, Source, open_source};
+use crate::root::{Kind, Root, Source, open_if_there, open_source};
 use crate::ruleset::{Grant, Rights};
 use crate::spec::Access;
 
@@ -47,25 +52,23 @@ const DEVICE_LINKS: [(&str, &str); 4] = [
 ];
 
 /// What is opened before the jail's root exists.
+#[derive(Default)]
 pub struct System {
     programs: Vec<Source>,
-    links: Vec<(PathBuf, PathBuf)>,
+    links: Vec<(&'static Path, PathBuf)>,
     settings: Vec<Source>,
     devices: Vec<Source>,
-    grants: Vec<Grant>,
 }
 
 /// Opens the host's side of it. Devices are part of every jail; the rest only if `wanted`, and what only language VMs read only for those.
 pub fn open(wanted: bool, base: Base) -> Result<System, SpawnError> {
-    let mut system =
-        System { programs: Vec::new(), links: Vec::new(), settings: Vec::new(), devices: Vec::new(), grants: grants() };
+    let mut system = System::default();
     for device in DEVICES.map(Path::new) {
         system.devices.push(open_source(device, device, Kind::Device)?);
-        system.grants.push(Grant { path: device.to_owned(), rights: Rights::Device });
     }
     if wanted {
-        PROGRAMS.map(Path::new).iter().try_for_each(|path| system.open_programs(path))?;
-        SETTINGS.map(Path::new).iter().try_for_each(|path| system.open_settings(path))?;
+        PROGRAMS.iter().try_for_each(|path| system.open_programs(Path::new(path)))?;
+        SETTINGS.iter().try_for_each(|path| system.open_settings(Path::new(path)))?;
     }
     if wanted && base == Base::Jit {
         java_settings()?.iter().try_for_each(|path| system.open_settings(path))?;
@@ -73,53 +76,48 @@ pub fn open(wanted: bool, base: Base) -> Result<System, SpawnError> {
     Ok(system)
 }
 
-/// What is granted in every jail.
-fn grants() -> Vec<Grant> {
-    let grant = |path: &str, rights| Grant { path: PathBuf::from(path), rights };
-    vec![
-        // Rights reach downwards, so this one lets everything visible be listed. It can only list what was put there.
-        grant("/", Rights::List),
-        grant("/etc", Rights::Read),
-        grant("/proc", Rights::Read),
-        grant("/tmp", Rights::Bind(Access::ReadWrite)),
-    ]
-}
-
 impl System {
-    fn open_programs(&mut self, path: &Path) -> Result<(), SpawnError> {
-        let Some(metadata) = look(path)? else { return Ok(()) };
-        if metadata.is_symlink() {
-            let to = std::fs::read_link(path).at_path(Step::Sources, "readlink", path)?;
-            self.links.push((path.to_owned(), to));
-            return Ok(());
-        }
-        self.programs.push(open_source(path, path, Kind::Bind(Access::ReadOnly))?);
-        self.grants.push(Grant { path: path.to_owned(), rights: Rights::Bind(Access::ReadOnly) });
+    fn open_settings(&mut self, path: &Path) -> Result<(), SpawnError> {
+        self.settings.extend(open_if_there(path, path, Kind::Data)?);
         Ok(())
     }
 
-    fn open_settings(&mut self, path: &Path) -> Result<(), SpawnError> {
-        if look(path)?.is_some() && path.exists() {
-            self.settings.push(open_source(path, path, Kind::Data)?);
+    fn open_programs(&mut self, path: &'static Path) -> Result<(), SpawnError> {
+        match readlinkat(CWD, path, Vec::new()) {
+            Ok(to) => self.links.push((path, OsString::from_vec(to.into_bytes()).into())),
+            Err(Errno::NOENT) => {}
+            // It is there, and no link.
+            Err(Errno::INVAL) => self.programs.push(open_source(path, path, Kind::Bind(Access::ReadOnly))?),
+            Err(error) => Err(error).at_path(Step::Sources, "readlinkat", path)?,
         }
         Ok(())
     }
 
     /// Puts it into the root, and says what Landlock has to grant for it.
-    pub fn attach(self, root: &Root) -> Result<Vec<Grant>, SpawnError> {
-        self.programs.iter().try_for_each(|source| root.attach(source, Step::Bind))?;
-        for (path, to) in &self.links {
-            root.link(path, &to.to_string_lossy(), Step::Bind)?;
+    pub fn attach(self, root: &mut Root) -> Result<Vec<Grant>, SpawnError> {
+        let mut grants = Vec::new();
+        for source in self.programs {
+            grants.push(root.attach(source, Rights::Bind(Access::ReadOnly), Step::Bind)?);
         }
-        self.settings.iter().try_for_each(|source| root.attach(source, Step::Etc))?;
+        for (path, to) in self.links {
+            root.places.link(path, &to, Step::Bind)?;
+        }
         for (path, text) in WRITTEN {
-            root.file(Path::new(path), text, Step::Etc)?;
+            root.places.file(Path::new(path), text, Step::Etc)?;
         }
-        self.devices.iter().try_for_each(|source| root.attach(source, Step::Devices))?;
+        // All of it may be read, whatever of it there is.
+        let etc = root.places.directory(Path::new("/etc"), Step::Etc)?;
+        grants.push(Grant { file: etc, is_directory: true, rights: Rights::Read });
+        for source in self.settings {
+            root.attach(source, Rights::Read, Step::Etc)?;
+        }
+        for source in self.devices {
+            grants.push(root.attach(source, Rights::Device, Step::Devices)?);
+        }
         for (path, to) in DEVICE_LINKS {
-            root.link(Path::new(path), to, Step::Devices)?;
+            root.places.link(Path::new(path), Path::new(to), Step::Devices)?;
         }
-        Ok(self.grants)
+        Ok(grants)
     }
 }
 
@@ -129,12 +127,4 @@ fn java_settings() -> Result<Vec<PathBuf>, SpawnError> {
     let entries = std::fs::read_dir(etc).at_path(Step::Sources, "opendir", etc)?;
     let is_java = |entry: &std::fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(b"java");
     Ok(entries.flatten().filter(is_java).map(|entry| entry.path()).collect())
-}
-
-fn look(path: &Path) -> Result<Option<std::fs::Metadata>, SpawnError> {
-    match std::fs::symlink_metadata(path) {
-        Ok(metadata) => Ok(Some(metadata)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).at_path(Step::Sources, "lstat", path),
-    }
 }

@@ -407,7 +407,7 @@ fn report(given: &mut Given<'_>) {
     assert_eq!(world.line(), "up");
     let report = world.process.report().expect("report");
     assert!(report.capabilities.none() && report.no_new_privs, "{report:?}");
-    assert_eq!((report.seccomp, report.seccomp_filters, report.pids.last()), (2, 2, Some(&2)));
+    assert_eq!((report.seccomp, report.seccomp_filters, report.pids.last()), (2, 1, Some(&2)));
     assert_eq!(report.uids, [kernel_uid(); 4]);
     assert!(report.namespaces.iter().all(|(_, other)| *other), "{report:?}");
     assert_eq!(report.descriptors.len(), 3, "{report:?}");
