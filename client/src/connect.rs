@@ -51,7 +51,9 @@ fn welcome(socket: OwnedFd) -> Result<Connection, Error> {
     let welcome = Welcome::decode(&buffer[..length])?;
     let [outbox, inbox, bell, wakeup, lane]: [OwnedFd; handshake::DESCRIPTORS] =
         descriptors.try_into().map_err(|_| HandshakeError::Malformed)?;
-    let outbox = Writable::map(&SliceFile::adopt(outbox, welcome.outbox)?)?;
+    let file = SliceFile::adopt(outbox, welcome.outbox)?;
+    let outbox = Writable::map(&file)?;
+    file.seal_writes()?;
     let inbox = Inbox::map(&SliceFile::adopt(inbox, welcome.inbox)?)?;
     socket::send(socket.as_fd(), &handshake::mapped(), &[]).map_err(call("sendmsg"))?;
     Ok(Connection { welcome, endpoint: Endpoint::new(outbox, inbox), bell, wakeup, lane, socket })

@@ -10,7 +10,7 @@
 //!                                       bell (eventfd, to ring the switch), wakeup (pipe, rung by the switch),
 //!                                       lane (socket, by which the switch hands descriptors over)
 //!                              or Refusal, with the reason as text
-//! either       -> supervisor   Mapped   the outbox is mapped: seal it
+//! either       -> supervisor   Mapped   the outbox is mapped, and sealed against any other writer
 //! ```
 //!
 //! The connection then stays open: its end is the end of the attachment.
@@ -151,7 +151,7 @@ pub fn refusal(why: &str) -> Vec<u8> {
     frame(REFUSAL, &why.as_bytes()[..end])
 }
 
-/// The bytes by which a world says that its outbox is mapped.
+/// The bytes by which a world says that its outbox is mapped and sealed.
 pub fn mapped() -> Vec<u8> {
     frame(MAPPED, &[])
 }

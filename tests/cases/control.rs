@@ -1,7 +1,7 @@
 //! The control service: who may ask it what, and the end of worlds.
 
 use std::time::Duration;
-use strait_broker::{Config, Error, HostError, Stdio, World};
+use strait_broker::{Config, Error, HostError, Stdio, Uids, World};
 use strait_tests::{LONG, Stage, actor};
 
 #[test]
@@ -95,4 +95,21 @@ fn many_worlds_are_listed_page_by_page() {
     assert_eq!(ends.len(), 100);
     let odd: Vec<_> = ends.iter().filter(|ended| !ended.acknowledged && ended.signal != Some(15)).collect();
     assert!(odd.is_empty(), "{odd:?}");
+}
+
+#[test]
+fn no_two_worlds_have_one_uid() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can give worlds uids of their own");
+        return;
+    }
+    let config = Config { uids: Uids { count: 2, ..Uids::default() }, ..Config::default() };
+    let mut stage = Stage::with(&config);
+    let first = stage.add("first", &["echo"], &[]);
+    let second = stage.add("second", &["echo"], &[]);
+    assert_ne!(stage.row(first).uid, stage.row(second).uid);
+    let refused = stage.host.spawn("third", &actor(&["echo"], &[])).unwrap_err();
+    assert!(refused.to_string().contains("all 2 uids for worlds are in use"), "{refused}");
+    stage.client().stop("first", LONG, "make room").unwrap();
+    stage.add("third", &["echo"], &[]);
 }

@@ -174,3 +174,15 @@ fn row_70_control_payloads() {
     }
     scene.assert_undisturbed();
 }
+
+#[test]
+fn a_world_that_leaves_its_outbox_unsealed_is_ended() {
+    let mut scene = Scene::new();
+    let liar = scene.stage.add("liar", &["unsealed"], &[]);
+    let ended = scene.wait(liar);
+    assert!(ended.killed && ended.note.contains("has not sealed it"), "{ended:?}");
+    // The same program that does seal goes on: it answers.
+    let honest = scene.rogue("honest");
+    assert!(!scene.stage.ask(honest, &serde_json::to_vec(&Attack::Slices).unwrap()).is_empty());
+    scene.assert_undisturbed();
+}

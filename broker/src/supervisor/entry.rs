@@ -83,7 +83,7 @@ impl Channel {
         [outbox, inbox, self.bell.as_fd(), self.wakeup_write.as_fd(), self.lane_giving.as_fd()]
     }
 
-    /// What the world gets: it maps the outbox writable, after which that is sealed too.
+    /// What the world gets: it maps the outbox writable, and then seals it.
     pub(super) fn for_world(&self) -> [BorrowedFd<'_>; DESCRIPTORS] {
         let (outbox, inbox) = (self.outbox.as_fd(), self.inbox.as_fd());
         [outbox, inbox, self.bell.as_fd(), self.wakeup_read.as_fd(), self.lane_taking.as_fd()]

@@ -31,7 +31,7 @@ impl Supervisor {
         entry.grace_ms = world.grace_ms;
         entry.time = world.limits.time_ms.map(|ms| Duration::from_millis(ms.into()));
         (entry.parcel_bytes, entry.parcel_count) = (world.parcels, world.parcel_count);
-        entry.uid = if self.is_root { self.take_uid() } else { rustix::process::geteuid().as_raw() };
+        entry.uid = if self.is_root { self.take_uid()? } else { rustix::process::geteuid().as_raw() };
         entry.asked_by = asked_by;
         let spec = spec(&entry, &world, self.is_root).map_err(|error| error.to_string())?;
         self.register(entry, world.budget)?;
@@ -62,17 +62,19 @@ impl Supervisor {
         self.launcher.submit(spec, fds).map_err(|error| error.to_string())
     }
 
-    /// The next uid that no running world has.
-    fn take_uid(&mut self) -> u32 {
+    /// The next uid that no running world has: two of one uid could signal each other wherever a namespace doesn't prevent it.
+    fn take_uid(&mut self) -> Result<u32, String> {
         let uids = self.config.uids;
-        loop {
-            let uid = uids.first + self.next_uid % uids.count;
-            self.next_uid = self.next_uid.wrapping_add(1);
-            let is_free = self.worlds.values().all(|entry| entry.uid != uid);
-            if is_free || self.worlds.len() as u32 >= uids.count {
-                return uid;
-            }
-        }
+        let start = self.next_uid;
+        let free = (0..uids.count).map(|step| start.wrapping_add(step) % uids.count).find(|at| {
+            let uid = uids.first + at;
+            self.worlds.values().all(|entry| entry.uid != uid)
+        });
+        let at = free.ok_or_else(|| {
+            format!("all {} uids for worlds are in use: give `uids` a larger `count`, or end a world", uids.count)
+        })?;
+        self.next_uid = at + 1;
+        Ok(uids.first + at)
     }
 
     pub(super) fn take_launched(&mut self) {
@@ -194,7 +196,7 @@ impl Supervisor {
         }
     }
 
-    /// A world says that its outbox is mapped; or its end of the connection is closed.
+    /// A world says that its outbox is mapped and sealed; or its end of the connection is closed.
     pub(super) fn hear_connection(&mut self, id: WorldId) {
         let Some(entry) = self.worlds.get_mut(&id) else { return };
         let Some(connection) = &entry.connection else { return };
@@ -218,8 +220,9 @@ impl Supervisor {
         if let Some(stop) = &mut entry.stop {
             stop.signal_at = None;
         }
-        if let Err(error) = entry.channel.outbox.seal_writes() {
-            self.kill(id, &error.to_string());
+        // Looked at and not made so from here: whoever has the file can keep others from sealing it, but not from looking.
+        if !entry.channel.outbox.is_sealed() {
+            self.kill(id, "it says that its outbox is mapped, and has not sealed it");
         }
     }
 

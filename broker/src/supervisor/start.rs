@@ -185,7 +185,6 @@ fn control_service(link: &mut Link) -> Result<(Entry, Client), String> {
         .map_err(|errno| format!("sendmsg: {errno}"))?;
     let mut client = Client::adopt(theirs).map_err(|error| error.to_string())?;
     client.set_patience(Some(CONTROL_PATIENCE));
-    entry.channel.outbox.seal_writes().map_err(|error| error.to_string())?;
     entry.connection = Some(ours);
     entry.is_switched = true;
     entry.is_welcomed = true;

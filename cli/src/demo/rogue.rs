@@ -72,10 +72,10 @@ impl Rogue {
         let [outbox, inbox, bell, _wakeup, _lane]: [OwnedFd; handshake::DESCRIPTORS] =
             descriptors.try_into().map_err(|_| "another number of descriptors")?;
         let kept = inbox.try_clone()?;
-        let endpoint = Endpoint::new(
-            Writable::map(&SliceFile::adopt(outbox, welcome.outbox)?)?,
-            Inbox::map(&SliceFile::adopt(inbox, welcome.inbox)?)?,
-        );
+        let file = SliceFile::adopt(outbox, welcome.outbox)?;
+        let outbox = Writable::map(&file)?;
+        file.seal_writes()?;
+        let endpoint = Endpoint::new(outbox, Inbox::map(&SliceFile::adopt(inbox, welcome.inbox)?)?);
         socket::send(connection.as_fd(), &handshake::mapped(), &[])?;
         std::mem::forget(connection);
         Ok(Self { endpoint, inbox: kept, inbox_size: welcome.inbox, bell })

@@ -22,9 +22,16 @@ pub struct Rogue {
     lane: OwnedFd,
 }
 
+/// Says that its outbox is sealed, which it isn't, and waits.
+pub fn leave_unsealed() -> Outcome<()> {
+    let _rogue = Rogue::open(false)?;
+    std::thread::sleep(Duration::from_secs(3600));
+    Ok(())
+}
+
 /// Does what requests order, one after the other, and replies with what came of it where something can.
 pub fn run() -> Outcome<()> {
-    let mut rogue = Rogue::open()?;
+    let mut rogue = Rogue::open(true)?;
     loop {
         let (head, order) = rogue.receive()?;
         if head.kind != Kind::Request {
@@ -43,20 +50,20 @@ pub fn run() -> Outcome<()> {
 }
 
 impl Rogue {
-    fn open() -> Outcome<Self> {
+    fn open(seals: bool) -> Outcome<Self> {
         let connection = socket::adopt(handshake::WORLD_FD)?;
         let mut buffer = [0; handshake::MAX_BYTES];
         let (length, descriptors) = socket::receive(connection.as_fd(), &mut buffer)?;
         let welcome = Welcome::decode(&buffer[..length])?;
         let [outbox, inbox, bell, _wakeup, lane]: [OwnedFd; handshake::DESCRIPTORS] =
             descriptors.try_into().map_err(|_| "another number of descriptors")?;
-        let endpoint = Endpoint::new(
-            Writable::map(&SliceFile::adopt(outbox.try_clone()?, welcome.outbox)?)?,
-            Inbox::map(&SliceFile::adopt(inbox.try_clone()?, welcome.inbox)?)?,
-        );
+        let file = SliceFile::adopt(outbox.try_clone()?, welcome.outbox)?;
+        let mapped = Writable::map(&file)?;
+        if seals {
+            file.seal_writes()?;
+        }
+        let endpoint = Endpoint::new(mapped, Inbox::map(&SliceFile::adopt(inbox.try_clone()?, welcome.inbox)?)?);
         socket::send(connection.as_fd(), &handshake::mapped(), &[])?;
-        // The supervisor seals the outbox when it hears that.
-        std::thread::sleep(Duration::from_millis(50));
         std::mem::forget(connection);
         Ok(Self { endpoint, outbox, inbox, bell, lane })
     }

@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         ["parcel-reader"] => parcels::reader(),
         ["parcel-keeper"] => parcels::keeper(),
         ["rogue"] => rogue::run(),
+        ["unsealed"] => rogue::leave_unsealed(),
         ["async-echo"] => example::main().map_err(Into::into),
         ["courier", peer] => streams::courier(peer),
         ["collector"] => streams::collector(),
