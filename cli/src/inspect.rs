@@ -3,8 +3,8 @@
 use crate::args::Inspect;
 use crate::failure::Failure;
 use crate::{Outcome, socket, text};
-use serde::Deserialize;
 use std::fmt::Display;
+use strait_jail::{Capabilities, Mount, Profile, Report};
 
 pub fn inspect(args: &Inspect) -> Outcome {
     let mut client = socket::attach(&args.socket)?;
@@ -19,40 +19,6 @@ pub fn inspect(args: &Inspect) -> Outcome {
     text::print(text::harmless(&short(&report)).as_bytes())
 }
 
-/// What is shown of the jail's report. Nothing has a default: what isn't told must not look harmless.
-#[derive(Debug, Deserialize)]
-struct Report {
-    pid: i32,
-    pids: Vec<i32>,
-    uids: Vec<u32>,
-    gids: Vec<u32>,
-    groups: Vec<u32>,
-    capabilities: Capabilities,
-    no_new_privs: bool,
-    seccomp: u32,
-    seccomp_filters: u32,
-    namespaces: Vec<(String, bool)>,
-    mounts: Vec<Mount>,
-    descriptors: Vec<(i32, String)>,
-    landlock: String,
-    missing: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Capabilities {
-    inheritable: u64,
-    permitted: u64,
-    effective: u64,
-    bounding: u64,
-    ambient: u64,
-}
-
-#[derive(Debug, Deserialize)]
-struct Mount {
-    target: String,
-    options: String,
-}
-
 fn short(report: &Report) -> String {
     let mut lines = vec![
         entry("pid", format!("{} (inside: {})", report.pid, report.pids.last().copied().unwrap_or(0))),
@@ -62,10 +28,13 @@ fn short(report: &Report) -> String {
         entry("capabilities", capabilities(&report.capabilities)),
         entry("new privileges", if report.no_new_privs { "none" } else { "POSSIBLE" }),
         entry("seccomp", seccomp(report)),
-        entry("landlock", &report.landlock),
+        entry("landlock", report.attested.landlock),
+        entry("profile", profile(&report.attested.profile)),
+        entry("new code", if report.attested.refuses_new_code { "refused" } else { "POSSIBLE" }),
         entry("own namespaces", namespaces(report, true)),
         entry("shared ones", namespaces(report, false)),
         entry("writable", writable(&report.mounts)),
+        entry("limits", limits(&report.limits)),
     ];
     lines.extend(report.descriptors.iter().map(|(number, target)| entry("descriptor", format!("{number} {target}"))));
     lines.extend(report.missing.iter().map(|missing| entry("missing", missing)));
@@ -109,10 +78,23 @@ fn seccomp(report: &Report) -> String {
     }
 }
 
+fn profile(profile: &Profile) -> String {
+    let named = |sign: char, names: &[String]| names.iter().map(|name| format!(" {sign}{name}")).collect::<String>();
+    format!("{}{}{}", profile.base, named('+', &profile.allow), named('-', &profile.deny))
+}
+
 fn namespaces(report: &Report, own: bool) -> String {
     let names: Vec<&str> =
         report.namespaces.iter().filter(|(_, is_own)| *is_own == own).map(|(name, _)| &**name).collect();
     words(&names)
+}
+
+/// The resource limits that limit something: `open files 1024, processes 256`.
+fn limits(all: &[(String, String, String)]) -> String {
+    let limited = all.iter().filter(|(_, _, hard)| hard != "unlimited");
+    let limits: Vec<String> =
+        limited.map(|(name, _, hard)| format!("{} {hard}", name.strip_prefix("Max ").unwrap_or(name))).collect();
+    limits.join(", ")
 }
 
 fn writable(mounts: &[Mount]) -> String {
@@ -129,7 +111,9 @@ mod tests {
         "capabilities": { "inheritable": 0, "permitted": 0, "effective": 0, "bounding": 1, "ambient": 0 },
         "no_new_privs": true, "seccomp": 2, "seccomp_filters": 2, "namespaces": [["user", true], ["net", false]],
         "mounts": [{ "target": "/", "kind": "tmpfs", "options": "ro,nosuid" }, { "target": "/tmp", "kind": "tmpfs", "options": "rw" }],
-        "limits": [], "descriptors": [[0, "/dev/null"]], "landlock": "abi 6", "missing": ["cgroups"] }"#;
+        "limits": [["Max open files", "5", "7"], ["Max cpu time", "unlimited", "unlimited"]], "descriptors": [[0, "/dev/null"]], "missing": ["cgroups"],
+        "attested": { "profile": { "base": "strict", "allow": ["socket"], "deny": ["open", "kill"] }, "refuses_new_code": true,
+            "landlock": { "abi": 6, "kernel_abi": 7 }, "secure_bits": 239 } }"#;
 
     #[test]
     fn the_short_form_says_what_is_and_what_isnt() {
@@ -141,7 +125,11 @@ mod tests {
             "capabilities    bounding=0x1\n",
             "own namespaces  user\n",
             "shared ones     net\n",
+            "landlock        every right of ABI 6 handled (the kernel has ABI 7)\n",
+            "profile         strict +socket -open -kill\n",
+            "new code        refused\n",
             "writable        /tmp\n",
+            "limits          open files 7\n",
             "missing         cgroups\n",
         ] {
             assert!(text.contains(line), "{line}{text}");

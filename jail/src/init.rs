@@ -14,6 +14,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal, WaitOptions};
 use strait_sys::launch::{Cloned, clone_process, exit_now, place, retain_only};
 
+use crate::attest::attest;
 use crate::error::{At, SpawnError, Step, refused};
 use crate::payload;
 use crate::privilege;
@@ -56,7 +57,7 @@ impl Init<'_> {
         self.keep_own_descriptors()?;
         self.await_release()?;
         let connection = self.build()?;
-        self.tell(&Progress::Built);
+        self.tell(&Progress::Built(attest(&self.spec.profile)?));
         match clone_process(0, false).at(Step::Payload, "clone3")? {
             Cloned::Child => self.become_payload(connection.as_ref()),
             Cloned::Parent { pid, .. } => self.attend(pid),

@@ -103,7 +103,10 @@ impl Launcher {
         }
         let process = pidfd.zip(answer.pid.and_then(Pid::from_raw));
         match (process, answer.error) {
-            (Some((pidfd, pid)), None) => Ok((ticket, Ok(Process::new(pid, pidfd, status)))),
+            (Some((pidfd, pid)), None) => {
+                let attested = answer.attested.ok_or_else(|| Error::Wire("a jail that attested nothing".into()))?;
+                Ok((ticket, Ok(Process::new(pid, pidfd, status, attested))))
+            }
             (Some((pidfd, _)), Some(error)) => {
                 // The launcher has killed it; only the parent, which is us, can take it off the process table.
                 reap(&pidfd).map_err(Error::io("waitid"))?;

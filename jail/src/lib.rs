@@ -63,6 +63,7 @@
 #![forbid(unsafe_code)]
 #![cfg(target_os = "linux")]
 
+mod attest;
 mod enclose;
 mod error;
 mod init;
@@ -83,6 +84,7 @@ mod system;
 mod table;
 mod wire;
 
+pub use attest::{Attested, Landlock};
 pub use enclose::{Enclosure, enclose};
 pub use error::{Error, SpawnError, Step};
 pub use launcher::{Fds, Launcher, MAX_OPEN, Ticket};

@@ -7,6 +7,7 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal, waitid,
 };
 
+use crate::attest::Attested;
 use crate::report::{Report, find_payload};
 use crate::wire::EXIT_BYTES;
 
@@ -25,12 +26,13 @@ pub struct Process {
     pid: Pid,
     pidfd: OwnedFd,
     status: OwnedFd,
+    attested: Attested,
     exit: Option<Exit>,
 }
 
 impl Process {
-    pub(crate) fn new(pid: Pid, pidfd: OwnedFd, status: OwnedFd) -> Process {
-        Process { pid, pidfd, status, exit: None }
+    pub(crate) fn new(pid: Pid, pidfd: OwnedFd, status: OwnedFd, attested: Attested) -> Process {
+        Process { pid, pidfd, status, attested, exit: None }
     }
 
     /// The jail's pid 1, as seen from here. Belongs to nobody once [`Process::wait`] has returned.
@@ -77,9 +79,9 @@ impl Process {
         self.collect(WaitIdOptions::NOHANG)
     }
 
-    /// What the kernel says about the payload, now. Fails once it has ended.
+    /// What the kernel says about the payload, now, and what pid 1 attested. Fails once it has ended.
     pub fn report(&self) -> io::Result<Report> {
-        Report::read(self.pid(), self.pidfd())
+        Report::read(self.pid(), self.pidfd(), &self.attested)
     }
 
     fn collect(&mut self, options: WaitIdOptions) -> io::Result<Option<Exit>> {

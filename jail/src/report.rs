@@ -7,6 +7,9 @@ use std::os::fd::BorrowedFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
+use crate::attest::Attested;
+use crate::profile::Base;
+
 /// The payload's state as `/proc` shows it. Capability sets are bit masks (`capabilities(7)`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -36,8 +39,8 @@ pub struct Report {
     pub limits: Vec<(String, String, String)>,
     /// Open descriptors and what they lead to.
     pub descriptors: Vec<(i32, String)>,
-    /// What can be said about Landlock, in words: the kernel offers no way to read it back.
-    pub landlock: String,
+    /// What the kernel shows to nobody outside: the first process of the jail looked, and tried, before it made the payload.
+    pub attested: Attested,
     /// One sentence for each thing that this jail lacks.
     pub missing: Vec<String>,
 }
@@ -76,7 +79,7 @@ const PAYLOAD: i32 = 2;
 
 impl Report {
     /// `first` must be a child of ours, named by `pidfd`.
-    pub(crate) fn read(first: i32, pidfd: BorrowedFd<'_>) -> io::Result<Report> {
+    pub(crate) fn read(first: i32, pidfd: BorrowedFd<'_>, attested: &Attested) -> io::Result<Report> {
         let pid = find_payload(first)?;
         let status = Status::read(pid)?;
         let mut report = Report {
@@ -93,7 +96,7 @@ impl Report {
             mounts: mounts(pid)?,
             limits: limits(pid)?,
             descriptors: descriptors(pid)?,
-            landlock: "abi 6 enforced at start; the kernel offers no read-back".into(),
+            attested: attested.clone(),
             missing: Vec::new(),
         };
         report.missing = report.judge();
@@ -107,13 +110,34 @@ impl Report {
         let own = rustix::process::geteuid().as_raw();
         if self.uids.contains(&own) {
             missing.push(format!("kernel uid {own} is shared with the supervisor and all its other worlds"));
-            missing.push("a memory file (memfd) can be executed: only a launcher that is root can forbid it".into());
         }
+        missing.extend(self.judge_code(self.uids.contains(&own)));
         if self.groups.iter().any(|group| !self.gids.contains(group)) {
             missing.push(format!("supplementary groups are kept: {:?}", self.groups));
         }
         let shared = self.namespaces.iter().filter(|(_, other)| !other);
         missing.extend(shared.map(|(name, _)| format!("the {name} namespace is shared with the host")));
+        missing
+    }
+
+    /// What may run that wasn't granted as a file, and what was let through by name.
+    fn judge_code(&self, is_rootless: bool) -> Vec<String> {
+        let profile = &self.attested.profile;
+        let mut missing = Vec::new();
+        if is_rootless && profile.base != Base::Strict {
+            missing
+                .push("a memory file (memfd) can be executed: only a launcher that is root can forbid it".to_owned());
+        }
+        if !self.attested.refuses_new_code {
+            missing.push(format!("memory can be writable and executable: profile {}", profile.base));
+        }
+        if !profile.allow.is_empty() {
+            missing.push(format!(
+                "system calls beside those of profile {}: {}",
+                profile.base,
+                profile.allow.join(", ")
+            ));
+        }
         missing
     }
 }

@@ -13,7 +13,7 @@ use crate::error::{SpawnError, Step, refused};
 use crate::spec::Access;
 
 /// The version that is required. Its rights are all handled, which means: denied unless a rule grants them.
-const REQUIRED: ABI = ABI::V6;
+pub const REQUIRED: ABI = ABI::V6;
 
 /// What may be done below a place. It is the file that counts, not the path by which somebody comes to it.
 #[derive(Debug)]

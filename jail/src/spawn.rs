@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, pidfd_send_signal};
 use strait_sys::launch::{Cloned, clone_process};
 use strait_sys::socket;
 
+use crate::attest::Attested;
 use crate::error::{At, SpawnError, Step, refused};
 use crate::init::Init;
 use crate::seccomp::Filters;
@@ -33,13 +34,14 @@ pub fn serve(supervisor: &OwnedFd, filters: &Filters) {
     while let Ok((length @ 1.., descriptors)) = receive(supervisor, &mut buffer) {
         // An order that can't be read can't be answered either: there is no ticket. Both ends are the same build, so it is a bug.
         let Ok(order) = postcard::from_bytes::<Order>(&buffer[..length]) else { return };
-        let (process, error) = match spawn(&order.spec, &descriptors, supervisor.as_fd(), filters) {
-            Ok((process, outcome)) => (Some(process), outcome.err()),
-            Err(error) => (None, Some(error)),
+        let (process, outcome) = match spawn(&order.spec, &descriptors, supervisor.as_fd(), filters) {
+            Ok((process, outcome)) => (Some(process), outcome),
+            Err(error) => (None, Err(error)),
         };
         let pid = process.as_ref().map(|(pid, _)| pid.as_raw_nonzero().get());
         let pidfd: Vec<_> = process.iter().map(|(_, pidfd)| pidfd.as_fd()).collect();
-        let Ok(answer) = postcard::to_stdvec(&Answer { ticket: order.ticket, pid, error }) else { return };
+        let (attested, error) = outcome.map_or_else(|error| (None, Some(error)), |attested| (Some(attested), None));
+        let Ok(answer) = postcard::to_stdvec(&Answer { ticket: order.ticket, pid, attested, error }) else { return };
         if socket::send(supervisor.as_fd(), &answer, &pidfd).is_err() {
             return;
         }
@@ -50,7 +52,7 @@ fn receive(supervisor: &OwnedFd, buffer: &mut [u8]) -> rustix::io::Result<(usize
     rustix::io::retry_on_intr(|| socket::receive(supervisor.as_fd(), buffer))
 }
 
-type Spawned = ((Pid, OwnedFd), Result<(), SpawnError>);
+type Spawned = ((Pid, OwnedFd), Result<Attested, SpawnError>);
 
 /// Makes the first process of a jail and waits until its program runs, or why it doesn't. The outer error: there is no process.
 fn spawn(
@@ -130,7 +132,7 @@ impl Ids {
     }
 }
 
-fn finish(releaser: &OwnedFd, report: &OwnedFd) -> Result<(), SpawnError> {
+fn finish(releaser: &OwnedFd, report: &OwnedFd) -> Result<Attested, SpawnError> {
     rustix::io::write(releaser, &[1]).at(Step::Release, "write")?;
     judge(&read_to_end(report, Instant::now() + PATIENCE)?)
 }
@@ -154,15 +156,15 @@ fn read_to_end(report: &OwnedFd, deadline: Instant) -> Result<Vec<u8>, SpawnErro
     }
 }
 
-fn judge(mut bytes: &[u8]) -> Result<(), SpawnError> {
-    let mut built = false;
+fn judge(mut bytes: &[u8]) -> Result<Attested, SpawnError> {
+    let mut built = None;
     while !bytes.is_empty() {
         let (progress, rest) = postcard::take_from_bytes(bytes).map_err(|_| SpawnError::Died)?;
         match progress {
-            Progress::Built => built = true,
+            Progress::Built(attested) => built = Some(attested),
             Progress::Failed(error) => return Err(error),
         }
         bytes = rest;
     }
-    if built { Ok(()) } else { Err(SpawnError::Died) }
+    built.ok_or(SpawnError::Died)
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::attest::Attested;
 use crate::error::SpawnError;
 use crate::spec::Spec;
 
@@ -22,6 +23,8 @@ pub struct Order {
 pub struct Answer {
     pub ticket: u64,
     pub pid: Option<i32>,
+    /// What the first process found in force, once it was.
+    pub attested: Option<Attested>,
     pub error: Option<SpawnError>,
 }
 
@@ -29,7 +32,7 @@ pub struct Answer {
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Progress {
     /// The jail stands; the program starts next. Nothing after it means that it did start.
-    Built,
+    Built(Attested),
     Failed(SpawnError),
 }
 

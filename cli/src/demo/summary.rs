@@ -61,7 +61,7 @@ fn jail(host: &mut Host) -> Outcome<()> {
     );
     println!("  no_new_privs     {}", report.no_new_privs);
     println!("  seccomp          mode {}, {} filters", report.seccomp, report.seccomp_filters);
-    println!("  landlock         {}", report.landlock);
+    println!("  landlock         {}", report.attested.landlock);
     println!("  mounts           {}", report.mounts.iter().map(|m| m.target.as_str()).collect::<Vec<_>>().join(" "));
     println!(
         "  descriptors      {}",

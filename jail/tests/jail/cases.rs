@@ -419,6 +419,9 @@ fn report(given: &mut Given<'_>) {
         assert!(mount.options.contains("nodev") || mount.target.starts_with("/dev/"), "{mount:?}");
         assert!(mount.options.starts_with("ro") || mount.target == "/tmp", "{mount:?}");
     }
+    assert_eq!((report.attested.landlock.abi, report.attested.refuses_new_code), (6, true));
+    // Four pairs of a bit and its lock, but for keeping capabilities, which is off and locked.
+    assert_eq!(report.attested.secure_bits, 0b1110_1111);
     assert_eq!(report.missing.iter().any(|sentence| sentence.contains("shared")), !as_root(), "{:?}", report.missing);
 }
 
