@@ -73,9 +73,13 @@ pub fn drop_capabilities() -> Result<(), SpawnError> {
 }
 
 /// Sets every limit, soft and hard.
+///
+/// Core dumps are off with a limit of 1 byte, not 0: too little for any file, and the one value at which the kernel doesn't start the host's
+/// crash handler either, which with 0 it would do, as root and outside of every namespace (`core(5)` on pipes, and `do_coredump` in
+/// `fs/coredump.c`).
 pub fn limit(limits: &Limits) -> Result<(), SpawnError> {
     let all = [
-        (Resource::Core, Some(0), "RLIMIT_CORE"),
+        (Resource::Core, Some(1), "RLIMIT_CORE"),
         (Resource::Nofile, limits.open_files, "RLIMIT_NOFILE"),
         (Resource::Nproc, limits.processes, "RLIMIT_NPROC"),
         (Resource::As, limits.address_space_bytes, "RLIMIT_AS"),

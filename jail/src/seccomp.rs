@@ -11,8 +11,9 @@
 use std::collections::BTreeMap;
 
 use seccompiler::{
-    BpfProgram, SeccompAction as Action, SeccompCmpArgLen::Dword, SeccompCmpOp as Op, SeccompCondition as Condition,
-    SeccompFilter, SeccompRule, TargetArch,
+    BpfProgram, SeccompAction as Action,
+    SeccompCmpArgLen::{Dword, Qword},
+    SeccompCmpOp as Op, SeccompCondition as Condition, SeccompFilter, SeccompRule, TargetArch,
 };
 
 use crate::error::{SpawnError, Step, refused};
@@ -133,6 +134,11 @@ fn common_refusals() -> Result<Rules, SpawnError> {
     #[cfg(target_arch = "x86_64")]
     rules.insert(libc::SYS_mknod, kinds(1)?);
     rules.insert(libc::SYS_personality, vec![rule(vec![condition(0, Op::Ne, 0)?, condition(0, Op::Ne, QUERY)?])?]);
+    // Pid 1 has the same uid, which is all that the kernel asks for before it lets limits be changed. And the limit on core dumps is not
+    // for the world to change: see `privilege::limit`.
+    let changes_core = vec![condition(1, Op::Eq, CORE)?, is_not_null(2)?];
+    rules.insert(libc::SYS_prlimit64, vec![rule(vec![condition(0, Op::Ne, 0)?])?, rule(changes_core)?]);
+    rules.insert(libc::SYS_setrlimit, values(0, &[CORE])?);
     Ok(rules)
 }
 
@@ -166,6 +172,8 @@ const NEW_NAMESPACES: &[i32] = &[
 const FAST_OPEN: &[i32] = &[libc::MSG_FASTOPEN];
 /// Typing into a terminal, or taking one over, on behalf of whoever looks at it.
 const TERMINAL_INPUT: &[u64] = &[libc::TIOCSTI, libc::TIOCLINUX, libc::TIOCSCTTY];
+/// The limit on core dumps (`getrlimit(2)`).
+const CORE: u64 = libc::RLIMIT_CORE as u64;
 /// The argument of `personality` that changes nothing.
 const QUERY: u64 = 0xffff_ffff;
 
@@ -194,6 +202,11 @@ fn kinds(argument: u8) -> Result<Vec<SeccompRule>, SpawnError> {
     let mask = Op::MaskedEq(u64::from(libc::S_IFMT));
     let devices = [libc::S_IFCHR, libc::S_IFBLK];
     devices.iter().map(|&kind| rule(vec![condition(argument, mask.clone(), u64::from(kind))?])).collect()
+}
+
+/// An address is there. All 64 bits of it count: half of one may be zero.
+fn is_not_null(argument: u8) -> Result<Condition, SpawnError> {
+    Condition::new(argument, Qword, Op::Ne, 0).map_err(|error| refused(Step::Seccomp, error))
 }
 
 fn condition(argument: u8, op: Op, value: u64) -> Result<Condition, SpawnError> {

@@ -411,7 +411,7 @@ fn report(given: &mut Given<'_>) {
     assert_eq!(report.uids, [kernel_uid(); 4]);
     assert!(report.namespaces.iter().all(|(_, other)| *other), "{report:?}");
     assert_eq!(report.descriptors.len(), 3, "{report:?}");
-    assert!(report.limits.contains(&("Max core file size".into(), "0".into(), "0".into())), "{report:?}");
+    assert!(report.limits.contains(&("Max core file size".into(), "1".into(), "1".into())), "{report:?}");
     let root = report.mounts.iter().find(|mount| mount.target == "/").expect("a root");
     assert_eq!((&*root.kind, root.options.starts_with("ro,nosuid,nodev,noexec")), ("tmpfs", true), "{root:?}");
     for mount in &report.mounts {
