@@ -4,6 +4,7 @@
 
 pub mod attack;
 mod count;
+pub mod escapes;
 mod gauge;
 pub mod mix;
 mod pair;

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod escapes;
 mod fuzz;
 mod library;
 mod packages;
@@ -50,6 +51,12 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Make every attempt of a rogue world in our jail, in bubblewrap, in firejail and in none, and write docs/escapes.md
+    Escapes {
+        /// For the suite: --only NAME, --row NUMBER, --verbose
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Give the switch and the parsers bytes that a fuzzer makes up, each target for a while (needs cargo-fuzz and g++)
     Fuzz {
         /// One target instead of all
@@ -67,6 +74,7 @@ fn main() -> ExitCode {
         Chore::Library { prefix, destdir } => library::install(&root(), &prefix, &destdir),
         Chore::Bench { arguments } => bench::run(&root(), &arguments),
         Chore::Soak { arguments } => soak::run(&root(), &arguments),
+        Chore::Escapes { arguments } => escapes::run(&root(), &arguments),
         Chore::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
     };
     match result {

@@ -21,6 +21,9 @@ pub const FOR_TESTS: Needed = &[
     ("/usr/bin/javac", "default-jdk-headless"),
 ];
 
+/// The jails that ours is compared with.
+pub const FOR_ESCAPES: Needed = &[("/usr/bin/bwrap", "bubblewrap"), ("/usr/bin/firejail", "firejail")];
+
 /// What the heavy peers of the benchmark are built with and talk to.
 pub const FOR_PEERS: Needed = &[
     ("/usr/bin/cc", "gcc"),

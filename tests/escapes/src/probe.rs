@@ -1,0 +1,55 @@
+//! `strait-escape-probe ROW FROM UNTIL [KEY=VALUE]...`: makes the attempts FROM to UNTIL of a row (the first is 0, UNTIL isn't one of them)
+//! and prints `attempt<TAB>outcome` for each. Without arguments: lists the rows.
+//!
+//! It needs nothing of where it runs: no library, no file, no `/proc`. See the library for what the words mean.
+#![forbid(unsafe_code)]
+
+use std::io::Write;
+use std::process::ExitCode;
+use strait_escapes::raw::{call, in_child};
+use strait_escapes::{Attempt, Ground, ROWS, Row};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        [] => list(),
+        ["identity"] => identity(),
+        [row, from, until, ref ground @ ..] => {
+            let Some((row, attempts)) = select(row, from, until) else { return ExitCode::from(64) };
+            make(row, attempts, Ground::read(ground.iter().copied()));
+        }
+        _ => return ExitCode::from(64),
+    }
+    ExitCode::SUCCESS
+}
+
+fn list() {
+    for row in ROWS {
+        println!("{}\t{}\t{}", row.number, row.title, row.attempts.len());
+    }
+}
+
+fn select(row: &str, from: &str, until: &str) -> Option<(&'static Row, &'static [Attempt])> {
+    let row = ROWS.iter().find(|known| known.number.to_string() == row)?;
+    Some((row, row.attempts.get(from.parse().ok()?..until.parse().ok()?)?))
+}
+
+fn make(row: &Row, attempts: &[Attempt], mut ground: Ground) {
+    ground.note_descriptors();
+    let missing = if row.needs_slices { ground.take_slices().err() } else { None };
+    for attempt in attempts {
+        let outcome = missing.map_or_else(|| in_child(|| (attempt.run)(&ground)), |outcome| outcome.to_string());
+        println!("{}\t{outcome}", attempt.name);
+        // What comes next may be the last thing that this program does.
+        let _ = std::io::stdout().flush();
+    }
+}
+
+/// What a program that could gain by being executed says of itself: user and capabilities.
+fn identity() {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:\t")).unwrap_or("none");
+    let user = call(libc::SYS_geteuid, &mut []).unwrap_or(0);
+    println!("{user} {effective}");
+}

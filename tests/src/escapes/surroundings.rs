@@ -1,0 +1,214 @@
+//! Where attempts are made: in our jail, in others, and in none.
+
+use super::place::{Place, Victim, as_user};
+use std::io::{self, Read};
+use std::ops::Range;
+use std::process::{Command, ExitStatus, Stdio};
+use strait_escapes::{Attempt, Cage, Ground, Row, Where};
+
+/// One kind of surroundings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// `strait run`, by root.
+    Root,
+    /// `strait run`, by an ordinary user.
+    Rootless,
+    /// bubblewrap, by an ordinary user.
+    Bubblewrap,
+    /// firejail, by an ordinary user.
+    Firejail,
+    /// No jail, by root: the positive control.
+    Unjailed,
+}
+
+impl Kind {
+    /// All of them, in the order of the page.
+    pub const ALL: [Self; 5] = [Self::Root, Self::Rootless, Self::Bubblewrap, Self::Firejail, Self::Unjailed];
+
+    /// Whether it is ours.
+    pub fn is_ours(self) -> bool {
+        matches!(self, Self::Root | Self::Rootless)
+    }
+
+    /// Its name on the page and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Root => "strait-root",
+            Self::Rootless => "strait-rootless",
+            Self::Bubblewrap => "bubblewrap",
+            Self::Firejail => "firejail",
+            Self::Unjailed => "unjailed",
+        }
+    }
+
+    /// The kernel uid that the probe has.
+    fn uid(self) -> u32 {
+        match self {
+            Self::Root => FIRST_WORLD,
+            Self::Rootless | Self::Bubblewrap | Self::Firejail => ORDINARY,
+            Self::Unjailed => 0,
+        }
+    }
+
+    /// Whether a row can be tried there.
+    pub fn has(self, row: &Row) -> bool {
+        row.place == Where::Anywhere || self.is_ours() || self == Self::Unjailed
+    }
+
+    /// What its command line is made of, before the probe: for the page.
+    pub fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Root | Self::Rootless => OURS,
+            Self::Bubblewrap => BUBBLEWRAP,
+            Self::Firejail => FIREJAIL,
+            Self::Unjailed => &[],
+        }
+    }
+}
+
+/// The uid of nobody in particular.
+pub const ORDINARY: u32 = 60_000;
+/// The first of a broker's uids for worlds.
+const FIRST_WORLD: u32 = 0x7000_0000;
+
+const OURS: &[&str] = &["run", "--read", "RO:/ro", "--write", "RW:/rw"];
+
+#[rustfmt::skip]
+const BUBBLEWRAP: &[&str] = &[
+    "--unshare-user", "--unshare-all", "--disable-userns", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv",
+    "--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64",
+    "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--ro-bind", "RO", "/ro", "--bind", "RW", "/rw", "--chdir", "/",
+];
+
+#[rustfmt::skip]
+const FIREJAIL: &[&str] = &[
+    "--quiet", "--noprofile", "--private", "--private-dev", "--private-tmp", "--disable-mnt", "--net=none", "--ipc-namespace",
+    "--caps.drop=all", "--seccomp", "--seccomp.block-secondary", "--nonewprivs", "--noroot", "--nogroups", "--restrict-namespaces",
+    "--memory-deny-write-execute", "--whitelist=RO", "--whitelist=RW", "--read-only=RO",
+];
+
+/// Gives whoever is started the user that firejail asks for, in a mount namespace of its own: what firejail mounts goes with it.
+const WITH_USER: &str =
+    "for file in passwd group; do mount --bind \"$0/$file\" \"/etc/$file\" || exit 70; done; exec \"$@\"";
+
+/// The control's mounts: what is granted read-only is a mount, as it is in a jail, and /tmp is a bounded file system.
+const WITH_MOUNTS: &str = "mount --bind \"$0/ro\" \"$0/ro\" && mount -t tmpfs -o size=1g escapes /tmp && exec \"$@\"";
+
+/// One kind, ready for rows.
+#[derive(Debug)]
+pub struct Surroundings<'a> {
+    /// Which.
+    pub kind: Kind,
+    place: &'a Place,
+    victim: Victim,
+}
+
+/// What came of a row: the attempts that were made, in order, each with its word.
+pub type Outcomes = Vec<(String, String)>;
+
+impl<'a> Surroundings<'a> {
+    /// Prepares the ground for rows there.
+    pub fn new(kind: Kind, place: &'a Place) -> io::Result<Self> {
+        place.give(kind.uid())?;
+        Ok(Self { kind, place, victim: Victim::start(kind.uid())? })
+    }
+
+    /// Makes the attempts of a row. One that ends the whole program is known by that; the program is started again for the rest.
+    pub fn make(&mut self, row: &Row) -> io::Result<Outcomes> {
+        let mut outcomes = Outcomes::new();
+        while let Some(next) = row.attempts.get(outcomes.len()) {
+            let until = self.same_cage(row, outcomes.len());
+            let (text, failure) = self.start(row, outcomes.len()..until, next.cage)?;
+            let lines = text.lines().filter_map(|line| line.split_once('\t'));
+            outcomes.extend(lines.map(|(name, word)| (name.into(), word.into())));
+            if let Some(unanswered) = row.attempts[..until].get(outcomes.len()) {
+                outcomes.push((unanswered.name.into(), failure));
+            }
+        }
+        if !self.victim.is_well() {
+            outcomes.push(("the victim outside".into(), "dead".into()));
+            self.victim = Victim::start(self.kind.uid())?;
+        }
+        if !self.place.is_untouched() {
+            outcomes.push(("the files outside".into(), "touched".into()));
+        }
+        Ok(outcomes)
+    }
+
+    /// Unjailed, only attempts with the same cage go together.
+    fn same_cage(&self, row: &Row, from: usize) -> usize {
+        let differs = |attempt: &Attempt| self.kind == Kind::Unjailed && attempt.cage != row.attempts[from].cage;
+        row.attempts[from..].iter().position(differs).map_or(row.attempts.len(), |after| from + after)
+    }
+
+    /// What the probe printed, and how to call it if that isn't everything.
+    fn start(&self, row: &Row, attempts: Range<usize>, cage: Cage) -> io::Result<(String, String)> {
+        let mut command = self.command(cage);
+        command.args([row.number.into(), attempts.start, attempts.end].map(|number: usize| number.to_string()));
+        command.args(self.ground().words());
+        command.stdin(self.place.terminal()?).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        let (mut text, mut complaint) = (String::new(), String::new());
+        // Complaints are short; they fit into their pipe while the attempts are read.
+        child.stdout.take().map_or(Ok(0), |mut pipe| pipe.read_to_string(&mut text))?;
+        child.stderr.take().map_or(Ok(0), |mut pipe| pipe.read_to_string(&mut complaint))?;
+        let status = child.wait()?;
+        let failure =
+            if was_killed(status) { "SIGKILL".into() } else { format!("no answer ({status}) {}", complaint.trim()) };
+        Ok((text, failure.replace('\n', "; ")))
+    }
+
+    fn ground(&self) -> Ground {
+        let (ro, rw) = (self.path("ro"), self.path("rw"));
+        match self.kind {
+            Kind::Root | Kind::Rootless => self.place.ground("/ro", "/rw", &self.victim, true),
+            Kind::Bubblewrap => self.place.ground("/ro", "/rw", &self.victim, false),
+            Kind::Firejail | Kind::Unjailed => self.place.ground(&ro, &rw, &self.victim, false),
+        }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.place.dir().join(name).to_string_lossy().into_owned()
+    }
+
+    /// The command that starts the probe there; its arguments come behind.
+    pub fn command(&self, cage: Cage) -> Command {
+        let strait = &self.place.programs().strait;
+        let mut command = match self.kind {
+            Kind::Root => Command::new(strait),
+            Kind::Rootless => as_user(ORDINARY, strait),
+            Kind::Bubblewrap => as_user(ORDINARY, "bwrap"),
+            Kind::Firejail => {
+                let mut command = self.with_mounts(WITH_USER, Cage::Open);
+                command.args(["setpriv", "--reuid=60000", "--regid=60000", "--clear-groups", "--"]);
+                command.args(["env", "-i", &format!("HOME={}", self.path("home")), "PATH=/usr/bin:/bin", "firejail"]);
+                command
+            }
+            Kind::Unjailed => self.with_mounts(WITH_MOUNTS, cage),
+        };
+        let place = |option: &&str| option.replace("RO", &self.path("ro")).replace("RW", &self.path("rw"));
+        command.args(self.kind.options().iter().map(place));
+        match self.kind {
+            Kind::Root | Kind::Rootless | Kind::Bubblewrap => command.args(["--", "/ro/probe"]),
+            Kind::Firejail => command.args(["--".into(), self.path("ro/probe")]),
+            Kind::Unjailed => command.arg(self.path("ro/probe")),
+        };
+        command
+    }
+
+    fn with_mounts(&self, script: &str, cage: Cage) -> Command {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private"]);
+        if cage == Cage::Processes {
+            command.args(["--pid", "--fork", "--kill-child", "--mount-proc"]);
+        }
+        command.args(["--", "sh", "-c", script]).arg(self.place.dir());
+        command
+    }
+}
+
+/// By a signal, or as a shell or a jail says it.
+fn was_killed(status: ExitStatus) -> bool {
+    use std::os::unix::process::ExitStatusExt;
+    status.signal() == Some(9) || status.code() == Some(128 + 9)
+}
