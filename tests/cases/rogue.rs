@@ -1,5 +1,6 @@
 //! A rogue world against its slices (attempts 61 to 65 and 70 of the list), while two honest worlds keep talking.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 use strait_broker::{Ended, Kind, WorldId};
 use strait_protocol::control::Answer;
@@ -185,4 +186,26 @@ fn a_world_that_leaves_its_outbox_unsealed_is_ended() {
     let honest = scene.rogue("honest");
     assert!(!scene.stage.ask(honest, &serde_json::to_vec(&Attack::Slices).unwrap()).is_empty());
     scene.assert_undisturbed();
+}
+
+#[test]
+fn a_full_standard_error_holds_nobody_up() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&writer, true).unwrap();
+    while rustix::io::write(&writer, &[b'x'; 4096]).is_ok() {}
+    rustix::io::ioctl_fionbio(&writer, false).unwrap();
+    let mut host = Command::new(strait_tests::program()).arg("muffled-host").stderr(writer).spawn().unwrap();
+    let end = Instant::now() + LONG;
+    let status = loop {
+        match host.try_wait().unwrap() {
+            Some(status) => break status,
+            None if Instant::now() > end => {
+                host.kill().unwrap();
+                break host.wait().unwrap();
+            }
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    assert!(status.success(), "{status}");
+    drop(reader);
 }

@@ -7,16 +7,17 @@ mod attach;
 mod control;
 mod end;
 mod entry;
+mod log;
 mod spawn;
 mod start;
 
 use crate::config::Config;
 use crate::link::{Event, Link};
 use entry::Entry;
-use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use log::log;
+use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::io::Write;
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Instant;
@@ -240,17 +241,6 @@ impl Supervisor {
     fn take_id(&mut self) -> WorldId {
         self.next_id += 1;
         WorldId(self.next_id)
-    }
-}
-
-/// One line to the operator, about the rare things that nobody asked for. Worlds may share the stream that it goes to: a line that would have
-/// to wait there, or can't be written, is lost rather than the supervisor.
-fn log(line: &str) {
-    let stderr = std::io::stderr();
-    let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let mut polled = [PollFd::new(&stderr, PollFlags::OUT)];
-    if poll(&mut polled, Some(&zero)).is_ok_and(|ready| ready > 0) {
-        let _ = writeln!(&stderr, "strait: {line}");
     }
 }
 

@@ -10,6 +10,8 @@ mod honest;
 mod link;
 #[path = "../actors/loads.rs"]
 mod loads;
+#[path = "../actors/muffled.rs"]
+mod muffled;
 #[path = "../actors/parcels.rs"]
 mod parcels;
 #[path = "../actors/rogue.rs"]
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         ["parcel-relay", to] => parcels::relay(to),
         ["parcel-reader"] => parcels::reader(),
         ["parcel-keeper"] => parcels::keeper(),
+        ["muffled-host"] => muffled::run(),
         ["rogue"] => rogue::run(),
         ["unsealed"] => rogue::leave_unsealed(),
         ["async-echo"] => example::main().map_err(Into::into),
