@@ -1,7 +1,7 @@
 //! The broker as a library: what a plugin host, a test, or the `strait` binary holds.
 
 use crate::config::{Config, ConfigError, World};
-use crate::{roles, turns};
+use crate::roles;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 use std::fs::File;
@@ -152,7 +152,6 @@ impl Drop for Host {
         drop(self.client.take());
         // The supervisor sees the end of its connection, kills what is left, and exits.
         let _ = self.supervisor.wait();
-        turns::dissolve(self.supervisor.id());
     }
 }
 

@@ -77,7 +77,8 @@ fn order(document: &Document, table: &DeTable<'_>) -> Result<Vec<String>, Mistak
 
 fn plan(document: Document, order: &[String]) -> Plan {
     let Document { socket, attach, uids, templates, mut worlds, .. } = document;
-    let config = Config { socket: socket.map(Spanned::into_inner), attach, templates, uids };
+    let socket = socket.map(Spanned::into_inner);
+    let config = Config { socket, attach, templates, uids, ..Config::default() };
     let started = order.iter().filter_map(|name| worlds.remove_entry(name)).collect();
     Plan { config, worlds: started, idle: worlds.into_keys().collect() }
 }

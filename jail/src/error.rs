@@ -51,6 +51,7 @@ pub enum SpawnError {
 #[expect(missing_docs, reason = "the words of Display are the documentation")]
 pub enum Step {
     Receive,
+    Group,
     Clone,
     IdMaps,
     Release,
@@ -84,6 +85,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Step::Receive => "receiving the order",
+            Step::Group => "setting up the control groups",
             Step::Clone => "making the first process",
             Step::IdMaps => "mapping the user",
             Step::Release => "releasing the first process",

@@ -1,6 +1,6 @@
 //! Pid 1 of a jail: builds the jail around itself, starts the payload, and then only reaps and reports.
 //!
-//! It runs in its own copy of the launcher's memory and ends with [`exit_now`], never by returning. The payload has the same
+//! It runs in its own copy of the launcher's memory, from the moment at which its order came (`seat.rs`), and ends with [`exit_now`], never by returning. The payload has the same
 //! uid, so pid 1 protects itself: it isn't dumpable (no ptrace, no /proc access), it has no signal handlers (the kernel ignores what
 //! its own pid namespace sends to it), and its seccomp filter leaves it six system calls.
 
@@ -20,6 +20,7 @@ use crate::payload;
 use crate::privilege;
 use crate::root::{Kind, Root, open_source};
 use crate::ruleset::{self, Rights};
+use crate::seat::tell;
 use crate::seccomp::Filters;
 use crate::spec::Spec;
 use crate::system::{self, INNER_ID};
@@ -33,10 +34,8 @@ pub struct Init<'a> {
     pub status: BorrowedFd<'a>,
     /// The socket inode to connect to.
     pub rendezvous: Option<BorrowedFd<'a>>,
-    /// One byte comes when the user is mapped; the end means that it won't.
-    pub release: BorrowedFd<'a>,
-    /// [`Progress`] goes here.
-    pub report: OwnedFd,
+    /// [`Progress`] goes here. A number above those that a payload gets.
+    pub report: BorrowedFd<'a>,
     /// The launcher's socket: its other end hangs up when the supervisor is gone.
     pub lifeline: BorrowedFd<'a>,
     pub filters: &'a Filters,
@@ -44,43 +43,21 @@ pub struct Init<'a> {
 
 impl Init<'_> {
     /// The whole life of pid 1.
-    pub fn run(mut self) -> ! {
+    pub fn run(self) -> ! {
         let error = match self.live() {
             Err(error) => error,
             Ok(never) => match never {},
         };
-        self.tell(&Progress::Failed(error));
+        tell(self.report, &Progress::Failed(error));
         exit_now(1)
     }
 
-    fn live(&mut self) -> Result<Infallible, SpawnError> {
-        self.keep_own_descriptors()?;
-        self.await_release()?;
+    fn live(&self) -> Result<Infallible, SpawnError> {
         let connection = self.build()?;
-        self.tell(&Progress::Built(attest(&self.spec.profile)?));
+        tell(self.report, &Progress::Built(attest(&self.spec.profile)?));
         match clone_process(0, false).at(Step::Payload, "clone3")? {
             Cloned::Child => self.become_payload(connection.as_ref()),
             Cloned::Parent { pid, .. } => self.attend(pid),
-        }
-    }
-
-    /// The launcher's own descriptors came along with the copy; they go before anything else happens.
-    fn keep_own_descriptors(&mut self) -> Result<(), SpawnError> {
-        // Above every number that a payload gets, so that placing those doesn't overwrite the way to report a failed execve.
-        let report =
-            rustix::io::fcntl_dupfd_cloexec(&self.report, 16).at(Step::Descriptors, "fcntl F_DUPFD_CLOEXEC")?;
-        self.report = report;
-        let [stdin, stdout, stderr] = self.stdio;
-        let mut kept = vec![stdin, stdout, stderr, self.status, self.release, self.report.as_fd(), self.lifeline];
-        kept.extend(self.rendezvous);
-        retain_only(&kept).at(Step::Descriptors, "close_range")
-    }
-
-    fn await_release(&self) -> Result<(), SpawnError> {
-        let mut byte = [0];
-        match rustix::io::read(self.release, &mut byte).at(Step::Release, "read")? {
-            1 => Ok(()),
-            _ => Err(SpawnError::Died),
         }
     }
 
@@ -160,11 +137,11 @@ impl Init<'_> {
     /// Waits for the payload, reaping every orphan of the jail on the way; then reports and ends, and with pid 1 the kernel
     /// ends every process that is left.
     fn attend(&self, payload: Pid) -> Result<Infallible, SpawnError> {
-        retain_only(&[self.status, self.report.as_fd()]).at(Step::Descriptors, "close_range")?;
+        retain_only(&[self.status, self.report]).at(Step::Descriptors, "close_range")?;
         self.filters.apply_to_first_process()?;
         // From here on nothing can fail in a way that anybody could be told of; and the launcher waits for the end of this pipe.
         // Its value still owns the number, but is never dropped: this function doesn't return.
-        strait_sys::launch::close_number(&self.report);
+        strait_sys::launch::close_number(self.report);
         loop {
             match rustix::process::wait(WaitOptions::from_bits_retain(libc::__WALL.cast_unsigned())) {
                 Ok(Some((pid, status))) if pid == payload => {
@@ -176,12 +153,6 @@ impl Init<'_> {
                 Err(_) => exit_now(1),
             }
         }
-    }
-
-    fn tell(&self, progress: &Progress) {
-        // If this fails the pipe ends without a word, and that is told as a death.
-        let bytes = postcard::to_stdvec(progress).unwrap_or_default();
-        let _ = rustix::io::write(&self.report, &bytes);
     }
 }
 

@@ -2,18 +2,20 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::Shutdown;
 use rustix::process::{Pid, Signal};
 use strait_sys::launch::{Cloned, check_single_threaded, clone_process, default_signals, exit_now, retain_only};
 use strait_sys::socket;
 
+use crate::cgroup::{Group, Home};
 use crate::error::{Error, SpawnError};
 use crate::process::{Process, reap};
 use crate::seccomp::Filters;
-use crate::spawn;
+use crate::spawn::Service;
 use crate::spec::Spec;
-use crate::wire::{Answer, MAX_BYTES, Order};
+use crate::wire::{Answer, First, MAX_BYTES, NOBODY, Order};
 
 /// Orders that may be unanswered at a time. The answers to so many fit into the socket, so the launcher never waits for the
 /// supervisor while the supervisor waits for the launcher.
@@ -38,16 +40,39 @@ pub struct Fds<'a> {
     pub rendezvous: Option<BorrowedFd<'a>>,
 }
 
+/// How a launcher works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Jails that are begun ahead of time, while nobody asks for one, at most [`MAX_SEATS`]: their spawn is quicker by what the namespaces and
+    /// the control groups cost. Each is an idle process of some 200 KiB. As many again, of another kind, once a world with a processor limit
+    /// was spawned.
+    pub seats: usize,
+    /// Whether all worlds without a processor limit of their own, and the launcher, are put into one group of the scheduler. See
+    /// [`Launcher::take_turns`].
+    pub share_turns: bool,
+}
+
+/// Most jails that are begun ahead of time.
+pub const MAX_SEATS: usize = 64;
+
+impl Default for Options {
+    /// Two seats, nothing changed about the scheduler.
+    fn default() -> Options {
+        Options { seats: 2, share_turns: false }
+    }
+}
+
 /// A single-threaded process that builds jails.
 ///
 /// It copies itself for every jail, which only a process with one thread can do soundly and only a small one quickly. It keeps the
-/// privileges of whoever started it; nothing but orders of this value reaches it. It ends with this value; the jails that it
-/// built don't: they are children of the supervisor, and end with the *thread* that called [`Launcher::start`], or their
+/// privileges of whoever started it; nothing but orders of this value reaches it. It ends with this value, or with the supervisor, after it has
+/// removed the control groups of the jails that died with that. The jails that it built don't end with this value: they are children of the supervisor, and end with the *thread* that called [`Launcher::start`], or their
 /// [`Process`], whichever goes first.
 #[derive(Debug)]
 pub struct Launcher {
     socket: Option<OwnedFd>,
     pidfd: OwnedFd,
+    home: Arc<Home>,
     open: VecDeque<(Ticket, OwnedFd)>,
     next: u64,
     buffer: Vec<u8>,
@@ -56,17 +81,36 @@ pub struct Launcher {
 impl Launcher {
     /// Starts the launcher. The calling process must have no second thread yet, and should be small.
     pub fn start() -> Result<Launcher, Error> {
+        Launcher::start_with(&Options::default())
+    }
+
+    /// The same with other [`Options`].
+    pub fn start_with(options: &Options) -> Result<Launcher, Error> {
         if check_single_threaded().is_err() {
             return Err(Error::Threads { threads: count_threads() });
         }
         let filters = Filters::compile().map_err(|error| Error::Wire(error.to_string()))?;
         let (ours, theirs) = socket::pair().map_err(|error| Error::io("socketpair")(error.into()))?;
+        let home = Arc::new(Home::make());
         match clone_process(0, false).map_err(Error::io("clone3"))? {
-            Cloned::Child => live(&theirs, &filters),
+            Cloned::Child => live(&theirs, &filters, &home, options),
             Cloned::Parent { pidfd, .. } => {
-                Ok(Launcher { socket: Some(ours), pidfd, open: VecDeque::new(), next: 1, buffer: vec![0; MAX_BYTES] })
+                let (open, buffer) = (VecDeque::new(), vec![0; MAX_BYTES]);
+                Ok(Launcher { socket: Some(ours), pidfd, home, open, next: 1, buffer })
             }
         }
+    }
+
+    /// Moves the calling process, and so all it will start, into the scheduler's group of the worlds. Those who hand turns to each other with
+    /// `sched_yield(2)` have to be in one, which is all that a yield looks at. `None`: there is no such group to be had. Takes 10 ms the
+    /// first time. Before this value ends, [`leave_turns`](Launcher::leave_turns): a group with somebody in it can't be removed.
+    pub fn take_turns(&self) -> Option<()> {
+        self.home.take_turns().ok()
+    }
+
+    /// Moves the calling process back to where it was when the launcher was started.
+    pub fn leave_turns(&self) {
+        self.home.leave();
     }
 
     /// Orders a jail and returns at once, unless [`MAX_OPEN`] are open (an error) or the socket is full (it waits).
@@ -97,24 +141,35 @@ impl Launcher {
     #[expect(clippy::should_implement_trait, reason = "an iterator would have no end, and could not say why it broke")]
     pub fn next(&mut self) -> Result<(Ticket, Result<Process, SpawnError>), Error> {
         let (ticket, status) = self.open.pop_front().ok_or(Error::NothingOpen)?;
-        let (answer, pidfd) = self.receive()?;
+        let (answer, first) = loop {
+            match self.receive()? {
+                (answer, Some(unused)) if answer.ticket == NOBODY => self.bury(&unused)?,
+                other => break other,
+            }
+        };
         if answer.ticket != ticket.0 {
             return Err(Error::Wire(format!("answer {} to order {}", answer.ticket, ticket.0)));
         }
-        let process = pidfd.zip(answer.pid.and_then(Pid::from_raw));
-        match (process, answer.error) {
-            (Some((pidfd, pid)), None) => {
+        match (first, answer.error) {
+            (Some((first, pid, pidfd)), None) => {
                 let attested = answer.attested.ok_or_else(|| Error::Wire("a jail that attested nothing".into()))?;
-                Ok((ticket, Ok(Process::new(pid, pidfd, status, attested))))
+                let group = Group::new(&self.home, first.group);
+                Ok((ticket, Ok(Process::new(pid, pidfd, status, group, attested))))
             }
-            (Some((pidfd, _)), Some(error)) => {
-                // The launcher has killed it; only the parent, which is us, can take it off the process table.
-                reap(&pidfd).map_err(Error::io("waitid"))?;
+            (Some(failed), Some(error)) => {
+                self.bury(&failed)?;
                 Ok((ticket, Err(error)))
             }
             (None, Some(error)) => Ok((ticket, Err(error))),
             (None, None) => Err(Error::Wire("an answer without process and without error".into())),
         }
+    }
+
+    /// The launcher has killed it; only the parent, which is us, can take it off the process table.
+    fn bury(&self, (first, _, pidfd): &(First, Pid, OwnedFd)) -> Result<(), Error> {
+        reap(pidfd).map_err(Error::io("waitid"))?;
+        Group::new(&self.home, first.group).remove();
+        Ok(())
     }
 
     /// One order and its answer, for callers that have nothing else to do. Fails if other orders are open.
@@ -126,15 +181,19 @@ impl Launcher {
         self.next()?.1.map_err(Error::Spawn)
     }
 
-    fn receive(&mut self) -> Result<(Answer, Option<OwnedFd>), Error> {
+    #[expect(clippy::type_complexity, reason = "used twice, right here")]
+    fn receive(&mut self) -> Result<(Answer, Option<(First, Pid, OwnedFd)>), Error> {
         let socket = self.socket.as_ref().ok_or(Error::Gone)?.as_fd();
         let received = rustix::io::retry_on_intr(|| socket::receive(socket, &mut self.buffer));
         let (length, mut descriptors) = received.map_err(broken)?;
         if length == 0 {
             return Err(Error::Gone);
         }
-        let answer = postcard::from_bytes(&self.buffer[..length]).map_err(|error| Error::Wire(error.to_string()))?;
-        Ok((answer, descriptors.pop()))
+        let answer: Answer =
+            postcard::from_bytes(&self.buffer[..length]).map_err(|error| Error::Wire(error.to_string()))?;
+        let first = answer.first.zip(descriptors.pop());
+        let first = first.and_then(|(first, pidfd)| Some((first, Pid::from_raw(first.pid)?, pidfd)));
+        Ok((answer, first))
     }
 
     fn socket(&self) -> Result<BorrowedFd<'_>, Error> {
@@ -150,13 +209,19 @@ impl AsFd for Launcher {
 }
 
 /// Waits for the orders that are open and kills what comes of them: the launcher can't be stopped in the middle of one without
-/// the risk that a jail is left that nobody holds.
+/// the risk that a jail is left that nobody holds. Then it tells which jails it had begun ahead of time, and ends.
 impl Drop for Launcher {
     fn drop(&mut self) {
         while !self.open.is_empty() && self.next().is_ok() {}
-        self.socket = None;
+        if let Some(socket) = &self.socket {
+            let _ = rustix::net::shutdown(socket, Shutdown::Write);
+        }
+        while let Ok((_, Some(unused))) = self.receive() {
+            let _ = self.bury(&unused);
+        }
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
         let _ = reap(&self.pidfd);
+        self.socket = None;
     }
 }
 
@@ -183,28 +248,29 @@ fn count_threads() -> usize {
 }
 
 /// The launcher's life, in the copied process. It ends here, and never runs what its copy of the memory would do at its end.
-fn live(supervisor: &OwnedFd, filters: &Filters) -> ! {
+fn live(supervisor: &OwnedFd, filters: &Filters, home: &Arc<Home>, options: &Options) -> ! {
     // A panic must not unwind into the copy of the caller's code.
     let served = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        settle(supervisor).map(|()| spawn::serve(supervisor, filters))
+        settle(supervisor, home)?;
+        if options.share_turns {
+            // Only about speed: what can't be had is left.
+            let _ = home.take_turns();
+        }
+        Service::new(supervisor.as_fd(), filters, home, options.seats.min(MAX_SEATS)).serve();
+        Ok::<_, Box<dyn std::error::Error>>(())
     }));
     exit_now(i32::from(!matches!(served, Ok(Ok(())))))
 }
 
-/// Keeps nothing of the supervisor's but its privileges, its standard streams and the socket; and dies with it.
-fn settle(supervisor: &OwnedFd) -> Result<(), Box<dyn std::error::Error>> {
-    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr(), supervisor.as_fd()];
-    retain_only(&streams)?;
+/// Keeps nothing of the supervisor's but its privileges, its standard streams, the socket and the locks on its control groups. It isn't killed
+/// with the supervisor, but hears of its end by the socket: somebody has to remove the groups of the worlds that die then.
+fn settle(supervisor: &OwnedFd, home: &Home) -> Result<(), Box<dyn std::error::Error>> {
+    let mut kept = vec![rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr(), supervisor.as_fd()];
+    kept.extend(home.locks());
+    retain_only(&kept)?;
     rustix::thread::set_name(c"strait-launcher")?;
     // What interrupts the supervisor's terminal is for the supervisor to judge.
     rustix::process::setpgid(None, None)?;
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     default_signals()?;
-    // A supervisor that died before the signal was asked for is seen by its end of the socket.
-    let mut ends = [PollFd::new(supervisor, PollFlags::empty())];
-    poll(&mut ends, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
-    match ends[0].revents().contains(PollFlags::HUP) {
-        true => Err("the supervisor is gone".into()),
-        false => Ok(()),
-    }
+    Ok(())
 }

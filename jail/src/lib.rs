@@ -64,6 +64,7 @@
 #![cfg(target_os = "linux")]
 
 mod attest;
+mod cgroup;
 mod enclose;
 mod error;
 mod init;
@@ -76,6 +77,7 @@ mod profile;
 mod report;
 mod root;
 mod ruleset;
+mod seat;
 mod seccomp;
 mod spawn;
 mod spec;
@@ -87,7 +89,7 @@ mod wire;
 pub use attest::{Attested, Landlock};
 pub use enclose::{Enclosure, enclose};
 pub use error::{Error, SpawnError, Step};
-pub use launcher::{Fds, Launcher, MAX_OPEN, Ticket};
+pub use launcher::{Fds, Launcher, MAX_OPEN, MAX_SEATS, Options, Ticket};
 pub use process::{Exit, Process};
 pub use profile::{Base, Profile, ProfileError, syscall_names};
 pub use report::{Capabilities, Mount, Report};

@@ -8,6 +8,7 @@ use rustix::process::{
 };
 
 use crate::attest::Attested;
+use crate::cgroup::Group;
 use crate::report::{Report, find_payload};
 use crate::wire::EXIT_BYTES;
 
@@ -27,12 +28,13 @@ pub struct Process {
     pidfd: OwnedFd,
     status: OwnedFd,
     attested: Attested,
+    group: Group,
     exit: Option<Exit>,
 }
 
 impl Process {
-    pub(crate) fn new(pid: Pid, pidfd: OwnedFd, status: OwnedFd, attested: Attested) -> Process {
-        Process { pid, pidfd, status, attested, exit: None }
+    pub(crate) fn new(pid: Pid, pidfd: OwnedFd, status: OwnedFd, group: Group, attested: Attested) -> Process {
+        Process { pid, pidfd, status, group, attested, exit: None }
     }
 
     /// The jail's pid 1, as seen from here. Belongs to nobody once [`Process::wait`] has returned.
@@ -45,9 +47,13 @@ impl Process {
         self.pidfd.as_fd()
     }
 
-    /// Kills the whole tree: with pid 1 of a pid namespace the kernel kills all that is in it, however it hid. It is no error if the
+    /// Kills the whole tree: with pid 1 of a pid namespace the kernel kills all that is in it, however it hid; and where there are control
+    /// groups of version 2, by those too. It is no error if the
     /// tree is gone already. [`Process::wait`] tells when it is.
     pub fn kill(&self) -> io::Result<()> {
+        if self.exit.is_none() {
+            self.group.kill();
+        }
         match pidfd_send_signal(&self.pidfd, Signal::KILL) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(error) => Err(error.into()),
@@ -81,7 +87,7 @@ impl Process {
 
     /// What the kernel says about the payload, now, and what pid 1 attested. Fails once it has ended.
     pub fn report(&self) -> io::Result<Report> {
-        Report::read(self.pid(), self.pidfd(), &self.attested)
+        Report::read(self.pid(), self.pidfd(), &self.group, &self.attested)
     }
 
     fn collect(&mut self, options: WaitIdOptions) -> io::Result<Option<Exit>> {
@@ -90,6 +96,7 @@ impl Process {
         {
             // Pid 1 is gone, and with it the only writer: the record is there or never will be, and reading can't block.
             self.exit = Some(self.recorded()?.unwrap_or_else(|| own_exit(&end)));
+            self.group.remove();
         }
         Ok(self.exit)
     }
@@ -113,6 +120,7 @@ impl Drop for Process {
             // Neither can fail for a child of ours that nobody else reaped; if somebody did, there is nothing left to do.
             let _ = self.kill();
             let _ = reap(&self.pidfd);
+            self.group.remove();
         }
     }
 }

@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
 use crate::attest::Attested;
+use crate::cgroup::Group;
 use crate::profile::Base;
 
 /// The payload's state as `/proc` shows it. Capability sets are bit masks (`capabilities(7)`).
@@ -37,6 +38,8 @@ pub struct Report {
     pub mounts: Vec<Mount>,
     /// Resource limits: name, soft, hard, in the kernel's words.
     pub limits: Vec<(String, String, String)>,
+    /// Of its control groups: limits and what is used of them, by the kernel's names of the files.
+    pub control_groups: Vec<(String, String)>,
     /// Open descriptors and what they lead to.
     pub descriptors: Vec<(i32, String)>,
     /// What the kernel shows to nobody outside: the first process of the jail looked, and tried, before it made the payload.
@@ -79,7 +82,7 @@ const PAYLOAD: i32 = 2;
 
 impl Report {
     /// `first` must be a child of ours, named by `pidfd`.
-    pub(crate) fn read(first: i32, pidfd: BorrowedFd<'_>, attested: &Attested) -> io::Result<Report> {
+    pub(crate) fn read(first: i32, pidfd: BorrowedFd<'_>, group: &Group, attested: &Attested) -> io::Result<Report> {
         let pid = find_payload(first)?;
         let status = Status::read(pid)?;
         let mut report = Report {
@@ -95,18 +98,19 @@ impl Report {
             namespaces: namespaces(pid)?,
             mounts: mounts(pid)?,
             limits: limits(pid)?,
+            control_groups: group.read_back(),
             descriptors: descriptors(pid)?,
             attested: attested.clone(),
             missing: Vec::new(),
         };
-        report.missing = report.judge();
+        report.missing = group.missing();
+        report.missing.extend(report.judge());
         // Numbers are reused: only if the jail is still there now did all of the above belong to it.
         if gone(pidfd)? { Err(io::ErrorKind::NotFound.into()) } else { Ok(report) }
     }
 
     fn judge(&self) -> Vec<String> {
-        let mut missing =
-            vec!["no cgroup limits: memory and processor time are bounded by nothing but rlimits".to_owned()];
+        let mut missing = Vec::new();
         let own = rustix::process::geteuid().as_raw();
         if self.uids.contains(&own) {
             missing.push(format!("kernel uid {own} is shared with the supervisor and all its other worlds"));

@@ -1,98 +1,156 @@
-//! The launcher's side: one order after the other, one clone each.
+//! The launcher's side: one order after the other, and in between the jails that are begun ahead of time.
 
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, pidfd_send_signal};
-use strait_sys::launch::{Cloned, clone_process};
+use rustix::process::Pid;
 use strait_sys::socket;
 
 use crate::attest::Attested;
-use crate::error::{At, SpawnError, Step, refused};
-use crate::init::Init;
+use crate::cgroup::{Home, Label};
+use crate::error::{At, SpawnError, Step};
+use crate::seat::{Givens, Seat};
 use crate::seccomp::Filters;
 use crate::spec::Spec;
 use crate::system::INNER_ID;
-use crate::wire::{Answer, MAX_BYTES, Order, Progress};
+use crate::wire::{Answer, MAX_BYTES, NOBODY, Order};
 
-/// Everything a jail has of its own. The time namespace isn't among them: it hides nothing.
-const NAMESPACES: i32 = libc::CLONE_NEWUSER
-    | libc::CLONE_NEWNS
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS
-    | libc::CLONE_NEWCGROUP;
+/// How long no order must have come before seats are made: who has just been started gets the processors first.
+const CALM: Duration = Duration::from_micros(500);
+/// How long the groups of worlds may take to be empty when the supervisor was killed.
+const LAST_WAIT: Duration = Duration::from_secs(10);
 
-/// A jail takes about a millisecond. One that takes this long hangs, and the orders behind it wait.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// What the launcher holds while it answers orders.
+pub struct Service<'a> {
+    supervisor: BorrowedFd<'a>,
+    filters: &'a Filters,
+    home: &'a Arc<Home>,
+    pool: Pool,
+    next_group: u64,
+}
 
-/// Answers orders until the supervisor closes its end.
-pub fn serve(supervisor: &OwnedFd, filters: &Filters) {
-    let mut buffer = vec![0; MAX_BYTES];
-    while let Ok((length @ 1.., descriptors)) = receive(supervisor, &mut buffer) {
-        // An order that can't be read can't be answered either: there is no ticket. Both ends are the same build, so it is a bug.
-        let Ok(order) = postcard::from_bytes::<Order>(&buffer[..length]) else { return };
-        let (process, outcome) = match spawn(&order.spec, &descriptors, supervisor.as_fd(), filters) {
-            Ok((process, outcome)) => (Some(process), outcome),
-            Err(error) => (None, Err(error)),
-        };
-        let pid = process.as_ref().map(|(pid, _)| pid.as_raw_nonzero().get());
-        let pidfd: Vec<_> = process.iter().map(|(_, pidfd)| pidfd.as_fd()).collect();
-        let (attested, error) = outcome.map_or_else(|error| (None, Some(error)), |attested| (Some(attested), None));
-        let Ok(answer) = postcard::to_stdvec(&Answer { ticket: order.ticket, pid, attested, error }) else { return };
-        if socket::send(supervisor.as_fd(), &answer, &pidfd).is_err() {
-            return;
-        }
+/// Seats of both kinds, without a share of the processor of their own and with one. Those with one are kept only once somebody has asked for one.
+#[derive(Default)]
+struct Pool {
+    size: usize,
+    seats: [VecDeque<Seat>; 2],
+    wants_own_cpu: bool,
+}
+
+impl Pool {
+    fn lacking(&self) -> Option<bool> {
+        let [shared, own] = self.seats.each_ref().map(|seats| seats.len() < self.size);
+        if shared { Some(false) } else { (own && self.wants_own_cpu).then_some(true) }
+    }
+
+    fn of(&mut self, own_cpu: bool) -> &mut VecDeque<Seat> {
+        &mut self.seats[usize::from(own_cpu)]
     }
 }
 
-fn receive(supervisor: &OwnedFd, buffer: &mut [u8]) -> rustix::io::Result<(usize, Vec<OwnedFd>)> {
-    rustix::io::retry_on_intr(|| socket::receive(supervisor.as_fd(), buffer))
-}
+impl<'a> Service<'a> {
+    /// With so many jails of each kind begun ahead of time.
+    pub fn new(supervisor: BorrowedFd<'a>, filters: &'a Filters, home: &'a Arc<Home>, seats: usize) -> Self {
+        let pool = Pool { size: seats, ..Pool::default() };
+        Service { supervisor, filters, home, pool, next_group: 0 }
+    }
 
-type Spawned = ((Pid, OwnedFd), Result<Attested, SpawnError>);
-
-/// Makes the first process of a jail and waits until its program runs, or why it doesn't. The outer error: there is no process.
-fn spawn(
-    spec: &Spec,
-    descriptors: &[OwnedFd],
-    supervisor: BorrowedFd<'_>,
-    filters: &Filters,
-) -> Result<Spawned, SpawnError> {
-    let ids = Ids::of(spec)?;
-    let [stdin, stdout, stderr, status, rendezvous @ ..] = descriptors else {
-        return Err(refused(Step::Receive, format!("{} descriptors came with the order", descriptors.len())));
-    };
-    let (release, releaser) = pipe(Step::Release)?;
-    let (report, reporter) = pipe(Step::Descriptors)?;
-    match clone_process(NAMESPACES, true).at(Step::Clone, "clone3 with seven namespaces")? {
-        Cloned::Child => Init {
-            spec,
-            stdio: [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
-            status: status.as_fd(),
-            rendezvous: rendezvous.first().map(AsFd::as_fd),
-            release: release.as_fd(),
-            report: reporter,
-            lifeline: supervisor,
-            filters,
-        }
-        .run(),
-        Cloned::Parent { pid, pidfd } => {
-            drop((release, reporter));
-            let outcome = ids.write(pid).and_then(|()| finish(&releaser, &report));
-            if outcome.is_err() {
-                // It may be beyond listening. If it has ended by itself already, that is as good.
-                let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+    /// Answers orders until the supervisor ends it: with an empty message, or with its own end, after which the groups of what it started are
+    /// the launcher's to remove.
+    pub fn serve(&mut self) {
+        let mut buffer = vec![0; MAX_BYTES];
+        while let Some((length, descriptors)) = self.next_order(&mut buffer) {
+            if length == 0 || self.answer(&buffer[..length], &descriptors).is_none() {
+                break;
             }
-            Ok(((pid, pidfd), outcome))
+        }
+        self.dismiss();
+    }
+
+    /// Makes seats while nobody asks for anything. `None`: the supervisor is gone.
+    fn next_order(&mut self, buffer: &mut [u8]) -> Option<(usize, Vec<OwnedFd>)> {
+        while let Some(own_cpu) = self.pool.lacking() {
+            if self.is_asked(CALM) {
+                break;
+            }
+            // What is the matter will be said when it is asked for.
+            let Ok(seat) = self.make_seat(own_cpu) else { break };
+            self.pool.of(own_cpu).push_back(seat);
+        }
+        rustix::io::retry_on_intr(|| socket::receive(self.supervisor, buffer)).ok()
+    }
+
+    fn is_asked(&self, within: Duration) -> bool {
+        let mut ready = [PollFd::new(&self.supervisor, PollFlags::IN)];
+        let within = Timespec::try_from(within).expect("microseconds fit");
+        poll(&mut ready, Some(&within)).is_ok_and(|ready| ready > 0)
+    }
+
+    fn make_seat(&mut self, own_cpu: bool) -> Result<Seat, SpawnError> {
+        self.next_group += 1;
+        let label = Label { number: self.next_group, own_cpu };
+        Seat::make(label, Givens { home: self.home, supervisor: self.supervisor, filters: self.filters })
+    }
+
+    /// One that waits, or else a new one.
+    fn take_seat(&mut self, own_cpu: bool) -> Result<Seat, SpawnError> {
+        self.pool.wants_own_cpu |= own_cpu;
+        while let Some(seat) = self.pool.of(own_cpu).pop_front() {
+            if seat.is_alive() {
+                return Ok(seat);
+            }
+            let _ = self.tell(NOBODY, Some(&seat), Ok(None));
+        }
+        self.make_seat(own_cpu)
+    }
+
+    fn answer(&mut self, bytes: &[u8], descriptors: &[OwnedFd]) -> Option<()> {
+        // An order that can't be read can't be answered either: there is no ticket. Both ends are the same build, so it is a bug.
+        let order = postcard::from_bytes::<Order>(bytes).ok()?;
+        let ids = match Ids::of(&order.spec) {
+            Ok(ids) => ids,
+            Err(error) => return self.tell(order.ticket, None, Err(error)),
+        };
+        let seat = match self.take_seat(order.spec.limits.cpu_permille.is_some()) {
+            Ok(seat) => seat,
+            Err(error) => return self.tell(order.ticket, None, Err(error)),
+        };
+        let limited = seat.group.limit(&order.spec.limits).and_then(|()| ids.write(seat.pid));
+        match limited.and_then(|()| seat.order(bytes, descriptors)) {
+            Ok(attested) => self.tell(order.ticket, Some(&seat), Ok(Some(attested))),
+            Err(error) => {
+                seat.kill();
+                self.tell(order.ticket, Some(&seat), Err(error))
+            }
         }
     }
-}
 
-fn pipe(step: Step) -> Result<(OwnedFd, OwnedFd), SpawnError> {
-    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(step, "pipe2")
+    fn tell(&self, ticket: u64, seat: Option<&Seat>, outcome: Result<Option<Attested>, SpawnError>) -> Option<()> {
+        let (attested, error) = outcome.map_or_else(|error| (None, Some(error)), |attested| (attested, None));
+        let answer = Answer { ticket, first: seat.map(Seat::first), attested, error };
+        let pidfd: Vec<_> = seat.iter().map(|seat| seat.pidfd.as_fd()).collect();
+        let bytes = postcard::to_stdvec(&answer).ok()?;
+        socket::send(self.supervisor, &bytes, &pidfd).ok()
+    }
+
+    /// Ends the seats. Only the supervisor, as their parent, can take them off the process table.
+    fn dismiss(&mut self) {
+        let seats: Vec<Seat> = self.pool.seats.iter_mut().flat_map(std::mem::take).collect();
+        seats.iter().for_each(Seat::kill);
+        let told = seats.iter().all(|seat| self.tell(NOBODY, Some(seat), Ok(None)).is_some());
+        if !told || self.is_orphaned() {
+            self.home.clear(LAST_WAIT);
+        }
+    }
+
+    fn is_orphaned(&self) -> bool {
+        let mut ends = [PollFd::new(&self.supervisor, PollFlags::empty())];
+        let polled = poll(&mut ends, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+        polled.is_err() || ends[0].revents().contains(PollFlags::HUP)
+    }
 }
 
 /// Who the world is outside. Never uid 0: without any capability it would still own the files of /proc/sys.
@@ -101,7 +159,6 @@ struct Ids {
     gid: u32,
     own: bool,
 }
-
 impl Ids {
     fn of(spec: &Spec) -> Result<Ids, SpawnError> {
         let caller = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
@@ -130,41 +187,4 @@ impl Ids {
         write("gid_map", format!("{INNER_ID} {} 1", self.gid))?;
         write("uid_map", format!("{INNER_ID} {} 1", self.uid))
     }
-}
-
-fn finish(releaser: &OwnedFd, report: &OwnedFd) -> Result<Attested, SpawnError> {
-    rustix::io::write(releaser, &[1]).at(Step::Release, "write")?;
-    judge(&read_to_end(report, Instant::now() + PATIENCE)?)
-}
-
-fn read_to_end(report: &OwnedFd, deadline: Instant) -> Result<Vec<u8>, SpawnError> {
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = Timespec::try_from(left).expect("seconds fit");
-        let mut ready = [PollFd::new(report, PollFlags::IN)];
-        match poll(&mut ready, Some(&timeout)) {
-            Ok(0) => return Err(SpawnError::TooSlow(PATIENCE.as_millis() as u64)),
-            Err(rustix::io::Errno::INTR) => continue,
-            other => other.at(Step::Descriptors, "poll")?,
-        };
-        match rustix::io::read(report, &mut buffer).at(Step::Descriptors, "read")? {
-            0 => return Ok(bytes),
-            length => bytes.extend_from_slice(&buffer[..length]),
-        }
-    }
-}
-
-fn judge(mut bytes: &[u8]) -> Result<Attested, SpawnError> {
-    let mut built = None;
-    while !bytes.is_empty() {
-        let (progress, rest) = postcard::take_from_bytes(bytes).map_err(|_| SpawnError::Died)?;
-        match progress {
-            Progress::Built(attested) => built = Some(attested),
-            Progress::Failed(error) => return Err(error),
-        }
-        bytes = rest;
-    }
-    built.ok_or(SpawnError::Died)
 }

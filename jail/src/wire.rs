@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::attest::Attested;
+use crate::cgroup::Label;
 use crate::error::SpawnError;
 use crate::spec::Spec;
 
@@ -17,20 +18,33 @@ pub struct Order {
     pub spec: Spec,
 }
 
-/// Launcher to supervisor. With a pid comes its pidfd, also if the spawn failed later: the supervisor is the parent and
+/// Launcher to supervisor. With a first process comes its pidfd, also if the spawn failed later: the supervisor is the parent and
 /// the only one who can reap it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Answer {
+    /// Which order it answers. [`NOBODY`]: none, a jail that was begun ahead of time and has ended unused.
     pub ticket: u64,
-    pub pid: Option<i32>,
+    pub first: Option<First>,
     /// What the first process found in force, once it was.
     pub attested: Option<Attested>,
     pub error: Option<SpawnError>,
 }
 
-/// What the first process tells the launcher, before the pipe ends. The end without either is a death.
+/// No order's ticket.
+pub const NOBODY: u64 = 0;
+
+/// The first process of a jail.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct First {
+    pub pid: i32,
+    pub group: Label,
+}
+
+/// What the first process tells the launcher, before its end of the socket closes. The end without either is a death.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Progress {
+    /// All that doesn't depend on the order is done.
+    Seated,
     /// The jail stands; the program starts next. Nothing after it means that it did start.
     Built(Attested),
     Failed(SpawnError),

@@ -27,6 +27,9 @@ pub enum Cloned {
     },
 }
 
+/// `linux/sched.h`. The C library's binding has it in a type that is too small for it.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
 /// Fails with `EINVAL` unless the calling process has exactly one thread and shares its memory with nobody.
 ///
 /// `unshare(CLONE_THREAD)` does nothing but this check (`unshare(2)`), and needs no /proc.
@@ -47,6 +50,11 @@ pub fn check_single_threaded() -> io::Result<()> {
 /// Fails with `EINVAL` if the process has a second thread. `clone3` goes past the C library, so the library's idea of the thread id
 /// is the parent's in the child: `raise` and `abort` there aim at the wrong thread; nothing else here depends on it.
 pub fn clone_process(namespaces: i32, sibling: bool) -> io::Result<Cloned> {
+    clone_process_into(namespaces, sibling, None)
+}
+
+/// The same, and the new process is born in the control group whose directory (`O_PATH` will do) is given: version 2 only.
+pub fn clone_process_into(namespaces: i32, sibling: bool, group: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
     check_single_threaded()?;
     let mut pidfd: RawFd = -1;
     let parent = if sibling { libc::CLONE_PARENT } else { 0 };
@@ -54,6 +62,10 @@ pub fn clone_process(namespaces: i32, sibling: bool) -> io::Result<Cloned> {
     // SAFETY: `clone_args` is plain integers; all zero is a valid value.
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
     arguments.flags = u64::from(flags.cast_unsigned());
+    if let Some(group) = group {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = group.as_raw_fd() as u64;
+    }
     arguments.pidfd = (&raw mut pidfd) as u64;
     let size = size_of::<libc::clone_args>();
     // SAFETY: no CLONE_VM and no stack: the child runs on its own copy of this memory, as after fork. One thread (checked

@@ -52,8 +52,12 @@ pub(crate) fn main() -> ExitCode {
 fn supervise(mut supervisor: Supervisor, mut switch: Child) -> ExitCode {
     let result = supervisor.run();
     supervisor.end_all();
-    drop(supervisor);
+    let Supervisor { launcher, link, worlds, control, .. } = supervisor;
+    // The end of its link is what the switch ends by.
+    drop((worlds, control, link));
     let _ = switch.wait();
+    turns::scatter(&launcher);
+    drop(launcher);
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(errno) => {
@@ -66,9 +70,9 @@ fn supervise(mut supervisor: Supervisor, mut switch: Child) -> ExitCode {
 fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
     let (config, stdio) = orders(host)?;
     config.check().map_err(|error| error.to_string())?;
-    turns::gather();
     // First of all, while this process has nothing to inherit and one thread.
-    let launcher = Launcher::start().map_err(|error| error.to_string())?;
+    let launcher = Launcher::start_with(&turns::options(config.seats)).map_err(|error| error.to_string())?;
+    turns::gather(&launcher);
     let (ours, theirs) = socket::pair().map_err(|errno| format!("socketpair: {errno}"))?;
     let switch = roles::start(roles::SWITCH, Path::new("/proc/self/exe"), theirs)
         .map_err(|error| format!("the switch doesn't start: {error}"))?;
