@@ -7,6 +7,7 @@
 //! While it waits it is a process of ours: the launcher's code and descriptors (two sockets), the launcher's uid, all capabilities over its own
 //! namespaces and none over the host. It ends when the launcher's end of its socket does.
 
+use std::convert::Infallible;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -64,7 +65,7 @@ impl Seat {
             Ok((ours, theirs, cloned))
         });
         match made {
-            Ok((_, theirs, Cloned::Child)) => sit(theirs, &entry.moves_to, givens),
+            Ok((_, theirs, Cloned::Child)) => sit(&theirs, &entry.moves_to, givens),
             Ok((socket, _, Cloned::Parent { pid, pidfd })) => Ok(Seat { pid, pidfd, group, socket }),
             Err(error) => {
                 group.remove();
@@ -126,31 +127,34 @@ impl Seat {
 }
 
 /// The first process until its order comes, and then the whole of its life.
-fn sit(launcher: OwnedFd, moves_to: &[PathBuf], givens: Givens<'_>) -> ! {
+fn sit(launcher: &OwnedFd, moves_to: &[PathBuf], givens: Givens<'_>) -> ! {
+    let launcher = settle(launcher, moves_to, givens).unwrap_or_else(|error| give_up(launcher, error));
     let mut buffer = vec![0; MAX_BYTES];
-    let received = settle(&launcher, moves_to, givens).and_then(|launcher| {
-        let received = rustix::io::retry_on_intr(|| socket::receive(launcher.as_fd(), &mut buffer));
-        Ok((launcher, received.at(Step::Receive, "recvmsg")?))
-    });
-    let (launcher, (length, descriptors)) = match received {
-        Ok(received) => received,
-        Err(error) => {
-            tell(&launcher, &Progress::Failed(error));
-            exit_now(1)
-        }
-    };
-    if length == 0 {
-        exit_now(0);
+    let received = rustix::io::retry_on_intr(|| socket::receive(launcher.as_fd(), &mut buffer));
+    match received.at(Step::Receive, "recvmsg") {
+        Ok((0, _)) => exit_now(0),
+        Ok((length, descriptors)) => match begin(&buffer[..length], &descriptors, &launcher, givens) {
+            Ok(never) => match never {},
+            Err(error) => give_up(&launcher, error),
+        },
+        Err(error) => give_up(&launcher, error),
     }
-    let failed = |error| {
-        tell(&launcher, &Progress::Failed(error));
-        exit_now(1)
-    };
-    let Ok(order) = postcard::from_bytes::<Order>(&buffer[..length]) else {
-        failed(refused(Step::Receive, "an order that can't be read"))
-    };
-    let [stdin, stdout, stderr, status, rendezvous @ ..] = &descriptors[..] else {
-        failed(refused(Step::Receive, format!("{} descriptors came with the order", descriptors.len())))
+}
+
+fn give_up(launcher: &OwnedFd, error: SpawnError) -> ! {
+    tell(launcher, &Progress::Failed(error));
+    exit_now(1)
+}
+
+fn begin(
+    order: &[u8],
+    descriptors: &[OwnedFd],
+    launcher: &OwnedFd,
+    givens: Givens<'_>,
+) -> Result<Infallible, SpawnError> {
+    let order: Order = postcard::from_bytes(order).map_err(|error| refused(Step::Receive, error))?;
+    let [stdin, stdout, stderr, status, rendezvous @ ..] = descriptors else {
+        return Err(refused(Step::Receive, format!("{} descriptors came with the order", descriptors.len())));
     };
     // What it is called in a list of processes; no harm if it isn't.
     let _ = rustix::thread::set_name(c"strait-init");

@@ -123,7 +123,7 @@ impl Group {
                 set(&dir, "cpu.cfs_period_us", PERIOD_US)?;
                 set(&dir, "cpu.cfs_quota_us", quota)
             }
-            Some((Version::Two, dir)) => set(&dir, "cpu.max", format!("{quota} {PERIOD_US}")),
+            Some((Version::Two, dir)) => set_text(&dir, "cpu.max", &format!("{quota} {PERIOD_US}")),
             None => Err(self.lacking("cpu_permille", Controller::Cpu)),
         }
     }
@@ -193,9 +193,12 @@ impl Group {
     }
 }
 
-fn set(dir: &Path, file: &str, value: impl ToString) -> Result<(), SpawnError> {
-    let value = value.to_string();
-    write(&dir.join(file), &value).at_path(Step::Group, &format!("write '{value}' to"), &dir.join(file))
+fn set(dir: &Path, file: &str, value: u64) -> Result<(), SpawnError> {
+    set_text(dir, file, &value.to_string())
+}
+
+fn set_text(dir: &Path, file: &str, value: &str) -> Result<(), SpawnError> {
+    write(&dir.join(file), value).at_path(Step::Group, &format!("write '{value}' to"), &dir.join(file))
 }
 
 fn set_if_there(dir: &Path, file: &str, value: u64) -> Result<(), SpawnError> {

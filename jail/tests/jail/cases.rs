@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use strait_jail::{Base, Bind, Error, Exit, Launcher, Limits};
 use strait_sys::socket;
 
+use crate::groups;
 use crate::profiles;
 use crate::world::*;
 
 /// What every case is given.
 pub struct Given<'a> {
     pub launcher: &'a mut Launcher,
-    own: &'a OwnCopy,
+    pub own: &'a OwnCopy,
 }
 
 type Case = (&'static str, fn(&mut Given<'_>));
@@ -46,6 +47,14 @@ const CASES: &[Case] = &[
     ("dropping kills", dropping),
     ("a second thread refuses a launcher", second_thread),
     ("an enclosed service opens nothing", enclosed),
+    ("a memory bomb of any kind hits its own jail (root)", groups::memory),
+    ("processes and threads are counted by jail (root)", groups::processes),
+    ("a processor limit holds (root)", groups::processor),
+    ("a limit that can't be had is named", groups::missing),
+    ("a tree that hides dies as a whole", groups::whole_tree),
+    ("a killed supervisor leaves no group (root)", groups::supervisor_dies),
+    ("groups of the dead are swept, of the living not (root)", groups::stale),
+    ("seats come and go", groups::seats),
     ("200 spawns leave nothing behind", nothing_left),
 ];
 
@@ -78,7 +87,7 @@ pub fn skip_unless(possible: bool) {
     }
 }
 
-fn as_root() -> bool {
+pub fn as_root() -> bool {
     uid().is_some()
 }
 
@@ -393,7 +402,7 @@ fn alive(pid: i32) -> bool {
     !status.is_empty() && !status.contains("State:\tZ")
 }
 
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(5);
     while !condition() {
         assert!(Instant::now() < deadline, "waited 5 s for {what}");

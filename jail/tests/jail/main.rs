@@ -5,6 +5,7 @@
 //! probe: bound into a jail and started with `probe <what>` it makes the attempt and says what came of it.
 
 mod cases;
+mod groups;
 mod probe;
 mod profiles;
 mod world;
