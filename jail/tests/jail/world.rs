@@ -134,14 +134,16 @@ pub fn count(directory: &str) -> usize {
     std::fs::read_dir(directory).expect(directory).count()
 }
 
-/// Pids of processes with this kernel uid, without the jails that are begun ahead of time.
+/// Pids of processes with this kernel uid, without launchers and the jails that they begin ahead of time.
 pub fn processes_of(uid: u32) -> Vec<i32> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
         let Ok(pid) = entry.file_name().to_string_lossy().parse() else { continue };
         let status = std::fs::read_to_string(entry.path().join("status")).unwrap_or_default();
         let line = status.lines().find(|line| line.starts_with("Uid:")).unwrap_or_default().to_owned();
-        let is_seat = status.starts_with("Name:\tstrait-seat\n");
+        // Until it has a name of its own, a seat has its maker's.
+        let names = ["Name:\tstrait-seat\n", "Name:\tstrait-launcher\n"];
+        let is_seat = names.iter().any(|name| status.starts_with(name));
         if line.split_whitespace().nth(1) == Some(&uid.to_string()) && !is_seat {
             found.push(pid);
         }
