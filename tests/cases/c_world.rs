@@ -5,22 +5,25 @@ mod build;
 
 use std::time::Duration;
 use strait_broker::World;
+use strait_jail::Base;
 use strait_tests::{LONG, Stage};
 
 #[test]
 fn a_c_world_answers_and_acknowledges() {
     let echo = build::c_program("examples/world.c", build::Link::Static);
-    let mut world = World::new(["/world-c"]);
-    world.system = false;
-    world.read = vec![format!("{}:/world-c", echo.display())];
     let mut stage = Stage::new();
-    let id = stage.host.spawn("c", &world).unwrap();
-    for length in [0, 1, 100, 40_000] {
-        let payload: Vec<u8> = (0..length).map(|n| n as u8).collect();
-        assert_eq!(stage.ask(id, &payload), payload);
+    for profile in [Base::Default, Base::Strict] {
+        let mut world = World::new(["/world-c"]);
+        (world.system, world.profile) = (false, profile);
+        world.read = vec![format!("{}:/world-c", echo.display())];
+        let id = stage.host.spawn(profile.name(), &world).unwrap();
+        for length in [0, 1, 100, 40_000] {
+            let payload: Vec<u8> = (0..length).map(|n| n as u8).collect();
+            assert_eq!(stage.ask(id, &payload), payload);
+        }
+        let ended = stage.client().stop(profile.name(), Duration::from_secs(5), "enough").unwrap();
+        assert!(ended.acknowledged && ended.code == Some(0), "{ended:?}");
     }
-    let ended = stage.client().stop("c", Duration::from_secs(5), "enough").unwrap();
-    assert!(ended.acknowledged && ended.code == Some(0), "{ended:?}");
 }
 
 #[test]
@@ -28,7 +31,8 @@ fn c_worlds_share_parcels_link_and_multicast() {
     let program = build::c_program("tests/sharing.c", build::Link::Static);
     let world = |role: &str| {
         let mut world = World::new(["/sharing", role]);
-        world.system = false;
+        // All that a world can do with messages fits into the narrowest profile.
+        (world.system, world.profile) = (false, Base::Strict);
         world.read = vec![format!("{}:/sharing", program.display())];
         (world.send, world.link) = (vec!["*".into()], vec!["maker".into(), "viewer".into()]);
         world

@@ -86,7 +86,11 @@ fn layers(report: &Report) -> Vec<Check> {
             report.no_new_privs,
             if report.no_new_privs { "none".into() } else { "possible".into() },
         ),
-        layer("filters", report.seccomp_filters >= 2, format!("{} in force", report.seccomp_filters)),
+        layer(
+            "filters",
+            report.seccomp == 2 && report.seccomp_filters > 0,
+            format!("{} in force", report.seccomp_filters),
+        ),
         layer(
             "uid 0",
             !report.uids.contains(&0),
