@@ -6,9 +6,10 @@
 
 mod watch;
 
-use crate::client::{Client, window_of};
+use crate::client::Client;
 use crate::error::Error;
 use crate::record::{Arrived, Reply};
+use crate::sending::window_of;
 use crate::writer::{StreamWriter, Suspended};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

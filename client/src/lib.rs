@@ -57,7 +57,10 @@ mod linking;
 mod outflow;
 mod parcel;
 mod reader;
+mod receiving;
 mod record;
+mod sending;
+mod waiting;
 mod writer;
 
 pub use assembly::AssemblyLimits;

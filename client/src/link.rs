@@ -6,8 +6,9 @@
 //!
 //! Which way a record goes is settled here, and changes as often as need be without a change of the order (`strait_protocol::crossing`).
 
-use crate::client::{Delivery, STREAMED_BYTES};
+use crate::client::Delivery;
 use crate::record::answers_over_link;
+use crate::sending::STREAMED_BYTES;
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
