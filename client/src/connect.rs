@@ -4,7 +4,7 @@ use crate::error::{Error, call};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use strait_memory::{Inbox, SliceFile, Writable};
-use strait_protocol::handshake::{self, HandshakeError, Hello, Welcome};
+use strait_protocol::handshake::{self, Checkpoint, HandshakeError, Hello, Welcome};
 use strait_protocol::{Endpoint, Name};
 use strait_sys::socket;
 
@@ -24,9 +24,14 @@ pub(crate) struct Connection {
 
 /// Takes up the connection that the jail made for this world.
 pub(crate) fn open() -> Result<Connection, Error> {
+    welcome(world()?)
+}
+
+/// The connection that the jail made.
+pub(crate) fn world() -> Result<OwnedFd, Error> {
     let socket = socket::adopt(handshake::WORLD_FD).map_err(|_| Error::NotAWorld)?;
     rustix::net::sockopt::socket_type(&socket).map_err(|_| Error::NotAWorld)?;
-    welcome(socket)
+    Ok(socket)
 }
 
 /// Connects to the broker's socket and asks for a name.
@@ -44,7 +49,12 @@ pub(crate) fn adopt(socket: OwnedFd) -> Result<Connection, Error> {
 
 fn welcome(socket: OwnedFd) -> Result<Connection, Error> {
     let mut buffer = [0; handshake::MAX_BYTES];
-    let (length, descriptors) = socket::receive(socket.as_fd(), &mut buffer).map_err(call("recvmsg"))?;
+    let (mut length, mut descriptors) = socket::receive(socket.as_fd(), &mut buffer).map_err(call("recvmsg"))?;
+    if handshake::wanted_image(&buffer[..length]).is_some() {
+        let answer = Checkpoint::Failed("the program opened its connection without a checkpoint".into());
+        socket::send(socket.as_fd(), &answer.encode(), &[]).map_err(call("sendmsg"))?;
+        (length, descriptors) = socket::receive(socket.as_fd(), &mut buffer).map_err(call("recvmsg"))?;
+    }
     if length == 0 {
         return Err(Error::BrokerGone);
     }

@@ -7,6 +7,7 @@ use strait_protocol::control::Malformed;
 use strait_protocol::exchange::Refusal;
 use strait_protocol::handshake::HandshakeError;
 use strait_protocol::{Corrupt, NameError, Reason, ReserveError, WorldId};
+use strait_sys::checkpoint::CheckpointError;
 
 /// Why a call of the client failed.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,9 @@ pub enum Error {
     /// A parcel can't be made, sealed or mapped.
     #[error(transparent)]
     Parcel(#[from] ParcelError),
+    /// No image can be made of this process.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// The switch said no.
     #[error(transparent)]
     Switch(#[from] Refusal),

@@ -46,6 +46,7 @@ mod assembly;
 #[cfg(feature = "tokio")]
 mod asynchronous;
 mod batch;
+mod checkpoint;
 mod client;
 mod connect;
 mod control;
@@ -66,6 +67,7 @@ mod writer;
 pub use assembly::AssemblyLimits;
 #[cfg(feature = "tokio")]
 pub use asynchronous::AsyncClient;
+pub use checkpoint::{Checkpoint, checkpoint};
 pub use client::{Client, Delivery};
 pub use error::Error;
 pub use parcel::{Parcel, ParcelMut};

@@ -97,6 +97,10 @@ typedef enum strait_error {
      * The parcel isn't sealed, or was lost when it was.
      */
     STRAIT_ERROR_PARCEL = -15,
+    /**
+     * No image can be made of this process; the text says what is in the way.
+     */
+    STRAIT_ERROR_CHECKPOINT = -16,
 } strait_error;
 
 /**
@@ -340,6 +344,19 @@ bool strait_shutdown_notice(const struct strait_record *record);
  * What an enum strait_reason means, in words. Never NULL; empty for what is none. Alive for ever.
  */
 const char *strait_reason_text(uint16_t code);
+
+/**
+ * Says that this world is ready, before strait_open(): it has started and nobody has sent it anything. If its template is to be cloned and
+ * there is no image yet, one is made of this process.
+ *
+ * Returns 0 in the process that calls, and 1 in each clone, which goes on right here: as fork() does, but with a jail, a connection and
+ * limits of its own. It needs one thread, no descriptors but 0 to 3 and files open for reading, no shared memory, timers or children; what is in
+ * the way is STRAIT_ERROR_CHECKPOINT, and the process can go on all the same.
+ *
+ * Everything that was in memory is the same in all clones, hash seeds and the state of random generators too: who needs randomness of its own
+ * takes it from the kernel after a return of 1.
+ */
+int strait_checkpoint(void);
 
 /**
  * Takes up the connection that was made for this world before its program started: descriptor 3. Once per process.

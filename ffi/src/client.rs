@@ -74,6 +74,20 @@ fn hand_out(
     })
 }
 
+/// Says that this world is ready, before strait_open(): it has started and nobody has sent it anything. If its template is to be cloned and
+/// there is no image yet, one is made of this process.
+///
+/// Returns 0 in the process that calls, and 1 in each clone, which goes on right here: as fork() does, but with a jail, a connection and
+/// limits of its own. It needs one thread, no descriptors but 0 to 3 and files open for reading, no shared memory, timers or children; what is in
+/// the way is STRAIT_ERROR_CHECKPOINT, and the process can go on all the same.
+///
+/// Everything that was in memory is the same in all clones, hash seeds and the state of random generators too: who needs randomness of its own
+/// takes it from the kernel after a return of 1.
+#[unsafe(no_mangle)]
+pub extern "C" fn strait_checkpoint() -> c_int {
+    guarded(|| Ok(c_int::from(strait_client::checkpoint()? == strait_client::Checkpoint::Clone)))
+}
+
 /// Takes up the connection that was made for this world before its program started: descriptor 3. Once per process.
 /// On failure, `*client` is NULL.
 #[unsafe(no_mangle)]

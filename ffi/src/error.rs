@@ -41,6 +41,8 @@ pub enum StraitError {
     Draft = -14,
     /// The parcel isn't sealed, or was lost when it was.
     Parcel = -15,
+    /// No image can be made of this process; the text says what is in the way.
+    Checkpoint = -16,
 }
 
 /// A code with its text, on its way to the caller.
@@ -81,6 +83,7 @@ impl From<Error> for Failure {
             }
             Error::Slice(_) | Error::Parcel(_) | Error::Call { .. } => Code::System,
             Error::Name(_) => Code::Name,
+            Error::Checkpoint(_) => Code::Checkpoint,
             Error::Full => Code::Full,
             Error::TooLarge { .. } | Error::Receivers { .. } => Code::TooLarge,
             Error::Undelivered { .. } => Code::Undelivered,

@@ -13,6 +13,9 @@
 //! either       -> supervisor   Mapped   the outbox is mapped, and sealed against any other writer
 //! ```
 //!
+//! Before the welcome the first world of a template may be asked for an image of itself ([`image_wanted`]), of which others are made. It
+//! answers with [`Checkpoint`], and is welcomed after that. So nothing that anybody sent to it is in an image.
+//!
 //! The connection then stays open: its end is the end of the attachment.
 
 use crate::{Name, SliceSize, WorldId};
@@ -31,6 +34,9 @@ const HELLO: u8 = 1;
 const WELCOME: u8 = 2;
 const REFUSAL: u8 = 3;
 const MAPPED: u8 = 4;
+const IMAGE_WANTED: u8 = 5;
+const IMAGE: u8 = 6;
+const NO_IMAGE: u8 = 7;
 
 /// Why a message of the handshake can't be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -144,11 +150,57 @@ impl Welcome {
 
 /// The bytes of a refusal.
 pub fn refusal(why: &str) -> Vec<u8> {
-    let mut end = why.len().min(MAX_BYTES - 16);
-    while !why.is_char_boundary(end) {
+    frame(REFUSAL, shortened(why))
+}
+
+/// As much of a text as a message takes.
+fn shortened(text: &str) -> &[u8] {
+    let mut end = text.len().min(MAX_BYTES - 16);
+    while !text.is_char_boundary(end) {
         end -= 1;
     }
-    frame(REFUSAL, &why.as_bytes()[..end])
+    &text.as_bytes()[..end]
+}
+
+/// The bytes by which the supervisor asks a world for an image of itself, of at most so many bytes.
+pub fn image_wanted(limit_bytes: u64) -> Vec<u8> {
+    frame(IMAGE_WANTED, &limit_bytes.to_le_bytes())
+}
+
+/// The limit, if these are the bytes of [`image_wanted`].
+pub fn wanted_image(bytes: &[u8]) -> Option<u64> {
+    match unframe(bytes) {
+        Ok((IMAGE_WANTED, body)) => body.try_into().ok().map(u64::from_le_bytes),
+        _ => None,
+    }
+}
+
+/// What a world answers that was asked for an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Checkpoint {
+    /// Here it is: one descriptor comes with this.
+    Made,
+    /// There is none, and why.
+    Failed(String),
+}
+
+impl Checkpoint {
+    /// The message as bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Made => frame(IMAGE, &[]),
+            Self::Failed(why) => frame(NO_IMAGE, shortened(why)),
+        }
+    }
+
+    /// Judges the bytes of a world.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        match unframe(bytes).ok()? {
+            (IMAGE, []) => Some(Self::Made),
+            (NO_IMAGE, why) => Some(Self::Failed(String::from_utf8_lossy(why).into_owned())),
+            _ => None,
+        }
+    }
 }
 
 /// The bytes by which a world says that its outbox is mapped and sealed.
@@ -171,6 +223,7 @@ mod tests {
         fn random_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..MAX_BYTES)) {
             prop_assert!(Hello::decode(&bytes).is_err());
             prop_assert!(Welcome::decode(&bytes).is_err());
+            prop_assert!(Checkpoint::decode(&bytes).is_none() && wanted_image(&bytes).is_none());
         }
     }
 
@@ -189,6 +242,11 @@ mod tests {
         assert_eq!(Welcome::decode(&refusal("no")), Err(HandshakeError::Refused("no".into())));
         assert!(refusal(&"\u{fc}".repeat(4000)).len() <= MAX_BYTES);
         assert!(is_mapped(&mapped()));
+        assert_eq!(wanted_image(&image_wanted(1 << 40)), Some(1 << 40));
+        assert_eq!(Checkpoint::decode(&mapped()), None);
+        for answer in [Checkpoint::Made, Checkpoint::Failed("a thread".into())] {
+            assert_eq!(Checkpoint::decode(&answer.encode()), Some(answer));
+        }
         assert_eq!(Hello::decode(b"strt\x09\x00\x01x"), Err(HandshakeError::Version(9)));
     }
 }

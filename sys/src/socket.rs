@@ -7,7 +7,7 @@ use rustix::net::{
 };
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -146,11 +146,13 @@ pub fn same_process(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Result<bool, 
     Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }
 
+/// Which numbers are adopted.
+static ADOPTED: AtomicU64 = AtomicU64::new(0);
+
 /// Adopts a descriptor that whoever started this process left open at a number agreed upon. Fails with `EBADF` if there is none.
 ///
 /// Numbers 3 to 63, and each once in the life of the process: a second adoption would close it under the first.
 pub fn adopt(number: i32) -> Result<OwnedFd, Errno> {
-    static ADOPTED: AtomicU64 = AtomicU64::new(0);
     // SAFETY: F_GETFD touches nothing; it only says whether the number is open.
     if !(3..64).contains(&number) || unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
         return Err(Errno::BADF);
@@ -163,6 +165,19 @@ pub fn adopt(number: i32) -> Result<OwnedFd, Errno> {
     let fd = unsafe { OwnedFd::from_raw_fd(number) };
     rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
     Ok(fd)
+}
+
+/// Gives back what was [adopted](adopt): it stays open at its number, and can be adopted again.
+pub fn give_back(fd: OwnedFd) {
+    let number = fd.into_raw_fd();
+    ADOPTED.fetch_and(!(1 << number.clamp(0, 63)), Ordering::Relaxed);
+}
+
+/// The bytes of the next message, which stays where it is. Waits for it.
+pub fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+    // Without room for descriptors the kernel makes none.
+    let flags = RecvFlags::PEEK | RecvFlags::CMSG_CLOEXEC;
+    rustix::io::retry_on_intr(|| net::recv(socket, &mut *buffer, flags)).map(|(length, _)| length)
 }
 
 pub(crate) fn last_error() -> Errno {
