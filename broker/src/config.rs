@@ -132,6 +132,16 @@ pub struct World {
     /// Limits on what it may use.
     #[serde(default)]
     pub limits: Limits,
+    /// Whether the worlds of this template go on where its first one had started, instead of starting. The program says where that is
+    /// (`strait_client::checkpoint`, `strait_checkpoint`).
+    #[serde(default)]
+    pub checkpoint: bool,
+    /// How long its first world may take to get there. In a file: `checkpoint_time = "30s"`.
+    #[serde(default = "checkpoint_ms", rename = "checkpoint_time", with = "in_milliseconds")]
+    pub checkpoint_ms: u32,
+    /// Bytes that its image may have. They are memory, paid for by its first world, and kept as long as the broker runs.
+    #[serde(default = "checkpoint_bytes", deserialize_with = "in_bytes::required")]
+    pub checkpoint_bytes: u64,
 }
 
 /// Limits on what a world may use; what is not given has the jail's default.
@@ -195,6 +205,12 @@ pub(crate) fn parcel_count() -> u32 {
 fn grace_ms() -> u32 {
     3000
 }
+fn checkpoint_ms() -> u32 {
+    10_000
+}
+fn checkpoint_bytes() -> u64 {
+    256 << 20
+}
 
 impl World {
     /// A world that runs `command` and is granted nothing beyond.
@@ -219,6 +235,9 @@ impl World {
             stdio: Stdio::default(),
             grace_ms: grace_ms(),
             limits: Limits::default(),
+            checkpoint: false,
+            checkpoint_ms: checkpoint_ms(),
+            checkpoint_bytes: checkpoint_bytes(),
         }
     }
 
@@ -237,6 +256,9 @@ impl World {
         patterns(&self.link)?;
         permissions(&self.may)?;
         self.full_profile().check()?;
+        if self.checkpoint && self.profile == Base::Strict {
+            return Err(ConfigError::Checkpoint);
+        }
         for grant in self.read.iter().chain(&self.write) {
             grant_paths(grant)?;
         }
@@ -264,6 +286,11 @@ pub enum ConfigError {
     /// System calls that can't be allowed or denied.
     #[error(transparent)]
     Profile(#[from] ProfileError),
+    /// A template that can't be cloned.
+    #[error(
+        "`checkpoint`: the profile `strict` maps nothing as code after the start, so a clone can't get its program back"
+    )]
+    Checkpoint,
     /// A permission that doesn't exist.
     #[error("`{0}` is no permission: there are `list`, `start TEMPLATE`, `stop NAME`, `inspect NAME` and `admin`")]
     Permission(String),

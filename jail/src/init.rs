@@ -34,6 +34,8 @@ pub struct Init<'a> {
     pub status: BorrowedFd<'a>,
     /// The socket inode to connect to.
     pub rendezvous: Option<BorrowedFd<'a>>,
+    /// The restorer and what it restores, if the payload is made of an image.
+    pub image: Option<[BorrowedFd<'a>; 2]>,
     /// [`Progress`] goes here. A number above those that a payload gets.
     pub report: BorrowedFd<'a>,
     /// The launcher's socket: its other end hangs up when the supervisor is gone.
@@ -126,9 +128,11 @@ impl Init<'_> {
     /// The rest of the payload's way. Comes back only with an error, which `run` reports.
     fn become_payload(&self, connection: Option<&OwnedFd>) -> Result<Infallible, SpawnError> {
         rustix::process::setpgid(None, None).at(Step::Payload, "setpgid")?;
-        let prepared = payload::prepare(self.spec)?;
+        let restorer = self.image.map(|[restorer, _]| payload::set_aside(restorer)).transpose()?;
+        let prepared = payload::prepare(self.spec, restorer)?;
         let mut descriptors = self.stdio.to_vec();
         descriptors.extend(connection.map(AsFd::as_fd));
+        descriptors.extend(self.image.map(|[_, content]| content));
         place(&descriptors).at(Step::Descriptors, "dup2 and close_range")?;
         self.filters.apply_to_payload(&self.spec.profile)?;
         Err(prepared.execute())

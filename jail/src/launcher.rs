@@ -40,6 +40,15 @@ pub struct Fds<'a> {
     pub rendezvous: Option<BorrowedFd<'a>>,
 }
 
+/// What a payload is restored from, instead of being started.
+#[derive(Clone, Copy, Debug)]
+pub struct Image<'a> {
+    /// The restorer: a static program, executed by its descriptor. It is given no other way to it.
+    pub restorer: BorrowedFd<'a>,
+    /// What it restores. Becomes 4, which the restorer closes.
+    pub content: BorrowedFd<'a>,
+}
+
 /// How a launcher works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -115,12 +124,24 @@ impl Launcher {
 
     /// Orders a jail and returns at once, unless [`MAX_OPEN`] are open (an error) or the socket is full (it waits).
     pub fn submit(&mut self, spec: &Spec, fds: Fds<'_>) -> Result<Ticket, Error> {
+        self.send(spec, fds, None)
+    }
+
+    /// The same, but the payload is made of an image instead of the program that `spec` names, which needs a rendezvous.
+    pub fn submit_restored(&mut self, spec: &Spec, fds: Fds<'_>, image: Image<'_>) -> Result<Ticket, Error> {
+        match fds.rendezvous {
+            Some(_) => self.send(spec, fds, Some(image)),
+            None => Err(Error::Spawn(SpawnError::Spec("an image takes a rendezvous".into()))),
+        }
+    }
+
+    fn send(&mut self, spec: &Spec, fds: Fds<'_>, image: Option<Image<'_>>) -> Result<Ticket, Error> {
         if self.open.len() == MAX_OPEN {
             return Err(Error::Wire(format!("{MAX_OPEN} orders are unanswered already")));
         }
         check(spec).map_err(Error::Spawn)?;
         let ticket = Ticket(self.next);
-        let order = Order { ticket: ticket.0, spec: spec.clone() };
+        let order = Order { ticket: ticket.0, spec: spec.clone(), is_restored: image.is_some() };
         let bytes = postcard::to_stdvec(&order).map_err(|error| Error::Wire(error.to_string()))?;
         if bytes.len() > MAX_BYTES {
             return Err(Error::Wire(format!("a specification of {} bytes is larger than {MAX_BYTES}", bytes.len())));
@@ -129,6 +150,7 @@ impl Launcher {
         let (status, writer) = pipe.map_err(|error| Error::io("pipe2")(error.into()))?;
         let mut descriptors = vec![fds.stdin, fds.stdout, fds.stderr, writer.as_fd()];
         descriptors.extend(fds.rendezvous);
+        descriptors.extend(image.iter().flat_map(|image| [image.restorer, image.content]));
         socket::send(self.socket()?, &bytes, &descriptors).map_err(broken)?;
         self.next += 1;
         self.open.push_back((ticket, status));

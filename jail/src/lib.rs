@@ -22,7 +22,7 @@
 //!
 //! - The program and all that it starts see no file, process, network, user or host name but their own and what [`Spec`] grants. They have no
 //!   capability and can't get one, and no socket but those handed in, which they can't connect anew.
-//! - The descriptors are exactly 0, 1, 2 and, with a rendezvous, 3. The environment is exactly the one given.
+//! - The descriptors are exactly 0, 1, 2 and, with a rendezvous, 3; with an image 4 too, until its restorer has closed it. The environment is exactly the one given.
 //! - Killing the [`Process`] kills the whole tree, whatever it did to hide. So does the end of the supervisor.
 //! - Everything is required. What can't be applied is an error that names the step, the call and the path; nothing is skipped in
 //!   silence. What a kind of jail can't have at all (rootless: a uid of its own) is a sentence in [`Report::missing`].
@@ -89,7 +89,7 @@ mod wire;
 pub use attest::{Attested, Landlock};
 pub use enclose::{Enclosure, enclose};
 pub use error::{Error, SpawnError, Step};
-pub use launcher::{Fds, Launcher, MAX_OPEN, MAX_SEATS, Options, Ticket};
+pub use launcher::{Fds, Image, Launcher, MAX_OPEN, MAX_SEATS, Options, Ticket};
 pub use process::{Exit, Process};
 pub use profile::{Base, Profile, ProfileError, syscall_names};
 pub use report::{Capabilities, Mount, Report};

@@ -1,12 +1,13 @@
 //! The last step: the program itself.
 
 use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use strait_sys::launch::execute;
+use strait_sys::launch::{execute, execute_file};
 
-use crate::error::{SpawnError, Step};
+use crate::error::{At, SpawnError, Step};
 use crate::spec::Spec;
 
 /// A program with its arguments and environment in the kernel's form, so that nothing is left to do after the filters.
@@ -17,9 +18,16 @@ pub struct Prepared {
     searched: bool,
     arguments: Vec<CString>,
     environment: Vec<CString>,
+    restorer: Option<OwnedFd>,
 }
 
-pub fn prepare(spec: &Spec) -> Result<Prepared, SpawnError> {
+/// Moves the restorer's descriptor above every number that a payload gets, so that placing those doesn't overwrite it.
+pub fn set_aside(restorer: BorrowedFd<'_>) -> Result<OwnedFd, SpawnError> {
+    rustix::io::fcntl_dupfd_cloexec(restorer, 16).at(Step::Descriptors, "fcntl F_DUPFD_CLOEXEC")
+}
+
+/// With a restorer that is executed instead, and gets the arguments and the environment.
+pub fn prepare(spec: &Spec, restorer: Option<OwnedFd>) -> Result<Prepared, SpawnError> {
     let name = spec.program.as_os_str();
     let path = spec.env.iter().find(|(key, _)| key == "PATH").map(|(_, value)| value.clone()).unwrap_or_default();
     let searched = !name.as_bytes().contains(&b'/');
@@ -36,6 +44,7 @@ pub fn prepare(spec: &Spec) -> Result<Prepared, SpawnError> {
         searched,
         arguments: arguments.map(c_string).collect::<Result<_, _>>()?,
         environment: environment.map(|entry| c_string(&entry)).collect::<Result<_, _>>()?,
+        restorer,
     })
 }
 
@@ -60,6 +69,10 @@ fn c_string(text: &OsStr) -> Result<CString, SpawnError> {
 impl Prepared {
     /// Tries one candidate after the other. Comes back only with the reason why none started.
     pub fn execute(&self) -> SpawnError {
+        if let Some(restorer) = &self.restorer {
+            let errno = execute_file(restorer, &self.arguments, &self.environment).raw_os_error().unwrap_or(libc::EIO);
+            return SpawnError::Step { step: Step::Execute, call: "execveat of the restorer".into(), errno };
+        }
         let mut denied = None;
         for candidate in &self.candidates {
             let errno = match c_string(candidate.as_os_str()) {

@@ -153,7 +153,7 @@ fn begin(
     givens: Givens<'_>,
 ) -> Result<Infallible, SpawnError> {
     let order: Order = postcard::from_bytes(order).map_err(|error| refused(Step::Receive, error))?;
-    let [stdin, stdout, stderr, status, rendezvous @ ..] = descriptors else {
+    let [stdin, stdout, stderr, status, others @ ..] = descriptors else {
         return Err(refused(Step::Receive, format!("{} descriptors came with the order", descriptors.len())));
     };
     // What it is called in a list of processes; no harm if it isn't.
@@ -162,7 +162,8 @@ fn begin(
         spec: &order.spec,
         stdio: [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()],
         status: status.as_fd(),
-        rendezvous: rendezvous.first().map(AsFd::as_fd),
+        rendezvous: others.first().map(AsFd::as_fd),
+        image: order.image(others),
         report: launcher.as_fd(),
         lifeline: givens.supervisor,
         filters: givens.filters,

@@ -1,5 +1,7 @@
 //! What supervisor and launcher say to each other. Both are ours and equally trusted, over a socket that nobody else holds.
 
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
 use serde::{Deserialize, Serialize};
 
 use crate::attest::Attested;
@@ -11,11 +13,22 @@ use crate::spec::Spec;
 pub const MAX_BYTES: usize = 128 << 10;
 
 /// Supervisor to launcher. With it come the descriptors: stdin, stdout, stderr, the status pipe's write end, and the
-/// rendezvous socket if there is one.
+/// rendezvous socket if there is one, then the restorer and the image if it is restored.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Order {
     pub ticket: u64,
     pub spec: Spec,
+    pub is_restored: bool,
+}
+
+impl Order {
+    /// The restorer and the image, of the descriptors that come after the first four.
+    pub fn image<'a>(&self, others: &'a [OwnedFd]) -> Option<[BorrowedFd<'a>; 2]> {
+        match others {
+            [_rendezvous, restorer, content] if self.is_restored => Some([restorer.as_fd(), content.as_fd()]),
+            _ => None,
+        }
+    }
 }
 
 /// Launcher to supervisor. With a first process comes its pidfd, also if the spawn failed later: the supervisor is the parent and

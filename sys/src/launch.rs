@@ -174,6 +174,18 @@ pub fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -
     io::Error::last_os_error()
 }
 
+/// The same with the program behind a descriptor (`execveat(2)` with `AT_EMPTY_PATH`). One that isn't a script may be close-on-exec.
+pub fn execute_file(program: impl std::os::fd::AsFd, arguments: &[CString], environment: &[CString]) -> io::Error {
+    let arguments = null_terminated(arguments);
+    let environment = null_terminated(environment);
+    let (fd, path) = (program.as_fd().as_raw_fd(), c"".as_ptr());
+    // SAFETY: both arrays end in a null pointer (`null_terminated`) and point at C strings that outlive the call, as the empty path does.
+    unsafe {
+        libc::syscall(libc::SYS_execveat, fd, path, arguments.as_ptr(), environment.as_ptr(), libc::AT_EMPTY_PATH)
+    };
+    io::Error::last_os_error()
+}
+
 fn null_terminated(strings: &[CString]) -> Vec<*const libc::c_char> {
     let pointers = strings.iter().map(|string| string.as_ptr());
     pointers.chain([std::ptr::null()]).collect()

@@ -3,6 +3,7 @@
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
+pub use strait_image::Fault;
 
 /// A static program for this architecture; empty where there is none.
 pub const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/restorer"));

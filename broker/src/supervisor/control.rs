@@ -73,7 +73,7 @@ impl Supervisor {
                 let (name, world): (String, World) =
                     serde_json::from_str(&specification).map_err(|error| error.to_string())?;
                 let name = name.parse().map_err(|error| format!("`{name}`: {error}"))?;
-                self.begin(Order { name, world, asked_by: Some(*asker) }).map(drop)
+                self.begin(Order { name, world, template: None, asked_by: Some(*asker) }).map(drop)
             }
             Request::Stop { name, deadline_ms, reason } => {
                 let target = self.find(&name)?;
@@ -143,7 +143,8 @@ impl Supervisor {
             None => format!("{template}/{}", self.number()),
         };
         let name = name.parse().map_err(|error| format!("`{name}`: {error}"))?;
-        self.begin(Order { name, world, asked_by: Some(*asker) }).map(drop)
+        let template = Some(template.to_owned());
+        self.begin(Order { name, world, template, asked_by: Some(*asker) }).map(drop)
     }
 
     /// Who may stop a world, or started it, may wait for its end; so may whoever may send to it.

@@ -44,6 +44,10 @@ impl Supervisor {
                 overdue.push((entry.id, format!("its time is up: it was granted {time:?}")));
                 continue;
             }
+            if entry.checkpoint_deadline().is_some_and(|deadline| deadline <= now) {
+                overdue.push((entry.id, "its template says `checkpoint`, and it came to none in time".into()));
+                continue;
+            }
             let Some(stop) = &mut entry.stop else { continue };
             if stop.signal_at.is_some_and(|at| at <= now) {
                 stop.signal_at = None;
@@ -108,6 +112,7 @@ impl Supervisor {
         }
         let _ = rustix::event::epoll::delete(&self.epoll, process.pidfd());
         entry.process = None;
+        self.judge_origin(id);
         self.detach(id);
     }
 

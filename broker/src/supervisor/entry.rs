@@ -101,6 +101,23 @@ pub(super) struct Stop {
     pub signal_at: Option<Instant>,
 }
 
+/// How a world came to be, with its template's name where that matters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Its program was started.
+    Started,
+    /// The same, and it is to give an image before it is welcomed.
+    First {
+        template: String,
+        limit_bytes: u64,
+        /// By when.
+        deadline: Instant,
+        is_asked: bool,
+    },
+    /// It goes on where the first one stopped.
+    Cloned { template: String },
+}
+
 #[derive(Debug)]
 pub(super) struct Entry {
     pub id: WorldId,
@@ -121,6 +138,8 @@ pub(super) struct Entry {
     /// The switch has mapped its slices.
     pub is_switched: bool,
     pub is_welcomed: bool,
+    /// What it says on its connection is heard.
+    pub is_watched: bool,
     /// It has mapped its slices: it is a program that knows strait.
     pub is_mapped: bool,
     pub started: Instant,
@@ -133,6 +152,8 @@ pub(super) struct Entry {
     pub asked_by: Option<Header>,
     /// Who waits for its end.
     pub waiters: Vec<Header>,
+    /// How it came to be.
+    pub origin: Origin,
     pub exit: Option<Exit>,
     pub was_killed: bool,
     pub note: String,
@@ -158,6 +179,7 @@ impl Entry {
             process: None,
             is_switched: false,
             is_welcomed: false,
+            is_watched: false,
             is_mapped: false,
             started: Instant::now(),
             time: None,
@@ -165,6 +187,7 @@ impl Entry {
             stop: None,
             asked_by: None,
             waiters: Vec::new(),
+            origin: Origin::Started,
             exit: None,
             was_killed: false,
             note: String::new(),
@@ -188,6 +211,14 @@ impl Entry {
     pub(super) fn welcome(&self) -> Welcome {
         let (outbox, inbox) = (self.channel.outbox.size(), self.channel.inbox.size());
         Welcome { id: self.id, name: self.name.clone(), outbox, inbox, links: !self.link.is_empty() }
+    }
+
+    /// By when it has to have given an image, if it has to.
+    pub(super) fn checkpoint_deadline(&self) -> Option<Instant> {
+        match self.origin {
+            Origin::First { deadline, .. } => Some(deadline),
+            _ => None,
+        }
     }
 
     pub(super) fn may(&self, what: impl Fn(&Permission) -> bool) -> bool {
@@ -223,5 +254,7 @@ impl Entry {
 pub(super) struct Order {
     pub name: Name,
     pub world: World,
+    /// The template's name, if it is of one.
+    pub template: Option<String>,
     pub asked_by: Option<Header>,
 }

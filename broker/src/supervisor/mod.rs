@@ -7,6 +7,7 @@ mod attach;
 mod control;
 mod end;
 mod entry;
+mod images;
 mod log;
 mod spawn;
 mod start;
@@ -14,6 +15,7 @@ mod start;
 use crate::config::Config;
 use crate::link::{Event, Link};
 use entry::Entry;
+use images::Image;
 use log::log;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
@@ -88,6 +90,10 @@ struct Supervisor {
     nothing: OwnedFd,
     launcher: Launcher,
     launches: HashMap<Ticket, WorldId>,
+    /// Of the templates that are cloned, by name.
+    images: HashMap<String, Image>,
+    /// The program that makes a clone of an image, once there is one.
+    restorer: Option<OwnedFd>,
     link: Link,
     control: Client,
     /// Where jailed processes connect; the name it had is gone.
@@ -196,7 +202,8 @@ impl Supervisor {
         let stops = living().filter_map(|entry| entry.stop.as_ref());
         let stops = stops.map(|stop| stop.signal_at.map_or(stop.deadline, |at| at.min(stop.deadline)));
         let ends = living().filter_map(|entry| entry.end_by);
-        stops.chain(ends).chain(self.strangers.values().map(|(_, deadline)| *deadline)).min()
+        let checkpoints = living().filter_map(Entry::checkpoint_deadline);
+        stops.chain(ends).chain(checkpoints).chain(self.strangers.values().map(|(_, deadline)| *deadline)).min()
     }
 
     fn end_overdue(&mut self) {

@@ -1,6 +1,7 @@
 //! From an order to a running world that the kernel vouches for.
 
-use super::entry::{Channel, Entry, Nature, Order, State};
+use super::entry::{Channel, Entry, Nature, Order, Origin, State};
+use super::images::{self, Asked};
 use super::{Supervisor, Token, log};
 use crate::config::{self, Stdio, World};
 use rustix::event::epoll::EventFlags;
@@ -18,7 +19,7 @@ const MAX_UNMATCHED: usize = 64;
 impl Supervisor {
     /// Begins to start a world. The asker is answered when its program runs, or with what went wrong.
     pub(super) fn begin(&mut self, order: Order) -> Result<WorldId, String> {
-        let Order { name, world, asked_by } = order;
+        let Order { name, world, template, asked_by } = order;
         self.check_name(&name)?;
         world.check().map_err(|error| error.to_string())?;
         let size = SliceSize::new(world.slice).map_err(|error| error.to_string())?;
@@ -34,8 +35,10 @@ impl Supervisor {
         entry.uid = if self.is_root { self.take_uid()? } else { rustix::process::geteuid().as_raw() };
         entry.asked_by = asked_by;
         let spec = spec(&entry, &world, self.is_root).map_err(|error| error.to_string())?;
+        entry.origin = self.origin(template, &world);
+        let origin = entry.origin.clone();
         self.register(entry, world.budget)?;
-        match self.launch(&spec, world.stdio) {
+        match self.launch(&spec, world.stdio, &origin) {
             Ok(ticket) => {
                 self.launches.insert(ticket, id);
                 Ok(id)
@@ -44,13 +47,14 @@ impl Supervisor {
                 if let Some(entry) = self.worlds.get_mut(&id) {
                     entry.asked_by = None;
                 }
+                self.judge_origin(id);
                 self.detach(id);
                 Err(why)
             }
         }
     }
 
-    fn launch(&mut self, spec: &Spec, stdio: Stdio) -> Result<Ticket, String> {
+    fn launch(&mut self, spec: &Spec, stdio: Stdio, origin: &Origin) -> Result<Ticket, String> {
         let [input, output, error] = self.stdio.each_ref().map(AsFd::as_fd);
         let nothing = self.nothing.as_fd();
         let (stdin, stdout, stderr) = match stdio {
@@ -58,8 +62,14 @@ impl Supervisor {
             Stdio::Output => (nothing, output, error),
             Stdio::Null => (nothing, nothing, nothing),
         };
-        let fds = Fds { stdin, stdout, stderr, rendezvous: Some(self.rendezvous_inode.as_fd()) };
-        self.launcher.submit(spec, fds).map_err(|error| error.to_string())
+        let rendezvous = Some(self.rendezvous_inode.as_fd());
+        let image = images::of(origin, &self.images, self.restorer.as_ref());
+        let fds = Fds { stdin, stdout, stderr, rendezvous };
+        let submitted = match image {
+            Some(image) => self.launcher.submit_restored(spec, fds, image),
+            None => self.launcher.submit(spec, fds),
+        };
+        submitted.map_err(|error| error.to_string())
     }
 
     /// The next uid that no running world has: two of one uid could signal each other wherever a namespace doesn't prevent it.
@@ -110,6 +120,7 @@ impl Supervisor {
             }
             Err(error) => {
                 entry.note = error.to_string();
+                self.judge_origin(id);
                 self.detach(id);
             }
         }
@@ -180,19 +191,40 @@ impl Supervisor {
 
     /// Hands over the slices, once the kernel has vouched for the process and the inbox is sealed.
     pub(super) fn welcome_if_ready(&mut self, id: WorldId) {
-        let Some(entry) = self.worlds.get_mut(&id) else { return };
-        let Some(connection) = &entry.connection else { return };
-        if !entry.is_switched || entry.is_welcomed {
+        let Some(entry) = self.worlds.get(&id) else { return };
+        if entry.connection.is_none() || !entry.is_switched || entry.is_welcomed {
             return;
         }
+        match self.ask_for_image(id) {
+            Asked::Now => self.watch_connection(id),
+            Asked::Before => {}
+            Asked::Never => self.welcome(id),
+        }
+    }
+
+    fn welcome(&mut self, id: WorldId) {
+        let Some(entry) = self.worlds.get_mut(&id) else { return };
+        let Some(connection) = &entry.connection else { return };
         entry.is_welcomed = true;
+        let is_watched = entry.is_watched;
         let sent = socket::try_send(connection.as_fd(), &entry.welcome().encode(), &entry.channel.for_world());
-        let flags = EventFlags::IN | EventFlags::RDHUP;
-        let watched = rustix::event::epoll::add(&self.epoll, connection, Token::Connection(id).pack(), flags);
         // A program that knows nothing of strait may have closed its end, or ended: that is its right.
-        let heard = if matches!(sent, Err(Errno::PIPE | Errno::CONNRESET)) { Ok(()) } else { sent };
-        if let Err(errno) = heard.and(watched) {
+        if let Err(errno) = sent
+            && !matches!(errno, Errno::PIPE | Errno::CONNRESET)
+        {
             self.kill(id, &format!("its slices can't be handed over: {errno}"));
+        } else if !is_watched {
+            self.watch_connection(id);
+        }
+    }
+
+    fn watch_connection(&mut self, id: WorldId) {
+        let Some(entry) = self.worlds.get_mut(&id) else { return };
+        entry.is_watched = true;
+        let Some(connection) = &entry.connection else { return };
+        let flags = EventFlags::IN | EventFlags::RDHUP;
+        if let Err(errno) = rustix::event::epoll::add(&self.epoll, connection, Token::Connection(id).pack(), flags) {
+            self.kill(id, &format!("its connection can't be watched: {errno}"));
         }
     }
 
@@ -203,6 +235,10 @@ impl Supervisor {
         let mut buffer = [0; handshake::MAX_BYTES];
         match socket::try_receive(connection.as_fd(), &mut buffer) {
             Err(Errno::AGAIN) => {}
+            Ok((length @ 1.., descriptors)) if matches!(entry.origin, Origin::First { .. }) => {
+                self.take_checkpoint(id, &buffer[..length], descriptors);
+                self.welcome_if_ready(id);
+            }
             Ok((length, _)) if !entry.is_mapped && handshake::is_mapped(&buffer[..length]) => {
                 self.take_mapped(id);
             }

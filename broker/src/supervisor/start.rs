@@ -91,6 +91,8 @@ fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
         nothing,
         launcher,
         launches: HashMap::new(),
+        images: HashMap::new(),
+        restorer: None,
         link,
         control,
         rendezvous,

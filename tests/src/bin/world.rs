@@ -18,6 +18,8 @@ mod parcels;
 mod rogue;
 #[path = "../actors/streams.rs"]
 mod streams;
+#[path = "../actors/templates.rs"]
+mod templates;
 #[path = "../actors/writers.rs"]
 mod writers;
 
@@ -40,6 +42,9 @@ fn main() -> ExitCode {
         ["parcel-reader"] => parcels::reader(),
         ["parcel-keeper"] => parcels::keeper(),
         ["muffled-host"] => muffled::run(),
+        ["table", milliseconds] => templates::table(milliseconds),
+        ["unready", obstacle] => templates::unready(obstacle),
+        ["forger", what] => templates::forger(what),
         ["rogue"] => rogue::run(),
         ["unsealed"] => rogue::leave_unsealed(),
         ["async-echo"] => example::main().map_err(Into::into),

@@ -1,0 +1,178 @@
+//! Templates that are cloned: what a clone has from the first world, what it has of its own, and what becomes of images that are none.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+use strait_broker::{Config, WorldId};
+use strait_tests::{LONG, Stage, actor, payload_of};
+
+/// A broker with one template of this name, which is cloned.
+fn stage(name: &str, role: &[&str]) -> Stage {
+    let mut world = actor(role, &[]);
+    world.checkpoint = true;
+    world.checkpoint_ms = 5000;
+    world.limits.pids = None;
+    Stage::with(&Config { templates: BTreeMap::from([(name.to_owned(), world)]), ..Config::default() })
+}
+
+fn start(stage: &mut Stage, template: &str) -> WorldId {
+    stage.client().start(template, None).expect("a world").0
+}
+
+/// Starts one and waits for what it says first.
+fn begin(stage: &mut Stage, template: &str) -> (WorldId, String) {
+    let id = start(stage, template);
+    let (header, said) = stage.receive();
+    assert_eq!(header.source, id);
+    (id, String::from_utf8(said).expect("text"))
+}
+
+fn ask(stage: &mut Stage, world: WorldId, question: &str) -> String {
+    String::from_utf8(stage.ask(world, question.as_bytes())).expect("text")
+}
+
+#[test]
+fn a_clone_has_the_memory_and_a_jail_of_its_own() {
+    let mut stage = stage("table", &["table", "100"]);
+    let (original, said) = begin(&mut stage, "table");
+    assert_eq!(said, "original");
+    let began = Instant::now();
+    let (one, said) = begin(&mut stage, "table");
+    assert_eq!(said, "clone");
+    let took = began.elapsed();
+    let (other, _) = begin(&mut stage, "table");
+    let sum = ask(&mut stage, original, "sum");
+    let mut pids = BTreeSet::new();
+    let mut uids = BTreeSet::new();
+    for world in [original, one, other] {
+        assert_eq!(ask(&mut stage, world, "sum"), sum);
+        assert_eq!(ask(&mut stage, world, "pid"), "2", "pid 1 is the jail's");
+        assert_eq!(ask(&mut stage, world, "processes"), "1", "it sees nobody but itself");
+        assert_eq!(ask(&mut stage, world, "address"), ask(&mut stage, one, "address"), "the layout is shared");
+        let row = stage.row(world);
+        pids.insert(row.pid);
+        uids.insert(row.uid);
+    }
+    assert_eq!(pids.len(), 3);
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(uids.len(), 3, "a uid each");
+    }
+    // The same descriptors as the original: nothing of the restorer's is left.
+    assert_eq!(ask(&mut stage, one, "descriptors"), ask(&mut stage, original, "descriptors"));
+    assert_eq!(namespaces(&mut stage, one).intersection(&namespaces(&mut stage, other)).count(), 0);
+    assert!(took < Duration::from_millis(100), "it didn't build its table again: {took:?}");
+}
+
+/// The namespaces of a world's program.
+fn namespaces(stage: &mut Stage, world: WorldId) -> BTreeSet<String> {
+    let payload = payload_of(stage.pid(world)).expect("a program");
+    let link = |name: &str| std::fs::read_link(format!("/proc/{payload}/ns/{name}")).expect("a namespace");
+    let names = ["user", "mnt", "pid", "net", "ipc", "uts"];
+    names.iter().map(|name| link(name).display().to_string()).collect()
+}
+
+#[test]
+fn clones_diverge_and_do_not_see_each_other() {
+    let mut stage = stage("table", &["table", "1"]);
+    let (original, _) = begin(&mut stage, "table");
+    let (one, _) = begin(&mut stage, "table");
+    let (other, _) = begin(&mut stage, "table");
+    let sum = ask(&mut stage, other, "sum");
+    ask(&mut stage, one, "change");
+    assert_ne!(ask(&mut stage, one, "sum"), sum);
+    assert_eq!(ask(&mut stage, other, "sum"), sum);
+    assert_eq!(ask(&mut stage, original, "sum"), sum);
+    assert_eq!(ask(&mut stage, one, "write"), "true");
+    assert_eq!(ask(&mut stage, one, "read"), "true", "the control");
+    assert_eq!(ask(&mut stage, other, "read"), "false");
+    let (late, _) = begin(&mut stage, "table");
+    assert_eq!(ask(&mut stage, late, "sum"), sum, "nothing came back into the image");
+    // The end of one is the end of one.
+    let name = stage.row(one).name;
+    stage.client().stop(&name, LONG, "enough").expect("an end");
+    assert_eq!(ask(&mut stage, other, "sum"), sum);
+}
+
+#[test]
+fn the_end_of_the_first_is_not_the_end_of_its_image() {
+    let mut stage = stage("table", &["table", "1"]);
+    let (original, _) = begin(&mut stage, "table");
+    let name = stage.row(original).name;
+    stage.client().stop(&name, LONG, "enough").expect("an end");
+    assert_eq!(begin(&mut stage, "table").1, "clone");
+}
+
+#[test]
+fn what_cannot_be_cloned_says_why_and_is_started() {
+    for (obstacle, expected) in [("thread", "has 2"), ("socket", "socket:["), ("open", "opened")] {
+        let mut stage = stage("unready", &["unready", obstacle]);
+        let (_, said) = begin(&mut stage, "unready");
+        assert!(said.contains(expected), "{obstacle}: {said}");
+        // The second is started like any other, and isn't asked any more: its checkpoint does nothing.
+        let second = start(&mut stage, "unready");
+        match obstacle {
+            "open" => assert_eq!(stage.receive().0.source, second),
+            _ => drop(stage.client().wait(second, Some(LONG)).expect("an end: there was no error to expect")),
+        }
+    }
+}
+
+#[test]
+fn who_never_comes_to_a_checkpoint_is_ended_at_the_deadline() {
+    let mut world = actor(&["unready", "never"], &[]);
+    (world.checkpoint, world.checkpoint_ms) = (true, 300);
+    let templates = BTreeMap::from([("never".to_owned(), world)]);
+    let mut stage = Stage::with(&Config { templates, ..Config::default() });
+    for _ in 0..2 {
+        let id = start(&mut stage, "never");
+        let ended = stage.client().wait(id, Some(LONG)).expect("an end");
+        assert!(ended.killed && ended.note.contains("checkpoint"), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_forged_image_ends_its_own_clone_only() {
+    for (what, is_taken) in [("unsealed", false), ("large", false), ("noise", true)] {
+        let mut stage = stage("forger", &["forger", what]);
+        let witness = stage.add("witness", &["echo"], &[]);
+        let first = start(&mut stage, "forger");
+        // What it sent is judged before the supervisor takes the next order only if it has come: wait for the welcome's effect.
+        std::thread::sleep(Duration::from_millis(300));
+        let second = start(&mut stage, "forger");
+        if is_taken {
+            let ended = stage.client().wait(second, Some(LONG)).expect("an end");
+            assert_eq!(ended.code, Some(225), "{ended:?}");
+            assert!(ended.note.contains("image"), "{ended:?}");
+        }
+        let third = start(&mut stage, "forger");
+        assert_eq!(stage.ask(witness, b"still here?"), b"still here?");
+        for world in [first, third] {
+            assert_eq!(stage.row(world).state, "running", "{what}");
+        }
+    }
+}
+
+#[test]
+fn five_hundred_clones_leave_nothing_behind() {
+    let mut stage = stage("table", &["table", "1"]);
+    begin(&mut stage, "table");
+    let (supervisor, _) = stage.broker_pids();
+    let descriptors = |pid: u32| std::fs::read_dir(format!("/proc/{pid}/fd")).expect("fds").count();
+    let mut before = None;
+    for round in 0..500 {
+        let (clone, said) = begin(&mut stage, "table");
+        assert_eq!(said, "clone");
+        let pid = stage.pid(clone);
+        let _ = stage.client().request(clone, b"exit", LONG).expect_err("it ends");
+        while std::path::Path::new(&format!("/proc/{pid}")).exists() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // The first rounds make what is made once.
+        if round == 20 {
+            before = Some(descriptors(supervisor));
+        }
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    let after = descriptors(supervisor);
+    assert!(after <= before.expect("20 rounds") + 12, "{before:?} descriptors became {after}");
+    assert_eq!(stage.client().list().expect("a list").iter().filter(|row| row.name.starts_with("table")).count(), 1);
+}
