@@ -171,6 +171,25 @@ pub struct Limits {
     pub address_space: Option<u64>,
 }
 
+impl Limits {
+    /// Nothing starts below these, or (in a `/tmp` of 0 bytes) the kernel takes them for no limit.
+    fn check(&self) -> Result<(), ConfigError> {
+        let limits = [
+            ("memory", self.memory, 1 << 20, "1 MiB"),
+            ("pids", self.pids, 2, "2"),
+            ("time", self.time_ms.map(u64::from), 1, "1ms"),
+            ("tmp", self.tmp, 4096, "4 KiB"),
+            ("files", self.files, 4, "4"),
+            ("processes", self.processes, 2, "2"),
+            ("address_space", self.address_space, 1 << 20, "1 MiB"),
+        ];
+        match limits.into_iter().find(|(_, limit, least, _)| limit.is_some_and(|limit| limit < *least)) {
+            Some((name, _, _, least)) => Err(ConfigError::Limit { name, least }),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Where a world's standard streams go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -259,6 +278,7 @@ impl World {
         if self.checkpoint && self.profile == Base::Strict {
             return Err(ConfigError::Checkpoint);
         }
+        self.limits.check()?;
         for grant in self.read.iter().chain(&self.write) {
             grant_paths(grant)?;
         }
@@ -291,6 +311,14 @@ pub enum ConfigError {
         "`checkpoint`: the profile `strict` maps nothing as code after the start, so a clone can't get its program back"
     )]
     Checkpoint,
+    /// A limit below which there is no world.
+    #[error("`{name}`: at least {least} is needed")]
+    Limit {
+        /// Its key.
+        name: &'static str,
+        /// The least that makes sense.
+        least: &'static str,
+    },
     /// A permission that doesn't exist.
     #[error("`{0}` is no permission: there are `list`, `start TEMPLATE`, `stop NAME`, `inspect NAME` and `admin`")]
     Permission(String),
@@ -408,6 +436,9 @@ mod tests {
         world.deny_syscalls = vec!["opneat".into()];
         assert_eq!(world.check().unwrap_err().to_string(), "`opneat` is no system call of this machine");
         world.deny_syscalls.clear();
+        world.limits.tmp = Some(0);
+        assert_eq!(world.check().unwrap_err().to_string(), "`tmp`: at least 4 KiB is needed");
+        world.limits.tmp = None;
         world.slice = 1000;
         assert!(world.check().unwrap_err().to_string().contains("1000 bytes"));
         assert_eq!(World::new([""; 0]).check(), Err(ConfigError::NoCommand));

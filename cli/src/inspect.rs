@@ -36,6 +36,7 @@ fn short(report: &Report) -> String {
         entry("writable", writable(&report.mounts)),
         entry("limits", limits(&report.limits)),
     ];
+    lines.extend(report.control_groups.iter().map(|(file, text)| entry("control group", format!("{file} {text}"))));
     lines.extend(report.descriptors.iter().map(|(number, target)| entry("descriptor", format!("{number} {target}"))));
     lines.extend(report.missing.iter().map(|missing| entry("missing", missing)));
     lines.concat()
@@ -111,7 +112,7 @@ mod tests {
         "capabilities": { "inheritable": 0, "permitted": 0, "effective": 0, "bounding": 1, "ambient": 0 },
         "no_new_privs": true, "seccomp": 2, "seccomp_filters": 2, "namespaces": [["user", true], ["net", false]],
         "mounts": [{ "target": "/", "kind": "tmpfs", "options": "ro,nosuid" }, { "target": "/tmp", "kind": "tmpfs", "options": "rw" }],
-        "limits": [["Max open files", "5", "7"], ["Max cpu time", "unlimited", "unlimited"]], "descriptors": [[0, "/dev/null"]], "missing": ["cgroups"],
+        "limits": [["Max open files", "5", "7"], ["Max cpu time", "unlimited", "unlimited"]], "control_groups": [["pids.max", "7"]], "descriptors": [[0, "/dev/null"]], "missing": ["cgroups"],
         "attested": { "profile": { "base": "strict", "allow": ["socket"], "deny": ["open", "kill"] }, "refuses_new_code": true,
             "landlock": { "abi": 6, "kernel_abi": 7 }, "secure_bits": 239 } }"#;
 
@@ -130,6 +131,7 @@ mod tests {
             "new code        refused\n",
             "writable        /tmp\n",
             "limits          open files 7\n",
+            "control group   pids.max 7\n",
             "missing         cgroups\n",
         ] {
             assert!(text.contains(line), "{line}{text}");

@@ -145,7 +145,7 @@ fn no_start(error: HostError) -> Jail {
         NOT_EXECUTABLE => Jail::Program(failure.code(NOT_EXECUTABLE).hint(
             "is it a program, of this machine's kind, with its executable bit set, and readable by others than its owner?",
         )),
-        _ => Jail::Ours(failure),
+        _ => Jail::Ours(failure.hint("`strait doctor` says what this machine has for you")),
     }
 }
 

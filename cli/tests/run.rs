@@ -173,3 +173,25 @@ fn a_profile_is_named_and_changed_by_name() {
         said.err
     );
 }
+
+#[test]
+fn a_program_that_takes_too_much_memory_is_told_of() {
+    let said = run(strait(["run", "--memory", "48 MiB", "--", "python3", "-c", "print(len(bytearray(1 << 28)))"]));
+    if said.err.contains("needs the memory controller") {
+        assert!(said.code == Some(125) && said.err.contains("hint: `strait doctor`"), "{}", said.err);
+        return skip("a_program_that_takes_too_much_memory_is_told_of: this user has no memory controller");
+    }
+    assert_eq!((said.code, &*said.out), (Some(137), ""), "{}", said.err);
+    assert!(said.err.contains("the kernel killed 1 of its processes for want of memory"), "{}", said.err);
+    let said = run(strait(["run", "--memory", "48 MiB", "--", "python3", "-c", "print(len(bytearray(1 << 22)))"]));
+    assert_eq!((said.code, &*said.out), (Some(0), "4194304\n"), "{}", said.err);
+}
+
+#[test]
+fn a_limit_of_nothing_is_refused() {
+    // To tmpfs a size of 0 means no limit.
+    for (limit, least) in [("--tmp", "4 KiB"), ("--memory", "1 MiB"), ("--pids", "2")] {
+        let said = run(strait(["run", limit, "0", "--", "true"]));
+        assert!(said.code == Some(125) && said.err.contains(&format!("at least {least} is needed")), "{}", said.err);
+    }
+}

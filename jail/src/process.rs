@@ -29,12 +29,13 @@ pub struct Process {
     status: OwnedFd,
     attested: Attested,
     group: Group,
+    memory_kills: u64,
     exit: Option<Exit>,
 }
 
 impl Process {
     pub(crate) fn new(pid: Pid, pidfd: OwnedFd, status: OwnedFd, group: Group, attested: Attested) -> Process {
-        Process { pid, pidfd, status, group, attested, exit: None }
+        Process { pid, pidfd, status, group, attested, memory_kills: 0, exit: None }
     }
 
     /// The jail's pid 1, as seen from here. Belongs to nobody once [`Process::wait`] has returned.
@@ -85,6 +86,11 @@ impl Process {
         self.collect(WaitIdOptions::NOHANG)
     }
 
+    /// Once it has ended: how many of its processes the kernel killed for want of memory, as far as there was a control group to count them.
+    pub fn memory_kills(&self) -> u64 {
+        self.memory_kills
+    }
+
     /// What the kernel says about the payload, now, and what pid 1 attested. Fails once it has ended.
     pub fn report(&self) -> io::Result<Report> {
         Report::read(self.pid(), self.pidfd(), &self.group, &self.attested)
@@ -96,6 +102,7 @@ impl Process {
         {
             // Pid 1 is gone, and with it the only writer: the record is there or never will be, and reading can't block.
             self.exit = Some(self.recorded()?.unwrap_or_else(|| own_exit(&end)));
+            self.memory_kills = self.group.memory_kills();
             self.group.remove();
         }
         Ok(self.exit)

@@ -129,6 +129,8 @@ impl Root {
 
     /// `/tmp`: the one place that is the world's own, bounded in bytes and files. With `noexec` no program in it can be started.
     pub fn tmp(&mut self, bytes: u64, noexec: bool) -> Result<Grant, SpawnError> {
+        // To tmpfs a size of 0 is none at all.
+        let bytes = bytes.max(4096);
         // One file per 4 KiB page and some: without a bound of their own, empty files would cost kernel memory beyond the size.
         let inodes = (bytes / 4096).max(64).to_string();
         let options = [("size", &*bytes.to_string()), ("nr_inodes", &inodes), ("mode", "1777")];

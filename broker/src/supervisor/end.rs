@@ -106,7 +106,13 @@ impl Supervisor {
         let Some(entry) = self.worlds.get_mut(&id) else { return };
         let Some(process) = &mut entry.process else { return };
         match process.try_wait() {
-            Ok(Some(exit)) => entry.exit = Some(exit),
+            Ok(Some(exit)) => {
+                entry.exit = Some(exit);
+                let kills = process.memory_kills();
+                if kills > 0 && entry.note.is_empty() {
+                    entry.note = format!("the kernel killed {kills} of its processes for want of memory");
+                }
+            }
             Ok(None) => return,
             Err(error) => entry.note = format!("its end can't be read: {error}"),
         }

@@ -3,10 +3,11 @@
 use super::check::Check;
 use crate::failure::Failure;
 use std::time::Duration;
-use strait_broker::{Config, Host, World};
+use strait_broker::{Config, Host, Limits, World};
 use strait_jail::{Base, Report};
 
 const GROUP: &str = "jail";
+const LIMITS: &str = "limits of a whole jail";
 /// A jail starts within milliseconds.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -19,10 +20,11 @@ pub fn checks() -> Vec<Check> {
     };
     let mut checks = vec![broker.ok("starts, and its switch is enclosed")];
     checks.extend(Base::ALL.into_iter().map(|base| profile(&mut host, base)));
-    match report(&mut host) {
+    match report(&mut host, "doctor", &sleeper()) {
         Ok(report) => checks.extend(layers(&report)),
         Err(failure) => checks.push(failed(Check::new(GROUP, "report"), failure)),
     }
+    checks.extend(limits(&mut host));
     checks
 }
 
@@ -56,48 +58,57 @@ fn profile(host: &mut Host, base: Base) -> Check {
     }
 }
 
-fn report(host: &mut Host) -> Result<Report, Failure> {
-    host.spawn("doctor", &sleeper())?;
-    let json = host.client().inspect("doctor").map_err(Failure::from)?;
+fn report(host: &mut Host, name: &str, world: &World) -> Result<Report, Failure> {
+    host.spawn(name, world)?;
+    let json = host.client().inspect(name).map_err(Failure::from)?;
     serde_json::from_str(&json).map_err(|error| Failure::new(format!("the report has another form: {error}")))
 }
 
-/// What is required of every jail, as the kernel shows it.
+/// What is required of every jail, as the kernel shows it, and what this one lacks.
 fn layers(report: &Report) -> Vec<Check> {
-    let shared: Vec<&str> = report.namespaces.iter().filter(|(_, is_own)| !is_own).map(|(name, _)| &**name).collect();
-    let bug = "this is a bug of strait's, or of the kernel: please report it";
-    let layer = |name, holds: bool, found: String| match holds {
-        true => Check::new(GROUP, name).ok(found),
-        false => Check::new(GROUP, name).missing(found, bug),
-    };
-    let mut checks = vec![
-        layer(
-            "own namespaces",
-            shared.is_empty(),
-            format!("{} of {}", report.namespaces.len() - shared.len(), report.namespaces.len()),
-        ),
-        layer(
-            "capabilities",
-            report.capabilities.none(),
-            if report.capabilities.none() { "none".into() } else { "some".into() },
-        ),
-        layer(
-            "new privileges",
-            report.no_new_privs,
-            if report.no_new_privs { "none".into() } else { "possible".into() },
-        ),
-        layer(
-            "filters",
-            report.seccomp == 2 && report.seccomp_filters > 0,
-            format!("{} in force", report.seccomp_filters),
-        ),
-        layer(
-            "uid 0",
-            !report.uids.contains(&0),
-            if report.uids.contains(&0) { "inside".into() } else { "nobody".into() },
-        ),
+    let shared = report.namespaces.iter().filter(|(_, is_own)| !is_own).count();
+    let layers = [
+        ("own namespaces", shared == 0, "seven of seven", "some are shared"),
+        ("capabilities", report.capabilities.none(), "none", "some"),
+        ("new privileges", report.no_new_privs, "none", "possible"),
+        ("system calls", report.seccomp == 2 && report.seccomp_filters > 0, "filtered", "not filtered"),
+        ("new code", report.attested.refuses_new_code, "refused", "possible"),
+        ("kernel uid", !report.uids.contains(&0), "not 0", "0"),
     ];
+    let mut checks = vec![Check::new(GROUP, "landlock").ok(report.attested.landlock.to_string())];
+    checks.extend(layers.map(|(name, holds, good, bad)| match holds {
+        true => Check::new(GROUP, name).ok(good),
+        false => Check::new(GROUP, name).missing(bad, "this is a bug of strait's, or of the kernel: please report it"),
+    }));
+    // Limits are looked at one by one, after this.
+    let missing = report.missing.iter().filter(|missing| !missing.contains("for the whole jail"));
     let fix = "worlds run without; as root there is the most to be had";
-    checks.extend(report.missing.iter().map(|missing| Check::new(GROUP, "not to be had").degraded(missing, fix)));
+    checks.extend(missing.map(|missing| Check::new(GROUP, "not to be had").degraded(missing, fix)));
     checks
 }
+
+/// Each limit is asked for by itself: a jail that can't have one isn't started, and says why. What the kernel has is read back, in the words of
+/// version 2 of control groups or of version 1.
+fn limits(host: &mut Host) -> Vec<Check> {
+    let none = Limits::default();
+    [
+        ("memory", Limits { memory: Some(64 << 20), ..none }, ["67108864"; 2]),
+        ("cpu", Limits { cpu: Some(500), ..none }, ["50000 100000", "50000"]),
+        ("pids", Limits { pids: Some(16), ..none }, ["16"; 2]),
+    ]
+    .map(|(name, limits, expected)| limit(host, name, limits, expected))
+    .into()
+}
+
+fn limit(host: &mut Host, name: &'static str, limits: Limits, expected: [&str; 2]) -> Check {
+    let check = Check::new(LIMITS, name);
+    match report(host, name, &World { limits, ..sleeper() }) {
+        Ok(report) if report.control_groups.iter().any(|(_, text)| expected.contains(&text.as_str())) => {
+            check.ok("in force for a jail that asks for it")
+        }
+        Ok(report) => check.missing(format!("not in force: {:?}", report.control_groups), "please report this"),
+        Err(failure) => check.degraded(failure.into_words().0, DELEGATE),
+    }
+}
+
+const DELEGATE: &str = "root has them; others need a group of version 2 that is theirs: systemd-run --user --scope -p Delegate=yes strait ...";

@@ -106,6 +106,7 @@ impl Section<'_, '_> {
             ConfigError::Pattern { text, .. } | ConfigError::Permission(text) | ConfigError::Path(text) => {
                 self.text(text)
             }
+            ConfigError::Limit { name, .. } => self.limit(name),
             ConfigError::Profile(error) => self.text(error.name()),
             _ => None,
         };
@@ -139,6 +140,12 @@ impl Section<'_, '_> {
 
     fn value(&self, key: &str) -> Option<Range<usize>> {
         Some(entry(self.table?, key)?.1.span())
+    }
+
+    /// The value of a limit, in the table of limits.
+    fn limit(&self, key: &str) -> Option<Range<usize>> {
+        let (_, limits) = entry(self.table?, "limits")?;
+        Some(entry(limits.get_ref().as_table()?, key)?.1.span())
     }
 
     /// Where this text stands, as a value or in a list.

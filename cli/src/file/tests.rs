@@ -91,6 +91,8 @@ fn quantities_are_read_as_people_write_them() {
     assert!(message.starts_with("`MB` is no unit of size"), "{message}");
     let (line, column, message, _) = world("[worlds.a.limits]\ntime = 30");
     assert_eq!((line, column, &*message), (4, 8, "a time needs a unit: 30ms, 30s, 30m or 30h"));
+    let (line, column, message, _) = world("limits = { pids = 1 }");
+    assert_eq!((line, column, &*message), (3, 19, "`pids`: at least 2 is needed"));
     let (line, column, message, hint) = world("[worlds.a.limits]\nmemroy = 5");
     assert_eq!((line, column, &*message), (4, 1, "unknown key `memroy`"));
     assert!(hint.starts_with("did you mean `memory`?"), "{hint}");

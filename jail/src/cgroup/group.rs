@@ -145,6 +145,17 @@ impl Group {
         self.dirs().for_each(|(_, dir)| self.home.remove(dir));
     }
 
+    /// How many of its processes the kernel has killed for want of memory. 0 too where there is no group to count in.
+    pub fn memory_kills(&self) -> u64 {
+        let Some((version, dir)) = self.dir_of(Controller::Memory) else { return 0 };
+        let file = match version {
+            Version::One => "memory.oom_control",
+            Version::Two => "memory.events",
+        };
+        let text = fs::read_to_string(dir.join(file)).unwrap_or_default();
+        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok()).unwrap_or(0)
+    }
+
     /// The limits in force and what is used of them, in the kernel's words: name of the file and its text.
     pub fn read_back(&self) -> Vec<(String, String)> {
         const FILES: [&str; 9] = [
