@@ -42,9 +42,11 @@ const WRITTEN: [(&str, &str); 4] = [
 ];
 
 /// The only devices: none of them remembers anything or leads anywhere.
-const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
+const DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/urandom"];
 
-const DEVICE_LINKS: [(&str, &str); 4] = [
+const DEVICE_LINKS: [(&str, &str); 5] = [
+    // The same since Linux 5.6, but that it could be slow at boot.
+    ("/dev/random", "urandom"),
     ("/dev/fd", "/proc/self/fd"),
     ("/dev/stdin", "/proc/self/fd/0"),
     ("/dev/stdout", "/proc/self/fd/1"),
