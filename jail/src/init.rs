@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal, WaitOptions};
@@ -46,21 +46,27 @@ pub struct Init<'a> {
 impl Init<'_> {
     /// The whole life of pid 1.
     pub fn run(self) -> ! {
-        let error = match self.live() {
-            Err(error) => error,
-            Ok(never) => match never {},
-        };
-        tell(self.report, &Progress::Failed(error));
+        let Err(error) = self.live();
+        self.fail(error)
+    }
+
+    fn fail(&self, error: SpawnError) -> ! {
+        // If it can't be told, the socket ends without a word, and that is a death.
+        let _ = tell(self.report, &Progress::Failed(error));
         exit_now(1)
     }
 
     fn live(&self) -> Result<Infallible, SpawnError> {
         let connection = self.build()?;
-        tell(self.report, &Progress::Built(attest(&self.spec.profile)?));
-        match clone_process(0, false).at(Step::Payload, "clone3")? {
-            Cloned::Child => self.become_payload(connection.as_ref()),
-            Cloned::Parent { pid, .. } => self.attend(pid),
-        }
+        let gate = Gate::make()?;
+        tell(self.report, &Progress::Built(attest(&self.spec.profile)?)).at(Step::Payload, "write to the launcher")?;
+        let cloned = clone_process(0, false).at(Step::Payload, "clone3")?;
+        // Both close descriptors by number, behind the backs of the values here: neither may come back.
+        let Err(error) = match &cloned {
+            Cloned::Child => self.become_payload(connection.as_ref(), &gate),
+            Cloned::Parent { pid, .. } => self.attend(*pid, &gate),
+        };
+        self.fail(error)
     }
 
     /// The jail, step by step. Each step needs something that a later one gives up. See the crate's documentation for why this order.
@@ -126,7 +132,7 @@ impl Init<'_> {
     }
 
     /// The rest of the payload's way. Comes back only with an error, which `run` reports.
-    fn become_payload(&self, connection: Option<&OwnedFd>) -> Result<Infallible, SpawnError> {
+    fn become_payload(&self, connection: Option<&OwnedFd>, gate: &Gate) -> Result<Infallible, SpawnError> {
         rustix::process::setpgid(None, None).at(Step::Payload, "setpgid")?;
         let restorer = self.image.map(|[restorer, _]| payload::set_aside(restorer)).transpose()?;
         let prepared = payload::prepare(self.spec, restorer)?;
@@ -134,17 +140,19 @@ impl Init<'_> {
         descriptors.extend(connection.map(AsFd::as_fd));
         descriptors.extend(self.image.map(|[_, content]| content));
         place(&descriptors).at(Step::Descriptors, "dup2 and close_range")?;
+        gate.wait()?;
         self.filters.apply_to_payload(&self.spec.profile)?;
         Err(prepared.execute())
     }
 
     /// Waits for the payload, reaping every orphan of the jail on the way; then reports and ends, and with pid 1 the kernel
     /// ends every process that is left.
-    fn attend(&self, payload: Pid) -> Result<Infallible, SpawnError> {
-        retain_only(&[self.status, self.report]).at(Step::Descriptors, "close_range")?;
+    fn attend(&self, payload: Pid, gate: &Gate) -> Result<Infallible, SpawnError> {
+        retain_only(&[self.status, self.report, gate.0.as_fd()]).at(Step::Descriptors, "close_range")?;
         self.filters.apply_to_first_process()?;
-        // From here on nothing can fail in a way that anybody could be told of; and the launcher waits for the end of this pipe.
-        // Its value still owns the number, but is never dropped: this function doesn't return.
+        gate.open()?;
+        // From here on nothing can fail in a way that anybody could be told of; and the launcher waits for the end of this socket.
+        // The value still owns the number, but is never dropped: this function doesn't return.
         strait_sys::launch::close_number(self.report);
         loop {
             match rustix::process::wait(WaitOptions::from_bits_retain(libc::__WALL.cast_unsigned())) {
@@ -157,6 +165,26 @@ impl Init<'_> {
                 Err(_) => exit_now(1),
             }
         }
+    }
+}
+
+/// What holds the payload back until pid 1 has confined itself: nobody runs beside a pid 1 that could still fail to.
+struct Gate(OwnedFd);
+
+impl Gate {
+    fn make() -> Result<Gate, SpawnError> {
+        let event = eventfd(0, EventfdFlags::CLOEXEC).at(Step::Payload, "eventfd2")?;
+        // Above every number that the payload gets.
+        rustix::io::fcntl_dupfd_cloexec(&event, 16).at(Step::Payload, "fcntl F_DUPFD_CLOEXEC").map(Gate)
+    }
+
+    fn open(&self) -> Result<(), SpawnError> {
+        rustix::io::write(&self.0, &1_u64.to_ne_bytes()).at(Step::Payload, "write to the payload's gate").map(drop)
+    }
+
+    /// If pid 1 ends before it opens, so does this process.
+    fn wait(&self) -> Result<(), SpawnError> {
+        rustix::io::read(&self.0, &mut [0_u8; 8]).at(Step::Payload, "read at the payload's gate").map(drop)
     }
 }
 

@@ -57,8 +57,8 @@
 //!    is that of a language VM;
 //! 10. makes the payload's process, closes everything but the status pipe, and restricts itself to six system calls.
 //!
-//! The payload puts its descriptors in place, installs the seccomp filter (last, because it forbids most of the above), and
-//! executes the program.
+//! The payload puts its descriptors in place, waits until pid 1 has restricted itself, installs the seccomp filter (last, because it forbids most
+//! of the above), and executes the program.
 
 #![forbid(unsafe_code)]
 #![cfg(target_os = "linux")]

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, pidfd_send_signal};
 use strait_sys::launch::{Cloned, clone_process_into, exit_now, retain_only, unshare_namespaces};
 use strait_sys::socket;
@@ -94,7 +95,7 @@ impl Seat {
         let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
         match socket::send(self.socket.as_fd(), order, &descriptors) {
             // Why it has ended is what it said last.
-            Ok(()) | Err(rustix::io::Errno::PIPE | rustix::io::Errno::CONNRESET) => {}
+            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
             Err(error) => Err(error).at(Step::Release, "sendmsg")?,
         }
         self.follow(Instant::now() + PATIENCE)
@@ -108,11 +109,12 @@ impl Seat {
             let mut ready = [PollFd::new(&self.socket, PollFlags::IN)];
             match poll(&mut ready, Some(&timeout)) {
                 Ok(0) => return Err(SpawnError::TooSlow(PATIENCE.as_millis() as u64)),
-                Err(rustix::io::Errno::INTR) => continue,
+                Err(Errno::INTR) => continue,
                 other => other.at(Step::Descriptors, "poll")?,
             };
             let length = match rustix::io::read(&self.socket, &mut buffer) {
-                Err(rustix::io::Errno::CONNRESET) => 0,
+                // It ended without having read its order. That is told first, and what it said last after that.
+                Err(Errno::CONNRESET) => continue,
                 other => other.at(Step::Descriptors, "read")?,
             };
             match postcard::from_bytes(&buffer[..length]) {
@@ -128,7 +130,12 @@ impl Seat {
 
 /// The first process until its order comes, and then the whole of its life.
 fn sit(launcher: &OwnedFd, moves_to: &[PathBuf], givens: Givens<'_>) -> ! {
-    let launcher = settle(launcher, moves_to, givens).unwrap_or_else(|error| give_up(launcher, error));
+    // Above every number that a payload gets, so that placing those doesn't overwrite the way to report a failed execve.
+    let moved = rustix::io::fcntl_dupfd_cloexec(launcher, 16).at(Step::Descriptors, "fcntl F_DUPFD_CLOEXEC");
+    let launcher = moved.unwrap_or_else(|error| give_up(launcher, error));
+    if let Err(error) = settle(&launcher, moves_to, givens) {
+        give_up(&launcher, error);
+    }
     let mut buffer = vec![0; MAX_BYTES];
     let received = rustix::io::retry_on_intr(|| socket::receive(launcher.as_fd(), &mut buffer));
     match received.at(Step::Receive, "recvmsg") {
@@ -142,7 +149,8 @@ fn sit(launcher: &OwnedFd, moves_to: &[PathBuf], givens: Givens<'_>) -> ! {
 }
 
 fn give_up(launcher: &OwnedFd, error: SpawnError) -> ! {
-    tell(launcher, &Progress::Failed(error));
+    // If it can't be told, the socket ends without a word, and that is a death.
+    let _ = tell(launcher, &Progress::Failed(error));
     exit_now(1)
 }
 
@@ -172,21 +180,18 @@ fn begin(
 }
 
 /// Everything that doesn't depend on the order.
-fn settle(launcher: &OwnedFd, moves_to: &[PathBuf], givens: Givens<'_>) -> Result<OwnedFd, SpawnError> {
-    // Above every number that a payload gets, so that placing those doesn't overwrite the way to report a failed execve.
-    let launcher = rustix::io::fcntl_dupfd_cloexec(launcher, 16).at(Step::Descriptors, "fcntl F_DUPFD_CLOEXEC")?;
+fn settle(launcher: &OwnedFd, moves_to: &[PathBuf], givens: Givens<'_>) -> Result<(), SpawnError> {
     retain_only(&[launcher.as_fd(), givens.supervisor]).at(Step::Descriptors, "close_range")?;
     rustix::thread::set_name(c"strait-seat").at(Step::Descriptors, "prctl PR_SET_NAME")?;
     for file in moves_to {
         std::fs::write(file, "0").at_path(Step::Group, "write '0' to", file)?;
     }
     unshare_namespaces(MADE_INSIDE).at(Step::Clone, "unshare of the network and control group namespaces")?;
-    tell(&launcher, &Progress::Seated);
-    Ok(launcher)
+    tell(launcher, &Progress::Seated).at(Step::Descriptors, "write")
 }
 
-/// If this fails the socket ends without a word, and that is told as a death.
-pub fn tell(launcher: impl AsFd, progress: &Progress) {
+/// A word to the launcher.
+pub fn tell(launcher: impl AsFd, progress: &Progress) -> Result<(), Errno> {
     let bytes = postcard::to_stdvec(progress).unwrap_or_default();
-    let _ = rustix::io::write(launcher, &bytes);
+    rustix::io::write(launcher, &bytes).map(drop)
 }

@@ -120,7 +120,14 @@ impl<'a> Service<'a> {
         };
         let limited = seat.group.limit(&order.spec.limits).and_then(|()| ids.write(seat.pid));
         match limited.and_then(|()| seat.order(bytes, descriptors)) {
-            Ok(attested) => self.tell(order.ticket, Some(&seat), Ok(Some(attested))),
+            Ok(attested) => {
+                let told = self.tell(order.ticket, Some(&seat), Ok(Some(attested)));
+                if told.is_none() {
+                    // Nobody knows of it, so nobody would ever end it.
+                    seat.kill();
+                }
+                told
+            }
             Err(error) => {
                 seat.kill();
                 self.tell(order.ticket, Some(&seat), Err(error))
