@@ -57,6 +57,8 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Let every system call of a spawn fail, and kill the supervisor at every one: all of them, not the few that a test run tries
+    Faults,
     /// Give the switch and the parsers bytes that a fuzzer makes up, each target for a while (needs cargo-fuzz and g++)
     Fuzz {
         /// One target instead of all
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         Chore::Bench { arguments } => bench::run(&root(), &arguments),
         Chore::Soak { arguments } => soak::run(&root(), &arguments),
         Chore::Escapes { arguments } => escapes::run(&root(), &arguments),
+        Chore::Faults => faults(),
         Chore::Fuzz { target, seconds } => fuzz::run(target.as_deref(), seconds),
     };
     match result {
@@ -98,6 +101,14 @@ fn test() -> Result<bool, String> {
     unprivileged::run(&root(), &mut tally)?;
     print!("{tally}");
     Ok(tally.failed() == 0)
+}
+
+/// Takes some minutes.
+fn faults() -> Result<bool, String> {
+    let mut tests = cargo(&root());
+    tests.args(["test", "--quiet", "--package", "strait-jail", "--test", "faults"]).env("STRAIT_FAULTS", "all");
+    let status = tests.status().map_err(|error| format!("cargo: {error}"))?;
+    Ok(status.success())
 }
 
 /// The workspace's folder.

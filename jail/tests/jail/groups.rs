@@ -183,10 +183,10 @@ pub fn whole_tree(given: &mut Given<'_>) {
 /// The groups of worlds that died with a killed supervisor are removed by its launcher.
 pub fn supervisor_dies(given: &mut Given<'_>) {
     skip_unless(as_root());
-    let before = processes_of(WORLD).len();
+    let before = processes_of(world_uid()).len();
     let mut middle = Command::new(given.own.path());
     let mut middle =
-        middle.args(["probe", "supervise", &WORLD.to_string()]).stdout(Stdio::piped()).spawn().expect("middle");
+        middle.args(["probe", "supervise", &world_uid().to_string()]).stdout(Stdio::piped()).spawn().expect("middle");
     let mut line = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(middle.stdout.take().expect("pipe")), &mut line)
         .expect("pid");
@@ -196,7 +196,7 @@ pub fn supervisor_dies(given: &mut Given<'_>) {
     middle.wait().expect("wait");
     wait_until("the homes to be removed", || groups.iter().all(|dir| !dir.parent().expect("a home").exists()));
     // Whoever inherited the dead may take its time to reap them.
-    wait_until("the dead to be reaped", || processes_of(WORLD).len() <= before);
+    wait_until("the dead to be reaped", || processes_of(world_uid()).len() <= before);
 }
 
 /// What an owner that is gone has left is removed by the next; what somebody holds isn't.

@@ -13,7 +13,9 @@ mod world;
 use std::process::{Command, ExitCode};
 
 /// Uid and gid of the rootless run.
-const ORDINARY: u32 = 60_000;
+fn ordinary() -> u32 {
+    0x6300_0000 + std::process::id()
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -30,7 +32,7 @@ fn main() -> ExitCode {
 
 fn both() -> ExitCode {
     let as_root = cases::run("root");
-    let (id, own) = (ORDINARY.to_string(), world::own_copy());
+    let (id, own) = (ordinary().to_string(), world::own_copy());
     let status = Command::new("setpriv")
         .args(["--reuid", &id, "--regid", &id, "--clear-groups", "--"])
         .arg(own.path())

@@ -9,7 +9,11 @@ use std::path::{Path, PathBuf};
 use strait_jail::{Bind, Exit, Fds, Launcher, Process, SpawnError, Spec};
 
 /// The kernel uid of the worlds of a run as root.
-pub const WORLD: u32 = 61_000;
+///
+/// It differs between runs: two at a time would take each other's worlds for their own.
+pub fn world_uid() -> u32 {
+    0x6200_0000 + std::process::id()
+}
 
 /// Where a jail finds this program.
 pub const PROBE: &str = "/probe";
@@ -53,7 +57,7 @@ pub fn own_copy() -> OwnCopy {
 }
 
 pub fn uid() -> Option<u32> {
-    rustix::process::geteuid().is_root().then_some(WORLD)
+    rustix::process::geteuid().is_root().then(world_uid)
 }
 
 /// What the worlds' kernel uid is in this run.

@@ -1,0 +1,168 @@
+//! Follows a launcher and what it starts from system call to system call (`ptrace(2)`), and lets chosen calls fail.
+//!
+//! A call fails as it does under `strace --inject`: it isn't made, and its caller sees the error. Unlike strace this tells the processes apart:
+//! the launcher, the first process of a jail, and the payload until its program starts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nix::errno::Errno;
+use nix::sys::ptrace::{self, Options};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+/// Whose call it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    Launcher,
+    First,
+    Payload,
+}
+
+impl Role {
+    /// What a process of this role starts.
+    fn next(self) -> Role {
+        match self {
+            Role::Launcher => Role::First,
+            Role::First | Role::Payload => Role::Payload,
+        }
+    }
+}
+
+/// One system call: whose, the how many-th of that process since the order, and its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Call {
+    pub role: Role,
+    pub index: usize,
+    pub number: i64,
+}
+
+#[derive(Debug)]
+struct Tracee {
+    role: Role,
+    calls: usize,
+    /// The call that it is inside of.
+    inside: Option<i64>,
+    /// What the call that it is inside of is to return, negated.
+    fails_with: Option<i32>,
+}
+
+/// The processes that are followed.
+#[derive(Debug, Default)]
+pub struct Tracer {
+    tracees: BTreeMap<Pid, Tracee>,
+    /// Were seen before their parents' word of them.
+    unnamed: BTreeSet<Pid>,
+}
+
+impl Tracer {
+    /// Follows a launcher from its next call on.
+    pub fn of(launcher: Pid) -> nix::Result<Tracer> {
+        let options = Options::PTRACE_O_TRACESYSGOOD
+            | Options::PTRACE_O_TRACECLONE
+            | Options::PTRACE_O_TRACEFORK
+            | Options::PTRACE_O_TRACEEXEC;
+        ptrace::seize(launcher, options)?;
+        ptrace::interrupt(launcher)?;
+        let mut tracer = Tracer::default();
+        tracer.tracees.insert(launcher, Tracee::new(Role::Launcher));
+        Ok(tracer)
+    }
+
+    /// Counts anew.
+    pub fn reset(&mut self) {
+        self.tracees.values_mut().for_each(|tracee| tracee.calls = 0);
+    }
+
+    /// Whether the launcher waits for an order.
+    pub fn is_resting(&self) -> bool {
+        let rests = |tracee: &Tracee| tracee.role != Role::Launcher || tracee.inside == Some(libc::SYS_recvmsg);
+        self.tracees.values().all(rests)
+    }
+
+    /// Who is followed still.
+    pub fn roles(&self) -> Vec<Role> {
+        self.tracees.values().map(|tracee| tracee.role).collect()
+    }
+
+    /// Takes one event, if there is one. Every call is shown before it is made; what is returned is the error that it is to fail with.
+    pub fn step(&mut self, mut judge: impl FnMut(Call) -> Option<i32>) -> bool {
+        let status = match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)) {
+            Ok(WaitStatus::StillAlive) | Err(_) => return false,
+            Ok(status) => status,
+        };
+        match status {
+            WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..) => self.forget(pid),
+            WaitStatus::PtraceSyscall(pid) => self.at_call(pid, &mut judge),
+            WaitStatus::PtraceEvent(pid, _, event) => self.at_event(pid, event),
+            WaitStatus::Stopped(pid, signal) => drop(ptrace::syscall(pid, signal)),
+            _ => {}
+        }
+        true
+    }
+
+    fn forget(&mut self, pid: Pid) {
+        self.tracees.remove(&pid);
+        self.unnamed.remove(&pid);
+    }
+
+    fn at_event(&mut self, pid: Pid, event: i32) {
+        if !self.tracees.contains_key(&pid) {
+            // Its parent's event, which says what it is, comes next.
+            self.unnamed.insert(pid);
+            return;
+        }
+        match event {
+            libc::PTRACE_EVENT_CLONE | libc::PTRACE_EVENT_FORK => self.at_birth(pid),
+            // A program of somebody else's from here on.
+            libc::PTRACE_EVENT_EXEC => {
+                self.forget(pid);
+                let _ = ptrace::detach(pid, None);
+                return;
+            }
+            _ => {}
+        }
+        let _ = ptrace::syscall(pid, None);
+    }
+
+    fn at_birth(&mut self, parent: Pid) {
+        let Ok(child) = ptrace::getevent(parent) else { return };
+        let child = Pid::from_raw(child as i32);
+        self.tracees.insert(child, Tracee::new(self.tracees[&parent].role.next()));
+        if self.unnamed.remove(&child) {
+            let _ = ptrace::syscall(child, None);
+        }
+    }
+
+    fn at_call(&mut self, pid: Pid, judge: &mut impl FnMut(Call) -> Option<i32>) {
+        let Some(tracee) = self.tracees.get_mut(&pid) else { return };
+        // Whoever was killed meanwhile isn't there to be asked.
+        let _ = tracee.pass(pid, judge);
+        let _ = ptrace::syscall(pid, None);
+    }
+}
+
+impl Tracee {
+    fn new(role: Role) -> Tracee {
+        Tracee { role, calls: 0, inside: None, fails_with: None }
+    }
+
+    /// At the entry into a call, or at its end.
+    fn pass(&mut self, pid: Pid, judge: &mut impl FnMut(Call) -> Option<i32>) -> Result<(), Errno> {
+        let mut registers = ptrace::getregs(pid)?;
+        if self.inside.take().is_none() {
+            let call = Call { role: self.role, index: self.calls, number: registers.orig_rax.cast_signed() };
+            self.inside = Some(call.number);
+            self.calls += 1;
+            self.fails_with = judge(call);
+            if self.fails_with.is_none() {
+                return Ok(());
+            }
+            // No such call: it isn't made.
+            registers.orig_rax = u64::MAX;
+        } else {
+            let Some(errno) = self.fails_with.take() else { return Ok(()) };
+            registers.rax = i64::from(-errno).cast_unsigned();
+        }
+        ptrace::setregs(pid, registers)
+    }
+}
