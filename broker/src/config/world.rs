@@ -1,0 +1,226 @@
+//! One world as a configuration names it: its program, its grants, its limits.
+
+use super::{ConfigError, grant_paths, patterns, permissions};
+use crate::quantity::{in_bytes, in_milliseconds, in_processors};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use strait_jail::{Base, Profile};
+use strait_protocol::SliceSize;
+
+/// One world: its program, what it is granted, and whom it may talk to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct World {
+    /// The program and its arguments. Without a slash it is looked up in the jail's PATH.
+    pub command: Vec<String>,
+    /// The environment, beside PATH, HOME and LANG.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// The working directory inside.
+    #[serde(default = "root")]
+    pub dir: PathBuf,
+    /// Files and directories of the host that it may read: `/path`, or `/path:/inside`.
+    #[serde(default)]
+    pub read: Vec<String>,
+    /// Files and directories of the host that it may also write.
+    #[serde(default)]
+    pub write: Vec<String>,
+    /// Whether the host's programs and libraries (`/usr` and the like) are there, read-only.
+    #[serde(default = "yes")]
+    pub system: bool,
+    /// How narrow its system calls and its executable memory are: `default`, `jit` for language VMs that compile while they run, `strict` for
+    /// static programs.
+    #[serde(default)]
+    pub profile: Base,
+    /// System calls that it may make beside those of its profile, by name.
+    #[serde(default)]
+    pub allow_syscalls: Vec<String>,
+    /// System calls of its profile that it may not make, by name.
+    #[serde(default)]
+    pub deny_syscalls: Vec<String>,
+    /// Whom it may send to: names, or beginnings of names with `*`. Nobody by default.
+    #[serde(default)]
+    pub send: Vec<String>,
+    /// Whom it may have a direct link with, past the switch, and so send to: names or beginnings of names with `*`, nobody by default. Both
+    /// must name the other.
+    #[serde(default)]
+    pub link: Vec<String>,
+    /// What it may ask the control service; see [`Permission`](super::Permission).
+    #[serde(default)]
+    pub may: Vec<String>,
+    /// Bytes of its outbox and of its inbox: a power of two from 16 KiB to 64 MiB.
+    #[serde(default = "slice_bytes", deserialize_with = "in_bytes::required")]
+    pub slice: u64,
+    /// Bytes that the switch may hold on its account.
+    #[serde(default = "budget_bytes", deserialize_with = "in_bytes::required")]
+    pub budget: u64,
+    /// Bytes of parcels that it may hold, its own and those it was sent. Their memory is paid for by whoever touched it first, which
+    /// is to be thought of where its memory is limited.
+    #[serde(default = "parcel_bytes", deserialize_with = "in_bytes::required")]
+    pub parcels: u64,
+    /// How many parcels it may hold.
+    #[serde(default = "parcel_count")]
+    pub parcel_count: u32,
+    /// Where its standard input, output and error go.
+    #[serde(default)]
+    pub stdio: Stdio,
+    /// How long it has to end after it was told to. In a file: `grace = "3s"`.
+    #[serde(default = "grace_ms", rename = "grace", with = "in_milliseconds")]
+    pub grace_ms: u32,
+    /// Limits on what it may use.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Whether the worlds of this template go on where its first one had started, instead of starting. The program says where that is
+    /// (`strait_client::checkpoint`, `strait_checkpoint`).
+    #[serde(default)]
+    pub checkpoint: bool,
+    /// How long its first world may take to get there. In a file: `checkpoint_time = "30s"`.
+    #[serde(default = "checkpoint_ms", rename = "checkpoint_time", with = "in_milliseconds")]
+    pub checkpoint_ms: u32,
+    /// Bytes that its image may have. They are memory, paid for by its first world, and kept as long as the broker runs.
+    #[serde(default = "checkpoint_bytes", deserialize_with = "in_bytes::required")]
+    pub checkpoint_bytes: u64,
+}
+
+/// Limits on what a world may use; what is not given has the jail's default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Bytes of memory of all its processes together, its `/tmp` included.
+    #[serde(deserialize_with = "in_bytes::optional", skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// Processor time of all its processes together, in thousandths of a processor. In a file: `cpu = 0.5`.
+    #[serde(with = "in_processors", skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<u32>,
+    /// Processes and threads of the whole jail, its pid 1 included.
+    pub pids: Option<u64>,
+    /// How long it may run, by the clock on the wall: then it is killed. In a file: `time = "30s"`.
+    #[serde(rename = "time", with = "in_milliseconds::optional", skip_serializing_if = "Option::is_none")]
+    pub time_ms: Option<u32>,
+    /// Bytes of its `/tmp`.
+    #[serde(deserialize_with = "in_bytes::optional", skip_serializing_if = "Option::is_none")]
+    pub tmp: Option<u64>,
+    /// Open files per process.
+    pub files: Option<u64>,
+    /// Processes and threads of its user: where there are no control groups, the nearest thing to `pids`.
+    pub processes: Option<u64>,
+    /// Address space per process, in bytes.
+    #[serde(deserialize_with = "in_bytes::optional", skip_serializing_if = "Option::is_none")]
+    pub address_space: Option<u64>,
+}
+
+impl Limits {
+    /// Nothing starts below these, or (in a `/tmp` of 0 bytes) the kernel takes them for no limit.
+    fn check(&self) -> Result<(), ConfigError> {
+        let limits = [
+            ("memory", self.memory, 1 << 20, "1 MiB"),
+            ("pids", self.pids, 2, "2"),
+            ("time", self.time_ms.map(u64::from), 1, "1ms"),
+            ("tmp", self.tmp, 4096, "4 KiB"),
+            ("files", self.files, 4, "4"),
+            ("processes", self.processes, 2, "2"),
+            ("address_space", self.address_space, 1 << 20, "1 MiB"),
+        ];
+        match limits.into_iter().find(|(_, limit, least, _)| limit.is_some_and(|limit| limit < *least)) {
+            Some((name, _, _, least)) => Err(ConfigError::Limit { name, least }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Where a world's standard streams go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stdio {
+    /// Nowhere in, the broker's own output and error out.
+    #[default]
+    Output,
+    /// The broker's own, input too.
+    Inherit,
+    /// Nowhere.
+    Null,
+}
+
+fn root() -> PathBuf {
+    "/".into()
+}
+fn yes() -> bool {
+    true
+}
+fn slice_bytes() -> u64 {
+    SliceSize::DEFAULT.bytes().into()
+}
+fn budget_bytes() -> u64 {
+    256 * 1024
+}
+pub(crate) fn parcel_bytes() -> u64 {
+    64 << 20
+}
+pub(crate) fn parcel_count() -> u32 {
+    64
+}
+fn grace_ms() -> u32 {
+    3000
+}
+fn checkpoint_ms() -> u32 {
+    10_000
+}
+fn checkpoint_bytes() -> u64 {
+    256 << 20
+}
+
+impl World {
+    /// A world that runs `command` and is granted nothing beyond.
+    pub fn new(command: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            command: command.into_iter().map(Into::into).collect(),
+            env: BTreeMap::new(),
+            dir: root(),
+            read: Vec::new(),
+            write: Vec::new(),
+            system: true,
+            profile: Base::default(),
+            allow_syscalls: Vec::new(),
+            deny_syscalls: Vec::new(),
+            send: Vec::new(),
+            link: Vec::new(),
+            may: Vec::new(),
+            slice: slice_bytes(),
+            budget: budget_bytes(),
+            parcels: parcel_bytes(),
+            parcel_count: parcel_count(),
+            stdio: Stdio::default(),
+            grace_ms: grace_ms(),
+            limits: Limits::default(),
+            checkpoint: false,
+            checkpoint_ms: checkpoint_ms(),
+            checkpoint_bytes: checkpoint_bytes(),
+        }
+    }
+
+    /// Its profile, with what is added and taken away.
+    pub fn full_profile(&self) -> Profile {
+        Profile { base: self.profile, allow: self.allow_syscalls.clone(), deny: self.deny_syscalls.clone() }
+    }
+
+    /// Checks everything that can be checked without starting it.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.command.first().is_none_or(String::is_empty) {
+            return Err(ConfigError::NoCommand);
+        }
+        SliceSize::new(self.slice)?;
+        patterns(&self.send)?;
+        patterns(&self.link)?;
+        permissions(&self.may)?;
+        self.full_profile().check()?;
+        if self.checkpoint && self.profile == Base::Strict {
+            return Err(ConfigError::Checkpoint);
+        }
+        self.limits.check()?;
+        for grant in self.read.iter().chain(&self.write) {
+            grant_paths(grant)?;
+        }
+        Ok(())
+    }
+}
