@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use strait_broker::{Config, Host, World};
+use strait_broker::{Config, Host, World, WorldId};
 use strait_jail::{Bind, Fds, Launcher, Spec};
 use strait_measure::{Figures, Kind, Load, Placement, round_trips};
 
@@ -37,15 +37,26 @@ enum Way {
     World,
     /// The same without the host's programs and libraries: the program is all there is.
     Bare,
+    /// As [`Way::Bare`], of a template whose program needs [`SLOW_MS`] and a table of 1 MiB to be ready.
+    Slow,
+    /// The same, cloned: it goes on where the first one was ready.
+    Clone,
 }
 
-const WAYS: [(&str, Way); 6] = [
+/// What the slow program takes to be ready.
+const SLOW_MS: &str = "50";
+/// The template's name.
+const TEMPLATE: &str = "slow";
+
+const WAYS: [(&str, Way); 8] = [
     ("exec", Way::Exec),
     ("bwrap", Way::Bubblewrap),
     ("bwrap-usual", Way::BubblewrapUsual),
     ("strait-jail", Way::Jail),
     ("strait", Way::World),
     ("strait-bare", Way::Bare),
+    ("strait-slow", Way::Slow),
+    ("strait-clone", Way::Clone),
 ];
 
 /// What the process that starts programs is told.
@@ -73,7 +84,7 @@ pub fn contenders(prefix: Prefix, program: &Program) -> (Vec<Box<dyn Contender>>
     let is_static = program.prefix.is_empty();
     let is_there = |way: Way| match way {
         Way::Bubblewrap | Way::BubblewrapUsual => has_bubblewrap,
-        Way::Bare => is_static,
+        Way::Bare | Way::Slow | Way::Clone => is_static,
         Way::Exec | Way::Jail | Way::World => true,
     };
     let spawner = |(name, way)| Spawner { name, way, prefix, program: program.clone() };
@@ -121,6 +132,7 @@ pub fn spawner(orders: &str) -> Outcome<()> {
         Way::Exec | Way::Bubblewrap | Way::BubblewrapUsual => commands(&orders),
         Way::Jail => jails(&orders),
         Way::World | Way::Bare => worlds(&orders),
+        Way::Slow | Way::Clone => templates(&orders),
     }?;
     let mut figures = round_trips(times);
     // A thousand have no such tail.
@@ -184,20 +196,40 @@ fn jails(orders: &Orders) -> Outcome<Vec<Duration>> {
 fn worlds(orders: &Orders) -> Outcome<Vec<Duration>> {
     let mut host = Host::start(&Config::default())?;
     let to = host.client().id().0.to_string();
-    let arguments = orders.prefix.iter().map(String::as_str).chain(["message", &to]);
+    let world = world(orders, &["message", &to]);
+    repeat(orders, |number| time_to_message(&mut host, |host| Ok(host.spawn(&format!("starter-{number}"), &world)?)))
+}
+
+fn world(orders: &Orders, arguments: &[&str]) -> World {
+    let arguments = orders.prefix.iter().map(String::as_str).chain(arguments.iter().copied());
     let mut world = World::new([INSIDE].into_iter().chain(arguments));
     world.read = vec![format!("{}:{INSIDE}", orders.program.display())];
     world.send = vec!["host".into()];
     world.system = orders.way == Way::World;
-    repeat(orders, |number| {
-        let start = Instant::now();
-        let id = host.spawn(&format!("starter-{number}"), &world)?;
-        let record = host.client().receive(Some(LONG))?.ok_or("a world says nothing")?;
-        let time = start.elapsed();
-        if record.header().source != id {
-            return Err(format!("{} instead of the world's message", record.header().source).into());
-        }
-        host.client().wait(id, Some(LONG))?;
-        Ok(time)
-    })
+    world
+}
+
+/// The first of them, which a clone is made of, is started before any is timed.
+fn templates(orders: &Orders) -> Outcome<Vec<Duration>> {
+    // Who the host is has to be known before there is one: it is the first that attaches.
+    let host = Host::start(&Config::default())?.client().id().0.to_string();
+    let mut world = world(orders, &["slowly", SLOW_MS, &host]);
+    world.checkpoint = orders.way == Way::Clone;
+    let templates = [(TEMPLATE.to_owned(), world)].into();
+    let mut host = Host::start(&Config { templates, ..Config::default() })?;
+    let mut start = || time_to_message(&mut host, |host| Ok(host.client().start(TEMPLATE, None)?.0));
+    start()?;
+    repeat(orders, |_| start())
+}
+
+fn time_to_message(host: &mut Host, start: impl FnOnce(&mut Host) -> Outcome<WorldId>) -> Outcome<Duration> {
+    let began = Instant::now();
+    let id = start(host)?;
+    let record = host.client().receive(Some(LONG))?.ok_or("a world says nothing")?;
+    let time = began.elapsed();
+    if record.header().source != id {
+        return Err(format!("{} instead of the world's message", record.header().source).into());
+    }
+    host.client().wait(id, Some(LONG))?;
+    Ok(time)
 }

@@ -1,8 +1,15 @@
 //! Templates that are cloned: what a clone has from the first world, what it has of its own, and what becomes of images that are none.
 
+#[path = "../../ffi/tests/build/mod.rs"]
+mod build;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
-use strait_broker::{Config, WorldId};
+use strait_broker::{Config, World, WorldId};
 use strait_tests::{LONG, Stage, actor, payload_of};
 
 /// A broker with one template of this name, which is cloned.
@@ -175,4 +182,62 @@ fn five_hundred_clones_leave_nothing_behind() {
     let after = descriptors(supervisor);
     assert!(after <= before.expect("20 rounds") + 12, "{before:?} descriptors became {after}");
     assert_eq!(stage.client().list().expect("a list").iter().filter(|row| row.name.starts_with("table")).count(), 1);
+}
+
+/// A template whose program is a script with libstrait beside it; none where the interpreter isn't installed.
+fn scripted(interpreter: &str, name: &str) -> Option<World> {
+    if !Path::new("/usr/bin").join(interpreter).exists() {
+        // Past the harness, which keeps what a test that succeeds prints.
+        let _ = writeln!(std::io::stdout(), "skipped: templates: no /usr/bin/{interpreter} on this machine");
+        return None;
+    }
+    let mut world = World::new([interpreter, &format!("/script/{name}")]);
+    world.read = vec![
+        format!("{}/scripts/{name}:/script/{name}", env!("CARGO_MANIFEST_DIR")),
+        format!("{}:/strait/libstrait.so", build::libraries().join("libstrait.so").display()),
+    ];
+    world.send = vec!["host".into()];
+    world.checkpoint = true;
+    Some(world)
+}
+
+#[test]
+fn python_is_cloned_through_the_c_abi() {
+    let Some(world) = scripted("python3", "ready.py") else { return };
+    let mut stage =
+        Stage::with(&Config { templates: BTreeMap::from([("python".to_owned(), world)]), ..Config::default() });
+    let tell = |stage: &mut Stage| {
+        let (id, said) = begin(stage, "python");
+        let ended = stage.client().wait(id, Some(LONG)).expect("an end");
+        assert_eq!((ended.code, &*ended.note), (Some(0), ""), "{said}");
+        serde_json::from_str::<serde_json::Value>(&said).expect("JSON")
+    };
+    let (original, one, other) = (tell(&mut stage), tell(&mut stage), tell(&mut stage));
+    assert_eq!((&original["is_clone"], &one["is_clone"], &other["is_clone"]), (&0.into(), &1.into(), &1.into()));
+    for clone in [&one, &other] {
+        for same in ["rows", "line", "pid", "hash"] {
+            assert_eq!(clone[same], original[same], "{same}");
+        }
+    }
+    assert_ne!(one["random"], other["random"], "each has seeded its generator anew");
+}
+
+#[test]
+fn lua_is_cloned_through_the_c_abi() {
+    let Some(mut world) = scripted("lua5.4", "ready.lua") else { return };
+    let out = std::env::temp_dir().join(format!("strait-templates-{}", std::process::id()));
+    fs::create_dir_all(&out).expect("a folder");
+    fs::set_permissions(&out, fs::Permissions::from_mode(0o777)).expect("chmod");
+    world.write = vec![format!("{}:/out", out.display())];
+    let mut stage =
+        Stage::with(&Config { templates: BTreeMap::from([("lua".to_owned(), world)]), ..Config::default() });
+    for _ in 0..2 {
+        let id = start(&mut stage, "lua");
+        let ended = stage.client().wait(id, Some(LONG)).expect("an end");
+        assert_eq!((ended.code, &*ended.note), (Some(0), ""));
+    }
+    let [original, clone] = ["original", "clone"].map(|name| fs::read_to_string(out.join(name)).expect("an answer"));
+    assert!(original.starts_with("400000 "), "{original}");
+    assert_eq!(original, clone);
+    let _ = fs::remove_dir_all(&out);
 }
