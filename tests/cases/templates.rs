@@ -72,7 +72,7 @@ fn a_clone_has_the_memory_and_a_jail_of_its_own() {
 /// The namespaces of a world's program.
 fn namespaces(stage: &mut Stage, world: WorldId) -> BTreeSet<String> {
     let payload = payload_of(stage.pid(world)).expect("a program");
-    let link = |name: &str| std::fs::read_link(format!("/proc/{payload}/ns/{name}")).expect("a namespace");
+    let link = |name: &str| fs::read_link(format!("/proc/{payload}/ns/{name}")).expect("a namespace");
     let names = ["user", "mnt", "pid", "net", "ipc", "uts"];
     names.iter().map(|name| link(name).display().to_string()).collect()
 }
@@ -163,14 +163,14 @@ fn five_hundred_clones_leave_nothing_behind() {
     let mut stage = stage("table", &["table", "1"]);
     begin(&mut stage, "table");
     let (supervisor, _) = stage.broker_pids();
-    let descriptors = |pid: u32| std::fs::read_dir(format!("/proc/{pid}/fd")).expect("fds").count();
+    let descriptors = |pid: u32| fs::read_dir(format!("/proc/{pid}/fd")).expect("fds").count();
     let mut before = None;
     for round in 0..500 {
         let (clone, said) = begin(&mut stage, "table");
         assert_eq!(said, "clone");
         let pid = stage.pid(clone);
         let _ = stage.client().request(clone, b"exit", LONG).expect_err("it ends");
-        while std::path::Path::new(&format!("/proc/{pid}")).exists() {
+        while Path::new(&format!("/proc/{pid}")).exists() {
             std::thread::sleep(Duration::from_millis(1));
         }
         // The first rounds make what is made once.

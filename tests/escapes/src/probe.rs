@@ -1,8 +1,13 @@
 //! `strait-escape-probe ROW FROM UNTIL [KEY=VALUE]...`: makes the attempts FROM to UNTIL of a row (the first is 0, UNTIL isn't one of them)
 //! and prints `attempt<TAB>outcome` for each. Without arguments: lists the rows.
 //!
+//! `strait-escape-probe cloned ROW ...` does the same in a clone of itself: the world named `probe/attacker`. It makes them on the one named
+//! `probe/victim`, whose pid outside it finds in the file `victim` of its writable directory; that one and the original only wait.
+//!
 //! It needs nothing of where it runs: no library, no file, no `/proc`. See the library for what the words mean.
 #![forbid(unsafe_code)]
+
+mod cloned;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -15,9 +20,23 @@ fn main() -> ExitCode {
     match words[..] {
         [] => list(),
         ["identity"] => identity(),
+        ["cloned", ref rest @ ..] if cloned::is_attacker() => return attack(rest, true),
+        ["cloned", ..] => cloned::wait(),
+        _ => return attack(&words, false),
+    }
+    ExitCode::SUCCESS
+}
+
+fn attack(words: &[&str], is_clone: bool) -> ExitCode {
+    match *words {
         [row, from, until, ref ground @ ..] => {
             let Some((row, attempts)) = select(row, from, until) else { return ExitCode::from(64) };
-            make(row, attempts, Ground::read(ground.iter().copied()));
+            let mut ground = Ground::read(ground.iter().copied());
+            ground.note_descriptors();
+            if is_clone {
+                ground.victim = cloned::victim(&ground).unwrap_or(ground.victim);
+            }
+            make(row, attempts, ground);
         }
         _ => return ExitCode::from(64),
     }
@@ -36,7 +55,6 @@ fn select(row: &str, from: &str, until: &str) -> Option<(&'static Row, &'static 
 }
 
 fn make(row: &Row, attempts: &[Attempt], mut ground: Ground) {
-    ground.note_descriptors();
     let missing = if row.needs_slices { ground.take_slices().err() } else { None };
     for attempt in attempts {
         let outcome = missing.map_or_else(|| in_child(|| (attempt.run)(&ground)), |outcome| outcome.to_string());

@@ -6,17 +6,25 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use strait_escapes::{ROWS, Row};
-use strait_tests::escapes::{Column, Judgement, Kind, Place, Programs, Surroundings, Verdict, judge, page};
+use strait_tests::escapes::{
+    Column, Judgement, Kind, Place, Programs, Surroundings, Verdict, attack_a_clone, judge, page,
+};
 
 /// Makes the attempts of a rogue world in our jail, in others, and in none
 #[derive(Parser)]
 struct Args {
     /// The static program that makes the attempts
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", default_value = "", hide_default_value = true)]
     probe: PathBuf,
     /// The `strait` program
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", default_value = "", hide_default_value = true)]
     strait: PathBuf,
+    /// Instead: starts a clone of this command, with these two directories at /ro and /rw
+    #[arg(long, value_names = ["RO", "RW"], num_args = 2, hide = true, requires = "command")]
+    cloned: Vec<PathBuf>,
+    /// What is cloned
+    #[arg(last = true, hide = true)]
+    command: Vec<String>,
     /// Only these kinds of surroundings
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
@@ -33,7 +41,11 @@ struct Args {
 
 fn main() -> ExitCode {
     strait_broker::init();
-    match run(&Args::parse()) {
+    let args = Args::parse();
+    if let [ro, rw] = &args.cloned[..] {
+        return attack_a_clone(ro, rw, &args.command);
+    }
+    match run(&args) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -72,7 +84,7 @@ fn run(args: &Args) -> std::io::Result<bool> {
 fn missing(kind: Kind, is_root: bool) -> Option<String> {
     let exists = |path: &str| std::path::Path::new(path).exists();
     match kind {
-        Kind::Root | Kind::Unjailed if !is_root => Some("only root can".into()),
+        Kind::Root | Kind::Clone | Kind::Unjailed if !is_root => Some("only root can".into()),
         Kind::Bubblewrap if !exists("/usr/bin/bwrap") => Some("it isn't installed: apt-get install bubblewrap".into()),
         Kind::Firejail if !exists("/usr/bin/firejail") => Some("it isn't installed: apt-get install firejail".into()),
         Kind::Bubblewrap | Kind::Firejail if !is_root => Some("only root can become the ordinary user".into()),
@@ -100,7 +112,7 @@ fn column(kind: Kind, place: &Place, rows: &[&Row], verbose: bool) -> std::io::R
 
 fn version(kind: Kind, place: &Place) -> String {
     let program = match kind {
-        Kind::Root | Kind::Rootless => place.programs().strait.clone(),
+        Kind::Root | Kind::Clone | Kind::Rootless => place.programs().strait.clone(),
         Kind::Bubblewrap => "bwrap".into(),
         // Asked for by a shell's child as nobody: as root it leaves mounts behind.
         Kind::Firejail => {

@@ -11,6 +11,8 @@ use strait_escapes::{Attempt, Cage, Ground, Row, Where};
 pub enum Kind {
     /// `strait run`, by root.
     Root,
+    /// A world that is a clone of a template, by root, with another clone as its victim.
+    Clone,
     /// `strait run`, by an ordinary user.
     Rootless,
     /// bubblewrap, by an ordinary user.
@@ -23,17 +25,19 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in the order of the page.
-    pub const ALL: [Self; 5] = [Self::Root, Self::Rootless, Self::Bubblewrap, Self::Firejail, Self::Unjailed];
+    pub const ALL: [Self; 6] =
+        [Self::Root, Self::Clone, Self::Rootless, Self::Bubblewrap, Self::Firejail, Self::Unjailed];
 
     /// Whether it is ours.
     pub fn is_ours(self) -> bool {
-        matches!(self, Self::Root | Self::Rootless)
+        matches!(self, Self::Root | Self::Clone | Self::Rootless)
     }
 
     /// Its name on the page and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Root => "strait-root",
+            Self::Clone => "strait-clone",
             Self::Rootless => "strait-rootless",
             Self::Bubblewrap => "bubblewrap",
             Self::Firejail => "firejail",
@@ -45,6 +49,8 @@ impl Kind {
     fn uid(self) -> u32 {
         match self {
             Self::Root => FIRST_WORLD,
+            // After the original and the victim.
+            Self::Clone => FIRST_WORLD + 2,
             Self::Rootless | Self::Bubblewrap | Self::Firejail => ORDINARY,
             Self::Unjailed => 0,
         }
@@ -59,6 +65,7 @@ impl Kind {
     pub fn options(self) -> &'static [&'static str] {
         match self {
             Self::Root | Self::Rootless => OURS,
+            Self::Clone => CLONED,
             Self::Bubblewrap => BUBBLEWRAP,
             Self::Firejail => FIREJAIL,
             Self::Unjailed => &[],
@@ -72,6 +79,8 @@ pub const ORDINARY: u32 = 60_000;
 const FIRST_WORLD: u32 = 0x7000_0000;
 
 const OURS: &[&str] = &["run", "--read", "RO:/ro", "--write", "RW:/rw"];
+
+const CLONED: &[&str] = &["--cloned", "RO", "RW"];
 
 #[rustfmt::skip]
 const BUBBLEWRAP: &[&str] = &[
@@ -161,7 +170,7 @@ impl<'a> Surroundings<'a> {
     fn ground(&self) -> Ground {
         let (ro, rw) = (self.path("ro"), self.path("rw"));
         match self.kind {
-            Kind::Root | Kind::Rootless => self.place.ground("/ro", "/rw", &self.victim, true),
+            Kind::Root | Kind::Clone | Kind::Rootless => self.place.ground("/ro", "/rw", &self.victim, true),
             Kind::Bubblewrap => self.place.ground("/ro", "/rw", &self.victim, false),
             Kind::Firejail | Kind::Unjailed => self.place.ground(&ro, &rw, &self.victim, false),
         }
@@ -176,6 +185,7 @@ impl<'a> Surroundings<'a> {
         let strait = &self.place.programs().strait;
         let mut command = match self.kind {
             Kind::Root => Command::new(strait),
+            Kind::Clone => Command::new("/proc/self/exe"),
             Kind::Rootless => as_user(ORDINARY, strait),
             Kind::Bubblewrap => as_user(ORDINARY, "bwrap"),
             Kind::Firejail => {
@@ -190,6 +200,7 @@ impl<'a> Surroundings<'a> {
         command.args(self.kind.options().iter().map(place));
         match self.kind {
             Kind::Root | Kind::Rootless | Kind::Bubblewrap => command.args(["--", "/ro/probe"]),
+            Kind::Clone => command.args(["--", "/ro/probe", "cloned"]),
             Kind::Firejail => command.args(["--".into(), self.path("ro/probe")]),
             Kind::Unjailed => command.arg(self.path("ro/probe")),
         };

@@ -1,0 +1,60 @@
+//! Two clones of one template, of which one attacks the other.
+
+use crate::LONG;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use strait_broker::{Config, Host, HostError, Stdio, World};
+
+const TEMPLATE: &str = "probe";
+
+/// Starts the original, a victim and an attacker, and ends as the attacker does. What it says is on standard output; a victim that didn't
+/// outlive it is one attempt more, which nobody expects.
+pub fn attack_a_clone(ro: &Path, rw: &Path, command: &[String]) -> ExitCode {
+    match attack(ro, rw, command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("escapes: {error}");
+            ExitCode::from(70)
+        }
+    }
+}
+
+fn attack(ro: &Path, rw: &Path, command: &[String]) -> Result<ExitCode, HostError> {
+    let mut world = World::new(command.iter().cloned());
+    world.read = vec![format!("{}:/ro", ro.display())];
+    world.write = vec![format!("{}:/rw", rw.display())];
+    (world.checkpoint, world.stdio) = (true, Stdio::Inherit);
+    let templates = BTreeMap::from([(TEMPLATE.to_owned(), world)]);
+    let mut host = Host::start(&Config { templates, ..Config::default() })?;
+    ready(&mut host, "probe/original")?;
+    let victim = ready(&mut host, "probe/victim")?;
+    let payload = crate::payload_of(victim).unwrap_or(victim);
+    // Not there: the attempts are made on the victim that the runner has named.
+    let _ = std::fs::write(rw.join("victim"), payload.to_string());
+    let (attacker, _) = host.client().start(TEMPLATE, Some("probe/attacker"))?;
+    let ended = host.client().wait(attacker, Some(2 * LONG))?;
+    let is_well = Path::new(&format!("/proc/{payload}")).exists();
+    if !is_well {
+        println!("the other clone\tdead");
+    }
+    if !ended.note.is_empty() {
+        eprintln!("{}", ended.note);
+    }
+    let code = ended.code.or(ended.signal.map(|signal| 128 + signal)).unwrap_or(70);
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(70)))
+}
+
+/// Starts a world that waits, and waits until it does: then the original has given its image. Pid 1 of its jail.
+fn ready(host: &mut Host, name: &str) -> Result<u32, HostError> {
+    let (world, _) = host.client().start(TEMPLATE, Some(name))?;
+    let end = Instant::now() + LONG;
+    loop {
+        match host.client().list()?.into_iter().find(|row| row.id == world.0) {
+            Some(row) if row.state == "ready" => return Ok(row.pid.cast_unsigned()),
+            Some(_) if Instant::now() < end => std::thread::sleep(Duration::from_millis(1)),
+            _ => return Err(strait_broker::Error::BrokerGone.into()),
+        }
+    }
+}
