@@ -29,7 +29,7 @@ pub fn start(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
 /// Fills a table over and over until the time is over.
 fn build(time: Duration) -> Vec<u64> {
     let end = Instant::now() + time;
-    let mut table = vec![1; ROWS];
+    let mut table = vec![1u64; ROWS];
     while Instant::now() < end {
         for at in 1..ROWS {
             table[at] = table[at].wrapping_mul(31).wrapping_add(table[at - 1]);
