@@ -14,11 +14,11 @@ use strait_tests::escapes::{
 #[derive(Parser)]
 struct Args {
     /// The static program that makes the attempts
-    #[arg(long, value_name = "PATH", default_value = "", hide_default_value = true)]
-    probe: PathBuf,
+    #[arg(long, value_name = "PATH", required_unless_present = "cloned")]
+    probe: Option<PathBuf>,
     /// The `strait` program
-    #[arg(long, value_name = "PATH", default_value = "", hide_default_value = true)]
-    strait: PathBuf,
+    #[arg(long, value_name = "PATH", required_unless_present = "cloned")]
+    strait: Option<PathBuf>,
     /// Instead: starts a clone of this command, with these two directories at /ro and /rw
     #[arg(long, value_names = ["RO", "RW"], num_args = 2, hide = true, requires = "command")]
     cloned: Vec<PathBuf>,
@@ -56,7 +56,8 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> std::io::Result<bool> {
-    let programs = Programs { probe: args.probe.clone(), strait: args.strait.clone() };
+    let (probe, strait) = args.probe.clone().zip(args.strait.clone()).expect("required where nothing is cloned");
+    let programs = Programs { probe, strait };
     let is_root = rustix::process::geteuid().is_root();
     // Where a jail that empties the usual places for temporary files still finds it.
     let below = if is_root { PathBuf::from("/srv") } else { std::env::temp_dir() };
