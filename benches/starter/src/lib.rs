@@ -18,7 +18,7 @@ pub fn start(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
             checkpoint()?;
             // From here on in clones too.
             let sum = table.iter().copied().fold(0, u64::wrapping_add);
-            drop(Client::open()?.send(WorldId(to.parse()?), &sum.to_le_bytes())?);
+            Client::open()?.send(WorldId(to.parse()?), &sum.to_le_bytes())?;
         }
         ["byte"] => std::io::stdout().write_all(b"\n")?,
         _ => return Err("tell me `message ID`, `slowly MILLISECONDS ID` or `byte`".into()),
