@@ -53,6 +53,8 @@ int main(int count, char **arguments) {
     say("sealed-memory-file", sealed >= 0 && ftruncate(sealed, 4096) == 0);
     say("shared-executable", maps(both, MAP_SHARED, sealed));
     say("private-executable", maps(both, MAP_PRIVATE, sealed));
+    /* The kernel writes there whatever the mapping's protection says. */
+    say("own-memory", open("/proc/self/mem", O_RDWR) >= 0);
     /* `fork` itself goes by another number here and there. */
     int child = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
     if (child == 0) _exit(0);
