@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use strait_broker::{Config, Host, World, WorldId};
-use strait_jail::{Bind, Fds, Launcher, Spec};
+use strait_jail::{Bind, Fds, Launcher, Options, Spec};
 use strait_measure::{Figures, Kind, Load, Placement, round_trips};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -33,9 +33,13 @@ enum Way {
     BubblewrapUsual,
     /// Our jail with every layer; the program writes to a pipe.
     Jail,
+    /// The same with nothing begun ahead of time.
+    JailUnseated,
     /// A world, every layer, with the host's programs and libraries: its first message has passed the switch.
     World,
-    /// The same without the host's programs and libraries: the program is all there is.
+    /// The same with nothing begun ahead of time.
+    WorldUnseated,
+    /// A world without the host's programs and libraries: the program is all there is.
     Bare,
     /// As [`Way::Bare`], of a template whose program needs [`SLOW_MS`] and a table of 1 MiB to be ready.
     Slow,
@@ -48,12 +52,14 @@ const SLOW_MS: &str = "50";
 /// The template's name.
 const TEMPLATE: &str = "slow";
 
-const WAYS: [(&str, Way); 8] = [
+const WAYS: [(&str, Way); 10] = [
     ("exec", Way::Exec),
     ("bwrap", Way::Bubblewrap),
     ("bwrap-usual", Way::BubblewrapUsual),
     ("strait-jail", Way::Jail),
+    ("strait-jail-unseated", Way::JailUnseated),
     ("strait", Way::World),
+    ("strait-unseated", Way::WorldUnseated),
     ("strait-bare", Way::Bare),
     ("strait-slow", Way::Slow),
     ("strait-clone", Way::Clone),
@@ -85,7 +91,7 @@ pub fn contenders(prefix: Prefix, program: &Program) -> (Vec<Box<dyn Contender>>
     let is_there = |way: Way| match way {
         Way::Bubblewrap | Way::BubblewrapUsual => has_bubblewrap,
         Way::Bare | Way::Slow | Way::Clone => is_static,
-        Way::Exec | Way::Jail | Way::World => true,
+        Way::Exec | Way::Jail | Way::JailUnseated | Way::World | Way::WorldUnseated => true,
     };
     let spawner = |(name, way)| Spawner { name, way, prefix, program: program.clone() };
     let there = WAYS.into_iter().filter(|(_, way)| is_there(*way)).map(spawner);
@@ -130,8 +136,8 @@ pub fn spawner(orders: &str) -> Outcome<()> {
     let orders: Orders = serde_json::from_str(orders)?;
     let times = match orders.way {
         Way::Exec | Way::Bubblewrap | Way::BubblewrapUsual => commands(&orders),
-        Way::Jail => jails(&orders),
-        Way::World | Way::Bare => worlds(&orders),
+        Way::Jail | Way::JailUnseated => jails(&orders),
+        Way::World | Way::WorldUnseated | Way::Bare => worlds(&orders),
         Way::Slow | Way::Clone => templates(&orders),
     }?;
     let mut figures = round_trips(times);
@@ -175,7 +181,11 @@ fn command(orders: &Orders) -> Command {
 }
 
 fn jails(orders: &Orders) -> Outcome<Vec<Duration>> {
-    let mut launcher = Launcher::start()?;
+    let mut options = Options::default();
+    if orders.way == Way::JailUnseated {
+        options.seats = 0;
+    }
+    let mut launcher = Launcher::start_with(&options)?;
     let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
     let mut spec = Spec::new("starter", INSIDE);
     spec.args = orders.prefix.iter().map(Into::into).chain(["byte".into()]).collect();
@@ -194,7 +204,11 @@ fn jails(orders: &Orders) -> Outcome<Vec<Duration>> {
 }
 
 fn worlds(orders: &Orders) -> Outcome<Vec<Duration>> {
-    let mut host = Host::start(&Config::default())?;
+    let mut config = Config::default();
+    if orders.way == Way::WorldUnseated {
+        config.seats = 0;
+    }
+    let mut host = Host::start(&config)?;
     let to = host.client().id().0.to_string();
     let world = world(orders, &["message", &to]);
     repeat(orders, |number| time_to_message(&mut host, |host| Ok(host.spawn(&format!("starter-{number}"), &world)?)))
@@ -205,7 +219,7 @@ fn world(orders: &Orders, arguments: &[&str]) -> World {
     let mut world = World::new([INSIDE].into_iter().chain(arguments));
     world.read = vec![format!("{}:{INSIDE}", orders.program.display())];
     world.send = vec!["host".into()];
-    world.system = orders.way == Way::World;
+    world.system = matches!(orders.way, Way::World | Way::WorldUnseated);
     world
 }
 

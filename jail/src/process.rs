@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal, waitid,
@@ -70,6 +71,23 @@ impl Process {
             return Err(io::ErrorKind::NotFound.into());
         }
         Ok(pidfd_send_signal(&pidfd, Signal::TERM)?)
+    }
+
+    /// Processor time of the whole tree so far, the dead included. `None`: this machine doesn't count it by jail (that takes version 2 of control
+    /// groups, with or without controllers).
+    pub fn run_time(&self) -> Option<Duration> {
+        self.group.run_time()
+    }
+
+    /// How often the threads of the tree were given a processor. Those that have ended don't count any more.
+    pub fn turns_taken(&self) -> u64 {
+        self.group.turns_taken()
+    }
+
+    /// Puts the tree into a group of the scheduler with a small share, beside those who [take turns](crate::Launcher::take_turns), or back among
+    /// them. Fails without version 1's cpu controller. Takes up to 10 ms after a pause.
+    pub fn set_apart(&mut self, apart: bool) -> io::Result<()> {
+        self.group.set_apart(apart)
     }
 
     /// Waits until the payload has ended and nothing of the tree is left.

@@ -9,6 +9,7 @@ mod end;
 mod entry;
 mod images;
 mod log;
+mod shares;
 mod spawn;
 mod start;
 
@@ -19,6 +20,7 @@ use images::Image;
 use log::log;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
+use shares::Shares;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -47,6 +49,7 @@ enum Token {
     Process(WorldId),
     Connection(WorldId),
     Stranger(u64),
+    Pressure,
 }
 
 impl Token {
@@ -62,6 +65,7 @@ impl Token {
             Self::Process(id) => (6, id.0),
             Self::Connection(id) => (7, id.0),
             Self::Stranger(number) => (8, number),
+            Self::Pressure => (9, 0),
         };
         epoll::EventData::new_u64(kind << Self::KIND | value)
     }
@@ -76,7 +80,8 @@ impl Token {
             5 => Self::Control,
             6 => Self::Process(WorldId(value)),
             7 => Self::Connection(WorldId(value)),
-            _ => Self::Stranger(value),
+            8 => Self::Stranger(value),
+            _ => Self::Pressure,
         }
     }
 }
@@ -106,6 +111,7 @@ struct Supervisor {
     worlds: BTreeMap<WorldId, Entry>,
     names: HashMap<Name, WorldId>,
     history: VecDeque<Ended>,
+    shares: Shares,
     counts: HashMap<u64, (Header, Vec<WorldRow>, bool)>,
     next_id: u64,
     next_uid: u32,
@@ -152,6 +158,7 @@ impl Supervisor {
             Token::Process(id) => self.take_exit(id),
             Token::Connection(id) => self.hear_connection(id),
             Token::Stranger(number) => self.hear_stranger(number),
+            Token::Pressure => self.feel_pressure(),
         }
     }
 
@@ -203,13 +210,17 @@ impl Supervisor {
         let stops = stops.map(|stop| stop.signal_at.map_or(stop.deadline, |at| at.min(stop.deadline)));
         let ends = living().filter_map(|entry| entry.end_by);
         let checkpoints = living().filter_map(Entry::checkpoint_deadline);
-        stops.chain(ends).chain(checkpoints).chain(self.strangers.values().map(|(_, deadline)| *deadline)).min()
+        let strangers = self.strangers.values().map(|(_, deadline)| *deadline);
+        stops.chain(ends).chain(checkpoints).chain(strangers).chain(self.next_look()).min()
     }
 
     fn end_overdue(&mut self) {
         let now = Instant::now();
         self.strangers.retain(|_, (_, deadline)| *deadline > now);
         self.end_late(now);
+        if self.next_look().is_some_and(|at| at <= now) {
+            self.look_at_shares(now);
+        }
     }
 
     fn watch(&self, fd: BorrowedFd<'_>, token: Token, flags: epoll::EventFlags) -> Result<(), Errno> {

@@ -1,6 +1,7 @@
 //! The supervisor's first moments: everything that must happen before the first world, in order.
 
 use super::entry::{Channel, Entry, Nature, State};
+use super::shares::Shares;
 use super::{MAX_WORLDS, Supervisor, Token, log, open_path};
 use crate::config::Config;
 use crate::link::{Command, Event, Link};
@@ -103,6 +104,7 @@ fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
         names: HashMap::from([(control_entry.name.clone(), control_entry.id)]),
         worlds: BTreeMap::from([(control_entry.id, control_entry)]),
         history: VecDeque::new(),
+        shares: Shares::default(),
         counts: HashMap::new(),
         next_id: WorldId::FIRST.0 - 1,
         next_uid: 0,
@@ -113,6 +115,7 @@ fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
         is_over: false,
     };
     supervisor.watch_all().map_err(|errno| format!("epoll_ctl: {errno}"))?;
+    supervisor.watch_pressure();
     supervisor.serve();
     let name = "host".parse().map_err(|error| format!("host: {error}"))?;
     let connection = host.try_clone().map_err(|error| error.to_string())?;

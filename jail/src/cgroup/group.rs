@@ -30,8 +30,8 @@ pub struct Label {
 /// The groups of one jail: one directory per hierarchy.
 #[derive(Debug)]
 pub struct Group {
-    home: Arc<Home>,
-    label: Label,
+    pub(super) home: Arc<Home>,
+    pub(super) label: Label,
 }
 
 /// How a process gets into its groups: with its birth, or by a move of its own.
@@ -190,9 +190,13 @@ impl Group {
         dirs.next().map(|(place, dir)| (place.version, dir))
     }
 
-    fn dirs(&self) -> impl Iterator<Item = (&Place, PathBuf)> {
+    pub(super) fn name(&self) -> String {
+        format!("w{}", self.label.number)
+    }
+
+    pub(super) fn dirs(&self) -> impl Iterator<Item = (&Place, PathBuf)> {
         self.home.places.iter().filter_map(|place| {
-            let name = format!("w{}", self.label.number);
+            let name = self.name();
             let has_cpu = place.controllers.contains(&Controller::Cpu);
             match (has_cpu && !self.label.own_cpu, place.version) {
                 (false, _) => Some((place, place.dir.join(name))),

@@ -25,6 +25,7 @@
 //! supervisor left is removed by the next launcher: its owner holds a lock (`flock(2)`) on it, which ends with the owner, so nobody's pid
 //! has to be trusted.
 
+mod apart;
 mod discover;
 mod group;
 mod home;

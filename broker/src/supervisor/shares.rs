@@ -1,0 +1,212 @@
+//! Who takes the processor for long stands apart (docs/decisions/).
+//!
+//! All worlds begin in one group of the scheduler, because those who hand turns to each other must be in one. A world that doesn't give turns back
+//! makes every yield of the others last a time slice there: a round trip of 8 us becomes one of 8 ms. So it is moved into a group of its
+//! own with a small share, where it has what the others leave, and back when it has been calm for a while, longer each time.
+//!
+//! Who that is, the kernel knows: how much time a world had, and in how many turns. One that talks has turns of some microseconds even when it does nothing
+//! else; one that computes has turns of milliseconds. Nobody looks while there are processors enough: the kernel wakes this up when somebody waits for
+//! one (`/proc/pressure/cpu`).
+
+use super::{Supervisor, Token, log};
+use rustix::event::epoll::{self, EventFlags};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+use strait_jail::Process;
+use strait_protocol::WorldId;
+
+/// Wake up when somebody had to wait for a processor for 100 ms in 2 s: the shortest time that the kernel lets anybody ask for.
+const TRIGGER: &[u8] = b"some 100000 2000000\0";
+/// Between two looks while somebody is hot or apart.
+const LOOK: Duration = Duration::from_millis(250);
+/// A world is hot from this share of one processor on.
+const HOT: f64 = 0.2;
+/// And calm again below this.
+const CALM: f64 = 0.1;
+/// Turns that last longer on average than this are not those of one that waits for somebody.
+const LONG_TURN: Duration = Duration::from_micros(300);
+/// How long one that stands apart has to be calm at first. Doubled each time.
+const FIRST_TERM: Duration = Duration::from_secs(1);
+const LONGEST_TERM: Duration = Duration::from_secs(64);
+
+/// What is known of the worlds' use of the processor.
+#[derive(Debug, Default)]
+pub(super) struct Shares {
+    trigger: Option<OwnedFd>,
+    next: Option<Instant>,
+    worlds: HashMap<WorldId, Share>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    at: Instant,
+    time: Duration,
+    /// Counted only for those who are hot.
+    turns: Option<u64>,
+    /// Since when it has been calm, if it stands apart.
+    apart: Option<Instant>,
+    term: Duration,
+    /// Nobody has looked for a while.
+    is_old: bool,
+}
+
+/// What is to be done about a world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Leave,
+    Part,
+    Return,
+}
+
+impl Share {
+    fn new(at: Instant, time: Duration) -> Self {
+        Self { at, time, turns: None, apart: None, term: FIRST_TERM, is_old: true }
+    }
+
+    /// Takes in what a world has had until now. `turns` is counted only if it is asked for.
+    fn update(&mut self, at: Instant, time: Duration, turns: impl FnOnce() -> u64) -> Verdict {
+        if std::mem::take(&mut self.is_old) {
+            (self.at, self.time) = (at, time);
+            return Verdict::Leave;
+        }
+        let (passed, spent) = (at - self.at, time.saturating_sub(self.time));
+        let share = spent.as_secs_f64() / passed.as_secs_f64().max(1e-3);
+        let turns = (share >= HOT && self.apart.is_none()).then(turns);
+        let taken = turns.zip(self.turns).map(|(now, before)| now.saturating_sub(before));
+        (self.at, self.time, self.turns) = (at, time, turns);
+        match (taken, self.apart) {
+            // Threads that came and went took their count along: no turns that can be seen are no short ones.
+            (Some(taken), None) if spent >= LONG_TURN * u32::try_from(taken).unwrap_or(u32::MAX) => Verdict::Part,
+            (_, Some(_)) if share >= CALM => {
+                self.apart = Some(at);
+                Verdict::Leave
+            }
+            (_, Some(since)) if at - since >= self.term => Verdict::Return,
+            _ => Verdict::Leave,
+        }
+    }
+
+    fn part(&mut self) {
+        self.apart = Some(self.at);
+    }
+
+    fn rejoin(&mut self) {
+        (self.apart, self.turns) = (None, None);
+        self.term = (self.term * 2).min(LONGEST_TERM);
+    }
+}
+
+impl Supervisor {
+    /// Asks the kernel to say when processors are short. Without that, or without groups to put anybody into, nobody is.
+    pub(super) fn watch_pressure(&mut self) {
+        let open = || -> Result<OwnedFd, Errno> {
+            let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let trigger = rustix::fs::open("/proc/pressure/cpu", flags, Mode::empty())?;
+            rustix::io::write(&trigger, TRIGGER)?;
+            epoll::add(&self.epoll, &trigger, Token::Pressure.pack(), EventFlags::PRI)?;
+            Ok(trigger)
+        };
+        self.shares.trigger = if self.is_root { open().ok() } else { None };
+    }
+
+    /// Processors are short: from now on it is looked at who takes them.
+    pub(super) fn feel_pressure(&mut self) {
+        if self.shares.next.is_none() {
+            // Nobody was hot or apart: what was seen last is too old to count from.
+            self.shares.worlds.values_mut().for_each(|share| share.is_old = true);
+            self.look_at_shares(Instant::now());
+        }
+    }
+
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        self.shares.next
+    }
+
+    /// Looks at every world, and again soon while one of them is hot or apart.
+    pub(super) fn look_at_shares(&mut self, now: Instant) {
+        let mut is_waiting = false;
+        for entry in self.worlds.values_mut() {
+            let Some(process) = &mut entry.process else { continue };
+            let Some(time) = process.run_time() else { continue };
+            let share = self.shares.worlds.entry(entry.id).or_insert_with(|| Share::new(now, time));
+            is_waiting |= share.is_old;
+            let verdict = share.update(now, time, || process.turns_taken());
+            if let Err(error) = carry_out(verdict, process, share) {
+                log(&format!("world {} can't be moved in the scheduler: {error}", entry.name));
+                *share = Share::new(now, time);
+            }
+        }
+        self.shares.worlds.retain(|id, _| self.worlds.contains_key(id));
+        let is_busy = self.shares.worlds.values().any(|share| share.turns.is_some() || share.apart.is_some());
+        self.shares.next = (is_busy || is_waiting).then_some(now + LOOK);
+    }
+}
+
+fn carry_out(verdict: Verdict, process: &mut Process, share: &mut Share) -> std::io::Result<()> {
+    match verdict {
+        Verdict::Leave => Ok(()),
+        Verdict::Part => process.set_apart(true).map(|()| share.part()),
+        Verdict::Return => process.set_apart(false).map(|()| share.rejoin()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn world() -> Share {
+        Share { is_old: false, ..Share::new(Instant::now(), Duration::ZERO) }
+    }
+
+    /// A world that has so much of a processor, in turns of this length, looked at this often.
+    fn watch(share: &mut Share, part: f64, turn: Duration, looks: u32) -> Vec<Verdict> {
+        let mut turns = share.turns.unwrap_or(0);
+        let look = |_| {
+            let spent = LOOK.mul_f64(part);
+            turns += u64::try_from(spent.as_nanos() / turn.as_nanos()).unwrap();
+            let verdict = share.update(share.at + LOOK, share.time + spent, || turns);
+            match verdict {
+                Verdict::Part => share.part(),
+                Verdict::Return => share.rejoin(),
+                Verdict::Leave => {}
+            }
+            verdict
+        };
+        (0..looks).map(look).collect()
+    }
+
+    const SHORT: Duration = Duration::from_micros(5);
+    const SLICE: Duration = Duration::from_millis(4);
+
+    #[test]
+    fn who_talks_stays_however_much_it_takes() {
+        let mut share = world();
+        assert!(watch(&mut share, 1.0, SHORT, 100).iter().all(|verdict| *verdict == Verdict::Leave));
+        // Nor does one that computes now and then.
+        assert!(watch(&mut share, 0.1, SLICE, 100).iter().all(|verdict| *verdict == Verdict::Leave));
+    }
+
+    #[test]
+    fn who_burns_is_put_apart_and_comes_back_calm_later_each_time() {
+        let mut share = world();
+        for term in [4, 8, 16] {
+            assert_eq!(watch(&mut share, 1.0, SLICE, 2), [Verdict::Leave, Verdict::Part]);
+            assert_eq!(watch(&mut share, 1.0, SLICE, 50), [Verdict::Leave; 50], "while it burns it stays apart");
+            let calm = watch(&mut share, 0.0, SLICE, term);
+            assert_eq!(calm.iter().position(|verdict| *verdict == Verdict::Return), Some(term as usize - 1));
+        }
+    }
+
+    #[test]
+    fn threads_that_come_and_go_hide_nothing() {
+        let mut share = world();
+        let mut verdict = Verdict::Leave;
+        for _ in 0..3 {
+            verdict = share.update(share.at + LOOK, share.time + LOOK, || 0);
+        }
+        assert_eq!((verdict, share.turns), (Verdict::Part, Some(0)));
+    }
+}

@@ -1,0 +1,83 @@
+//! Who takes the processor for long stands apart from those who take turns: a group of the scheduler's own, with a small share.
+//!
+//! In one group with them, a world that only burns time makes every yield of theirs cost a whole time slice (docs/decisions/).
+//! Version 1 only. In version 2 a process can't change its group of the scheduler without changing that of its memory too, which would leave what it
+//! had charged behind.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use super::home::TURNS;
+use super::{Controller, Group, Version};
+
+/// Of 1024 that those who take turns have together: what is left to the ones apart while the others need the processor all the time.
+const SHARES: u64 = 64;
+/// Passes over the list of processes, which may grow meanwhile.
+const PASSES: usize = 4;
+
+impl Group {
+    /// Processor time of the jail so far. `None`: this machine doesn't count it by group.
+    pub fn run_time(&self) -> Option<Duration> {
+        let (_, dir) = self.dirs().find(|(place, _)| place.version == Version::Two)?;
+        let stat = fs::read_to_string(dir.join("cpu.stat")).ok()?;
+        let micros = stat.lines().find_map(|line| line.strip_prefix("usage_usec "))?;
+        Some(Duration::from_micros(micros.parse().ok()?))
+    }
+
+    /// How often its threads have been given a processor. Those that have ended don't count any more.
+    pub fn turns_taken(&self) -> u64 {
+        let threads = |pid: &i32| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        let turns = |thread: fs::DirEntry| {
+            let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            text.split_whitespace().nth(2)?.parse::<u64>().ok()
+        };
+        self.members().iter().flat_map(threads).filter_map(turns).sum()
+    }
+
+    /// Puts the jail apart, or back among those who take turns.
+    pub fn set_apart(&mut self, apart: bool) -> io::Result<()> {
+        let place = self.home.places.iter().find(|place| place.controllers == [Controller::Cpu]);
+        let Some(home) = place.filter(|place| place.version == Version::One).map(|place| place.dir.clone()) else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let own = home.join(self.name());
+        if !apart {
+            self.move_to(&home.join(TURNS))?;
+            self.label.own_cpu = false;
+            self.home.remove(own);
+            return Ok(());
+        }
+        fs::create_dir(&own)?;
+        self.label.own_cpu = true;
+        fs::write(own.join("cpu.shares"), SHARES.to_string())?;
+        self.move_to(&own)
+    }
+
+    /// What is forked while this goes on is born into its parent's group, and moved by the next pass.
+    fn move_to(&self, dir: &Path) -> io::Result<()> {
+        let procs = dir.join("cgroup.procs");
+        for _ in 0..PASSES {
+            let there = pids(&fs::read_to_string(&procs)?);
+            let missing: Vec<i32> = self.members().into_iter().filter(|pid| !there.contains(pid)).collect();
+            if missing.is_empty() {
+                break;
+            }
+            // One that has ended meanwhile can't be moved, and needn't be.
+            missing.iter().for_each(|pid| drop(fs::write(&procs, pid.to_string())));
+        }
+        Ok(())
+    }
+
+    /// Its processes, as a group that is the jail's alone lists them.
+    fn members(&self) -> Vec<i32> {
+        let mut dirs = self.dirs().filter(|(place, _)| place.controllers != [Controller::Cpu]);
+        let text = dirs.next().and_then(|(_, dir)| fs::read_to_string(dir.join("cgroup.procs")).ok());
+        pids(&text.unwrap_or_default())
+    }
+}
+
+fn pids(text: &str) -> Vec<i32> {
+    text.lines().filter_map(|line| line.parse().ok()).collect()
+}
