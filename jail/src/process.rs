@@ -9,7 +9,7 @@ use rustix::process::{
 };
 
 use crate::attest::Attested;
-use crate::cgroup::Group;
+use crate::cgroup::{Group, Turns};
 use crate::report::{Report, find_payload};
 use crate::wire::EXIT_BYTES;
 
@@ -79,9 +79,9 @@ impl Process {
         self.group.run_time()
     }
 
-    /// How often the threads of the tree were given a processor. Those that have ended don't count any more.
-    pub fn turns_taken(&self) -> u64 {
-        self.group.turns_taken()
+    /// What the threads of the tree have had of turns on a processor. Those that have ended don't count any more.
+    pub fn turns(&self) -> Turns {
+        self.group.turns()
     }
 
     /// Puts the tree into a group of the scheduler with a small share, beside those who [take turns](crate::Launcher::take_turns), or back among

@@ -3,6 +3,7 @@
 #![expect(missing_docs, reason = "used by this package alone, not an interface")]
 
 pub mod attack;
+pub mod bombs;
 mod count;
 pub mod escapes;
 mod gauge;

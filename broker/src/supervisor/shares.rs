@@ -4,8 +4,8 @@
 //! makes every yield of the others last a time slice there: a round trip of 8 us becomes one of 8 ms. So it is moved into a group of its
 //! own with a small share, where it has what the others leave, and back when it has been calm for a while, longer each time.
 //!
-//! Who that is, the kernel knows: how much time a world had, and in how many turns. One that talks has turns of some microseconds even when it does nothing
-//! else; one that computes has turns of milliseconds. Nobody looks while there are processors enough: the kernel wakes this up when somebody waits for
+//! Who that is, the kernel knows: how much time a world had, in how many turns, and how long its threads waited for them. One that talks has turns of some
+//! microseconds even when it does nothing else; one that computes has turns of milliseconds, and one that is a crowd wants more than two processors. Nobody looks while there are processors enough: the kernel wakes this up when somebody waits for
 //! one (`/proc/pressure/cpu`).
 
 use super::{Supervisor, Token, log};
@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
-use strait_jail::Process;
+use strait_jail::{Process, Turns};
 use strait_protocol::WorldId;
 
 /// Wake up when somebody had to wait for a processor for 100 ms in 2 s: the shortest time that the kernel lets anybody ask for.
@@ -24,7 +24,9 @@ const TRIGGER: &[u8] = b"some 100000 2000000\0";
 const LOOK: Duration = Duration::from_millis(250);
 /// A world is hot from this share of one processor on.
 const HOT: f64 = 0.2;
-/// And calm again below this.
+/// And one that wants so many processors, what it had and what it waited for together, is a crowd.
+const CROWD: f64 = 2.0;
+/// One that wants less than this is calm again.
 const CALM: f64 = 0.1;
 /// Turns that last longer on average than this are not those of one that waits for somebody.
 const LONG_TURN: Duration = Duration::from_micros(300);
@@ -44,8 +46,8 @@ pub(super) struct Shares {
 struct Share {
     at: Instant,
     time: Duration,
-    /// Counted only for those who are hot.
-    turns: Option<u64>,
+    /// Counted only for those who are hot or apart.
+    turns: Option<Turns>,
     /// Since when it has been calm, if it stands apart.
     apart: Option<Instant>,
     term: Duration,
@@ -66,25 +68,29 @@ impl Share {
         Self { at, time, turns: None, apart: None, term: FIRST_TERM, is_old: true }
     }
 
-    /// Takes in what a world has had until now. `turns` is counted only if it is asked for.
-    fn update(&mut self, at: Instant, time: Duration, turns: impl FnOnce() -> u64) -> Verdict {
+    /// Takes in what a world has had until now. `turns` are counted only if they are asked for.
+    fn update(&mut self, at: Instant, time: Duration, turns: impl FnOnce() -> Turns) -> Verdict {
         if std::mem::take(&mut self.is_old) {
-            (self.at, self.time) = (at, time);
+            (self.at, self.time, self.turns) = (at, time, None);
             return Verdict::Leave;
         }
-        let (passed, spent) = (at - self.at, time.saturating_sub(self.time));
-        let share = spent.as_secs_f64() / passed.as_secs_f64().max(1e-3);
-        let turns = (share >= HOT && self.apart.is_none()).then(turns);
-        let taken = turns.zip(self.turns).map(|(now, before)| now.saturating_sub(before));
+        let (passed, spent) = ((at - self.at).as_secs_f64().max(1e-3), time.saturating_sub(self.time));
+        let is_hot = spent.as_secs_f64() / passed >= HOT;
+        let turns = (is_hot || self.apart.is_some()).then(turns);
+        let taken = turns.zip(self.turns);
         (self.at, self.time, self.turns) = (at, time, turns);
-        match (taken, self.apart) {
-            // Threads that came and went took their count along: no turns that can be seen are no short ones.
-            (Some(taken), None) if spent >= LONG_TURN * u32::try_from(taken).unwrap_or(u32::MAX) => Verdict::Part,
-            (_, Some(_)) if share >= CALM => {
+        let Some((now, before)) = taken else { return Verdict::Leave };
+        let wanted = (spent + now.waited.saturating_sub(before.waited)).as_secs_f64() / passed;
+        // Threads that came and went took their count along: no turns that can be seen are no short ones.
+        let count = u32::try_from(now.count.saturating_sub(before.count)).unwrap_or(u32::MAX);
+        match self.apart {
+            None if wanted >= CROWD || spent >= LONG_TURN * count => Verdict::Part,
+            // It wants more than it gets: that isn't calm.
+            Some(_) if wanted >= CALM => {
                 self.apart = Some(at);
                 Verdict::Leave
             }
-            (_, Some(since)) if at - since >= self.term => Verdict::Return,
+            Some(since) if at - since >= self.term => Verdict::Return,
             _ => Verdict::Leave,
         }
     }
@@ -133,7 +139,7 @@ impl Supervisor {
             let Some(time) = process.run_time() else { continue };
             let share = self.shares.worlds.entry(entry.id).or_insert_with(|| Share::new(now, time));
             is_waiting |= share.is_old;
-            let verdict = share.update(now, time, || process.turns_taken());
+            let verdict = share.update(now, time, || process.turns());
             if let Err(error) = carry_out(verdict, process, share) {
                 log(&format!("world {} can't be moved in the scheduler: {error}", entry.name));
                 *share = Share::new(now, time);
@@ -161,12 +167,13 @@ mod tests {
         Share { is_old: false, ..Share::new(Instant::now(), Duration::ZERO) }
     }
 
-    /// A world that has so much of a processor, in turns of this length, looked at this often.
-    fn watch(share: &mut Share, part: f64, turn: Duration, looks: u32) -> Vec<Verdict> {
-        let mut turns = share.turns.unwrap_or(0);
+    /// A world that has so much of a processor, in turns of this length, and waits for so much more, looked at this often.
+    fn watch(share: &mut Share, part: f64, waits: f64, turn: Duration, looks: u32) -> Vec<Verdict> {
+        let mut turns = share.turns.unwrap_or_default();
         let look = |_| {
             let spent = LOOK.mul_f64(part);
-            turns += u64::try_from(spent.as_nanos() / turn.as_nanos()).unwrap();
+            turns.count += u64::try_from(spent.as_nanos() / turn.as_nanos()).unwrap();
+            turns.waited += LOOK.mul_f64(waits);
             let verdict = share.update(share.at + LOOK, share.time + spent, || turns);
             match verdict {
                 Verdict::Part => share.part(),
@@ -184,20 +191,27 @@ mod tests {
     #[test]
     fn who_talks_stays_however_much_it_takes() {
         let mut share = world();
-        assert!(watch(&mut share, 1.0, SHORT, 100).iter().all(|verdict| *verdict == Verdict::Leave));
+        assert!(watch(&mut share, 1.0, 0.5, SHORT, 100).iter().all(|verdict| *verdict == Verdict::Leave));
         // Nor does one that computes now and then.
-        assert!(watch(&mut share, 0.1, SLICE, 100).iter().all(|verdict| *verdict == Verdict::Leave));
+        assert!(watch(&mut share, 0.1, 0.5, SLICE, 100).iter().all(|verdict| *verdict == Verdict::Leave));
     }
 
     #[test]
     fn who_burns_is_put_apart_and_comes_back_calm_later_each_time() {
         let mut share = world();
         for term in [4, 8, 16] {
-            assert_eq!(watch(&mut share, 1.0, SLICE, 2), [Verdict::Leave, Verdict::Part]);
-            assert_eq!(watch(&mut share, 1.0, SLICE, 50), [Verdict::Leave; 50], "while it burns it stays apart");
-            let calm = watch(&mut share, 0.0, SLICE, term);
+            assert_eq!(watch(&mut share, 1.0, 0.0, SLICE, 2), [Verdict::Leave, Verdict::Part]);
+            assert_eq!(watch(&mut share, 1.0, 0.0, SLICE, 50), [Verdict::Leave; 50], "while it burns it stays apart");
+            assert_eq!(watch(&mut share, 0.0, 8.0, SLICE, 50), [Verdict::Leave; 50], "and while it would");
+            let calm = watch(&mut share, 0.0, 0.0, SLICE, term);
             assert_eq!(calm.iter().position(|verdict| *verdict == Verdict::Return), Some(term as usize - 1));
         }
+    }
+
+    #[test]
+    fn a_crowd_is_put_apart_however_short_its_turns_are() {
+        let mut share = world();
+        assert_eq!(watch(&mut share, 1.0, 30.0, SHORT, 2), [Verdict::Leave, Verdict::Part]);
     }
 
     #[test]
@@ -205,8 +219,8 @@ mod tests {
         let mut share = world();
         let mut verdict = Verdict::Leave;
         for _ in 0..3 {
-            verdict = share.update(share.at + LOOK, share.time + LOOK, || 0);
+            verdict = share.update(share.at + LOOK, share.time + LOOK, Turns::default);
         }
-        assert_eq!((verdict, share.turns), (Verdict::Part, Some(0)));
+        assert_eq!((verdict, share.turns), (Verdict::Part, Some(Turns::default())));
     }
 }

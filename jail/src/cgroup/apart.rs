@@ -17,6 +17,15 @@ const SHARES: u64 = 64;
 /// Passes over the list of processes, which may grow meanwhile.
 const PASSES: usize = 4;
 
+/// What the threads of a jail have had (`/proc/<pid>/task/<tid>/schedstat`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turns {
+    /// How often they were given a processor.
+    pub count: u64,
+    /// How long they waited for one, all together.
+    pub waited: Duration,
+}
+
 impl Group {
     /// Processor time of the jail so far. `None`: this machine doesn't count it by group.
     pub fn run_time(&self) -> Option<Duration> {
@@ -26,14 +35,21 @@ impl Group {
         Some(Duration::from_micros(micros.parse().ok()?))
     }
 
-    /// How often its threads have been given a processor. Those that have ended don't count any more.
-    pub fn turns_taken(&self) -> u64 {
+    /// What its threads have had of turns. Those that have ended don't count any more.
+    pub fn turns(&self) -> Turns {
         let threads = |pid: &i32| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-        let turns = |thread: fs::DirEntry| {
+        let of_thread = |thread: fs::DirEntry| {
             let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-            text.split_whitespace().nth(2)?.parse::<u64>().ok()
+            let mut numbers = text.split_whitespace().skip(1).map(str::parse::<u64>);
+            let waited = Duration::from_nanos(numbers.next()?.ok()?);
+            Some(Turns { count: numbers.next()?.ok()?, waited })
         };
-        self.members().iter().flat_map(threads).filter_map(turns).sum()
+        let all = self.members();
+        let all = all.iter().flat_map(threads).filter_map(of_thread);
+        all.fold(Turns::default(), |one, other| Turns {
+            count: one.count + other.count,
+            waited: one.waited + other.waited,
+        })
     }
 
     /// Puts the jail apart, or back among those who take turns.

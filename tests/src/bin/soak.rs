@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
+use strait_tests::bombs;
 use strait_tests::mix::{self, Measured};
 use strait_tests::soak::{Outcome, Plan, Progress, run};
 
@@ -24,11 +25,18 @@ struct Args {
     /// Instead: two honest worlds among misbehaving ones, and what they feel of it
     #[arg(long)]
     mix: bool,
+    /// Instead: an honest pair beside worlds that take all they can, and what it feels of it
+    #[arg(long, conflicts_with = "mix")]
+    bombs: bool,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let result = if args.mix { mixed(&args) } else { soak(&args) };
+    let result = match args {
+        Args { mix: true, .. } => mixed(&args),
+        Args { bombs: true, .. } => bombed(&args),
+        _ => soak(&args),
+    };
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -76,11 +84,7 @@ fn mixed(args: &Args) -> Result<bool, Box<dyn std::error::Error>> {
         time.as_secs_f64()
     );
     let outcome = mix::run(time, seed)?;
-    let row = |name: &str, measured: &Measured| {
-        let Measured { trips, p50_us, p99_us, longest_us } = measured;
-        println!("{name:<44} {trips:>9} {p50_us:>9.1} {p99_us:>9.1} {longest_us:>10.1}");
-    };
-    println!("{:<44} {:>9} {:>9} {:>9} {:>10}", "", "trips", "p50 us", "p99 us", "longest us");
+    head();
     row("alone", &outcome.alone);
     row("beside as many worlds that only burn time", &outcome.burdened);
     row("among the misbehaving", &outcome.disturbed);
@@ -92,6 +96,34 @@ fn mixed(args: &Args) -> Result<bool, Box<dyn std::error::Error>> {
         "{} of {} scribblers quarantined; the flooder's sink got {} messages; every round trip was right",
         outcome.quarantined, outcome.scribblers, outcome.flooded
     );
+    Ok(true)
+}
+
+fn head() {
+    println!("{:<44} {:>9} {:>9} {:>9} {:>10}", "", "trips", "p50 us", "p99 us", "longest us");
+}
+
+fn row(name: &str, measured: &Measured) {
+    let Measured { trips, p50_us, p99_us, longest_us } = measured;
+    println!("{name:<44} {trips:>9} {p50_us:>9.1} {p99_us:>9.1} {longest_us:>10.1}");
+}
+
+/// The time is for thirteen measurements: one alone, and two beside each bomb.
+fn bombed(args: &Args) -> Result<bool, Box<dyn std::error::Error>> {
+    let time = time(args)? / (1 + 2 * bombs::KINDS.len() as u32);
+    println!("an honest pair, {} bytes there and back, for {:.1} s each", mix::TRIP_BYTES, time.as_secs_f64());
+    let mut pair = bombs::Pair::new();
+    head();
+    let alone = pair.alone(time)?;
+    row("alone", &alone);
+    let mut worst: f64 = 0.0;
+    for kind in bombs::KINDS {
+        let felt = pair.beside(kind, time)?;
+        row(&format!("beside a bomb: {kind}, from its start on"), &felt.first);
+        row("  and then", &felt.then);
+        worst = worst.max(felt.then.p99_us / alone.p99_us);
+    }
+    println!("p99 at most {worst:.2} times what it was");
     Ok(true)
 }
 

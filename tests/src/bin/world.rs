@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+#[path = "../actors/bombs.rs"]
+mod bombs;
 #[path = "../../../examples/async_echo.rs"]
 mod example;
 #[path = "../actors/honest.rs"]
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         ["caller", count] => loads::caller(count),
         ["petitioner", peer, count] => loads::petitioner(peer, count),
         ["burner"] => loads::burner(),
+        ["bomb", kind] => bombs::bomb(kind),
         ["soaker", seed] => seed.parse().map_err(Into::into).and_then(strait_tests::soak::live),
         _ => Err(format!("no such role: {words:?}").into()),
     };
