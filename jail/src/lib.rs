@@ -23,6 +23,7 @@
 //! - The program and all that it starts see no file, process, network, user or host name but their own and what [`Spec`] grants. They have no
 //!   capability and can't get one, and no socket but those handed in, which they can't connect anew.
 //! - The descriptors are exactly 0, 1, 2 and, with a rendezvous, 3; with an image 4 too, until its restorer has closed it. The environment is exactly the one given.
+//! - What the whole jail may use of memory, processor time and processes is bounded by [`Limits`], and its groups are removed with it.
 //! - Killing the [`Process`] kills the whole tree, whatever it did to hide. So does the end of the supervisor.
 //! - Everything is required. What can't be applied is an error that names the step, the call and the path; nothing is skipped in
 //!   silence. What a kind of jail can't have at all (rootless: a uid of its own) is a sentence in [`Report::missing`].
@@ -31,7 +32,8 @@
 //! # What it doesn't promise
 //!
 //! - A kernel without bugs. The seccomp list makes the surface smaller, not empty.
-//! - Bounds on memory and processor time: that is what cgroups are for, and they belong to the caller.
+//! - Bounds on memory and processor time where the machine doesn't give its caller control groups: asked for, they fail the spawn; else
+//!   [`Report::missing`] names them.
 //! - That a hostile program executes nothing but the files it was granted, unless its profile is [`Base::Strict`].
 //! - Secrecy against timing, caches and the load of the machine.
 //! - That `stdin`, `stdout` and `stderr` are harmless. A terminal there is a terminal that the world may write to; the three `ioctl`
@@ -40,11 +42,13 @@
 //!
 //! # The order of the steps, and why
 //!
-//! A small single-threaded process, the [`Launcher`], copies itself with `clone3` into seven new namespaces. The copy is pid 1 of the
+//! A small single-threaded process, the [`Launcher`], copies itself with `clone3` into five new namespaces. The copy is pid 1 of the
 //! jail and, thanks to `CLONE_PARENT`, a child of the supervisor. It is born with every capability over its own namespaces and
-//! none over the host. The launcher maps its user (which only somebody outside can do) and releases it. Then pid 1:
+//! none over the host. This may be long before anybody asks for a jail ([`Options::seats`]). Pid 1:
 //!
-//! 1. closes the launcher's descriptors, before anything can go wrong with them;
+//! 1. closes the launcher's descriptors, before anything can go wrong with them; enters its control groups, makes its network and its view of the
+//!    groups (two more namespaces), and waits for its order. When that comes the launcher sets the limits of the groups, maps the user (which only
+//!    somebody outside can do) and hands it over;
 //! 2. forbids executable memory files in its pid namespace, and opens the sources of all binds: both with the launcher's uid, which may pass
 //!    directories that the world may not;
 //! 3. becomes the world's user, for good. The capabilities over the namespaces stay, they aren't tied to a uid;

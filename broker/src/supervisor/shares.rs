@@ -1,4 +1,4 @@
-//! Who takes the processor for long stands apart (docs/decisions/).
+//! Who takes the processor for long stands apart (docs/decisions/0019-who-burns-stands-apart.md).
 //!
 //! All worlds begin in one group of the scheduler, because those who hand turns to each other must be in one. A world that doesn't give turns back
 //! makes every yield of the others last a time slice there: a round trip of 8 us becomes one of 8 ms. So it is moved into a group of its

@@ -1,6 +1,6 @@
 //! Who takes the processor for long stands apart from those who take turns: a group of the scheduler's own, with a small share.
 //!
-//! In one group with them, a world that only burns time makes every yield of theirs cost a whole time slice (docs/decisions/).
+//! In one group with them, a world that only burns time makes every yield of theirs cost a whole time slice (docs/decisions/0019-who-burns-stands-apart.md).
 //! Version 1 only. In version 2 a process can't change its group of the scheduler without changing that of its memory too, which would leave what it
 //! had charged behind.
 
