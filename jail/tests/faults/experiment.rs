@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::unistd::Pid;
 use syscalls::Sysno;
@@ -11,8 +11,26 @@ use crate::exceptions::{self, Exception};
 use crate::subject::{Outcome, Subject, launcher_of};
 use crate::tracer::{Call, Role, Tracer};
 
-/// How long one order may take. A thousand times as long as it does.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long something may take: a thousand times as long as it does. Counted in naps, not by a clock, which goes on where this process and those
+/// it watches are stopped together.
+struct Patience {
+    naps: u32,
+}
+
+impl Patience {
+    const NAP: Duration = Duration::from_micros(50);
+
+    fn new() -> Patience {
+        Patience { naps: 200_000 }
+    }
+
+    /// `false`: it is at an end.
+    fn nap(&mut self) -> bool {
+        std::thread::sleep(Self::NAP);
+        self.naps = self.naps.saturating_sub(1);
+        self.naps > 0
+    }
+}
 
 /// A supervisor whose launcher is watched.
 pub struct Bench {
@@ -57,7 +75,7 @@ impl Bench {
     pub fn fail(&mut self, call: Call, errno: i32, clean: &Outcome) -> (Result<(), String>, bool) {
         let what = format!("{call}, failing with {errno}");
         let Some(outcome) = self.order(|now| call.is_at(&now).then_some(errno)) else {
-            return (Err(format!("{what}: no answer after {PATIENCE:?}")), false);
+            return (Err(format!("{what}: no answer")), false);
         };
         let lives = self.rest();
         let judged = judge(call, &outcome, clean).and_then(|()| if lives { self.check_nothing_left() } else { Ok(()) });
@@ -75,25 +93,20 @@ impl Bench {
             }
             None
         };
-        let deadline = Instant::now() + PATIENCE;
+        let mut patience = Patience::new();
         // Until the launcher, which ends last, has ended.
         while !self.tracer.roles().is_empty() {
-            if !self.tracer.step(&mut judge) {
-                std::thread::sleep(Duration::from_micros(50));
-            }
-            if Instant::now() > deadline {
+            if !self.tracer.step(&mut judge) && !patience.nap() {
                 return Err(format!("supervisor killed at {call}: {:?} live on", self.tracer.roles()));
             }
         }
         let (uid, pid) = (self.uid, self.subject.pid());
         let left = || (processes_of(uid).is_empty() && groups_of(pid).is_empty()).then_some(());
-        let end = Instant::now() + PATIENCE;
         while left().is_none() {
-            if Instant::now() > end {
+            if !patience.nap() {
                 let (processes, groups) = (processes_of(uid), groups_of(pid));
                 return Err(format!("supervisor killed at {call}: there are still {processes:?} {groups:?}"));
             }
-            std::thread::sleep(Duration::from_millis(1));
         }
         Ok(())
     }
@@ -131,18 +144,16 @@ impl Bench {
         mut judge: impl FnMut(Call) -> Option<i32>,
         mut until: impl FnMut(&mut Bench) -> Option<T>,
     ) -> Option<T> {
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
+        let mut patience = Patience::new();
+        loop {
             if self.tracer.step(&mut judge) {
                 continue;
             }
             let result = until(self);
-            if result.is_some() {
+            if result.is_some() || !patience.nap() {
                 return result;
             }
-            std::thread::sleep(Duration::from_micros(20));
         }
-        None
     }
 
     fn check_nothing_left(&self) -> Result<(), String> {
@@ -197,13 +208,12 @@ fn names_a_step(error: &str) -> bool {
 }
 
 fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let mut patience = Patience::new();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(1));
+        assert!(patience.nap(), "waited in vain for {what}");
     }
 }
 
