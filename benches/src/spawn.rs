@@ -41,10 +41,12 @@ enum Way {
     WorldUnseated,
     /// A world without the host's programs and libraries: the program is all there is.
     Bare,
-    /// As [`Way::Bare`], of a template whose program needs [`SLOW_MS`] and a table of 1 MiB to be ready.
+    /// As [`Way::Bare`], of a template whose program needs [`SLOW_MS`] and a table of 64 KiB to be ready.
     Slow,
     /// The same, cloned: it goes on where the first one was ready.
     Clone,
+    /// The same with a table of 1 MiB, which each clone gets a copy of.
+    CloneLarge,
 }
 
 /// What the slow program takes to be ready.
@@ -52,7 +54,7 @@ const SLOW_MS: &str = "50";
 /// The template's name.
 const TEMPLATE: &str = "slow";
 
-const WAYS: [(&str, Way); 10] = [
+const WAYS: [(&str, Way); 11] = [
     ("exec", Way::Exec),
     ("bwrap", Way::Bubblewrap),
     ("bwrap-usual", Way::BubblewrapUsual),
@@ -63,6 +65,7 @@ const WAYS: [(&str, Way); 10] = [
     ("strait-bare", Way::Bare),
     ("strait-slow", Way::Slow),
     ("strait-clone", Way::Clone),
+    ("strait-clone-1m", Way::CloneLarge),
 ];
 
 /// What the process that starts programs is told.
@@ -90,7 +93,7 @@ pub fn contenders(prefix: Prefix, program: &Program) -> (Vec<Box<dyn Contender>>
     let is_static = program.prefix.is_empty();
     let is_there = |way: Way| match way {
         Way::Bubblewrap | Way::BubblewrapUsual => has_bubblewrap,
-        Way::Bare | Way::Slow | Way::Clone => is_static,
+        Way::Bare | Way::Slow | Way::Clone | Way::CloneLarge => is_static,
         Way::Exec | Way::Jail | Way::JailUnseated | Way::World | Way::WorldUnseated => true,
     };
     let spawner = |(name, way)| Spawner { name, way, prefix, program: program.clone() };
@@ -138,7 +141,7 @@ pub fn spawner(orders: &str) -> Outcome<()> {
         Way::Exec | Way::Bubblewrap | Way::BubblewrapUsual => commands(&orders),
         Way::Jail | Way::JailUnseated => jails(&orders),
         Way::World | Way::WorldUnseated | Way::Bare => worlds(&orders),
-        Way::Slow | Way::Clone => templates(&orders),
+        Way::Slow | Way::Clone | Way::CloneLarge => templates(&orders),
     }?;
     let mut figures = round_trips(times);
     // A thousand have no such tail.
@@ -227,8 +230,9 @@ fn world(orders: &Orders, arguments: &[&str]) -> World {
 fn templates(orders: &Orders) -> Outcome<Vec<Duration>> {
     // Who the host is has to be known before there is one: it is the first that attaches.
     let host = Host::start(&Config::default())?.client().id().0.to_string();
-    let mut world = world(orders, &["slowly", SLOW_MS, &host]);
-    world.checkpoint = orders.way == Way::Clone;
+    let kib = if orders.way == Way::CloneLarge { "1024" } else { "64" };
+    let mut world = world(orders, &["slowly", SLOW_MS, kib, &host]);
+    world.checkpoint = orders.way != Way::Slow;
     let templates = [(TEMPLATE.to_owned(), world)].into();
     let mut host = Host::start(&Config { templates, ..Config::default() })?;
     let mut start = || time_to_message(&mut host, |host| Ok(host.client().start(TEMPLATE, None)?.0));
