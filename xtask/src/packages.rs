@@ -19,6 +19,8 @@ pub const FOR_TESTS: Needed = &[
     ("/usr/bin/luajit", "luajit"),
     ("/usr/bin/node", "nodejs"),
     ("/usr/bin/javac", "default-jdk-headless"),
+    // What the benchmark compares starts with.
+    ("/usr/bin/bwrap", "bubblewrap"),
 ];
 
 /// The jails that ours is compared with.
