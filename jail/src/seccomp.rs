@@ -139,6 +139,7 @@ fn common_refusals() -> Result<Rules, SpawnError> {
     let changes_core = vec![condition(1, Op::Eq, CORE)?, is_not_null(2)?];
     rules.insert(libc::SYS_prlimit64, vec![rule(vec![condition(0, Op::Ne, 0)?])?, rule(changes_core)?]);
     rules.insert(libc::SYS_setrlimit, values(0, &[CORE])?);
+    rules.insert(libc::SYS_fcntl, values(1, WATCHING)?);
     Ok(rules)
 }
 
@@ -172,6 +173,9 @@ const NEW_NAMESPACES: &[i32] = &[
 const FAST_OPEN: &[i32] = &[libc::MSG_FASTOPEN];
 /// Typing into a terminal, or taking one over, on behalf of whoever looks at it.
 const TERMINAL_INPUT: &[u64] = &[libc::TIOCSTI, libc::TIOCLINUX, libc::TIOCSCTTY];
+/// A lease has everybody else's `open` or `execve` of a file wait (45 s by default), the launcher's too; a notification tells of others'
+/// work in a shared directory, as inotify would.
+const WATCHING: &[u64] = &[libc::F_SETLEASE as u64, libc::F_NOTIFY as u64];
 /// The limit on core dumps (`getrlimit(2)`).
 const CORE: u64 = libc::RLIMIT_CORE as u64;
 /// The argument of `personality` that changes nothing.
