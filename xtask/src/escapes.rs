@@ -1,6 +1,7 @@
 //! The escape suite: its static probe, the product, and the runner that judges.
 
-use crate::{cargo, packages};
+use crate::tally::Tally;
+use crate::{cargo, packages, suites};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -19,6 +20,13 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<bool, String> {
     }
     let status = command.status().map_err(|error| format!("escapes: {error}"))?;
     Ok(status.success())
+}
+
+/// The part that belongs to every test: our jail, and the positive control.
+pub fn test(root: &Path, tally: &mut Tally) -> Result<(), String> {
+    let mut command = runner(root)?;
+    command.args(["strait-root", "strait-rootless", "unjailed"].iter().flat_map(|name| ["--only", name]));
+    suites::run("escapes", &mut command, tally)
 }
 
 /// Builds what is needed; the command that runs the suite.

@@ -98,6 +98,7 @@ fn test() -> Result<bool, String> {
     suites::seeds(&root(), &mut tally)?;
     suites::loom(&root(), &mut tally)?;
     suites::miri(&root(), &mut tally)?;
+    escapes::test(&root(), &mut tally)?;
     unprivileged::run(&root(), &mut tally)?;
     print!("{tally}");
     Ok(tally.failed() == 0)

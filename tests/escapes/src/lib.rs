@@ -9,6 +9,12 @@
 //! positive control, and the runner insists on it. What would harm the machine stops one step before the harm (a file is opened for writing
 //! and not written) or is made in a [cage](row::Cage).
 //!
+//! **To make the attempts anywhere else**, in one clone of a template against another, say: build the probe without shared libraries (as
+//! `cargo xtask escapes` does), grant it to a world, and run `strait-escape-probe ROW FROM UNTIL KEY=VALUE...` there. The words after the
+//! numbers are those of [`Ground`]: where the two granted directories are, who the victim outside is (a process of the other clone), whether
+//! descriptor 3 is a broker's. Each line that it prints is an attempt and its outcome; [`Row::held_of`] says which outcomes a jail of ours
+//! may have.
+//!
 //! The probe is no part of the product. It stands for a third party's program, so it makes system calls by number, past every library;
 //! `raw` is the one module that may.
 #![deny(unsafe_code)]
@@ -22,5 +28,5 @@ pub mod world;
 
 pub use ground::Ground;
 pub use outcome::{Outcome, Tried};
-pub use row::{Attempt, Cage, Control, Row, Where};
+pub use row::{Attempt, Cage, Control, Ending, Row, Where};
 pub use rows::ROWS;

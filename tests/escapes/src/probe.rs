@@ -12,7 +12,7 @@ mod cloned;
 use std::io::Write;
 use std::process::ExitCode;
 use strait_escapes::raw::{call, in_child};
-use strait_escapes::{Attempt, Ground, ROWS, Row};
+use strait_escapes::{Attempt, Ground, Outcome, ROWS, Row};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -57,6 +57,10 @@ fn select(row: &str, from: &str, until: &str) -> Option<(&'static Row, &'static 
 fn make(row: &Row, attempts: &[Attempt], mut ground: Ground) {
     let missing = if row.needs_slices { ground.take_slices().err() } else { None };
     for attempt in attempts {
+        if row.ending.is_some() {
+            // It stays, unless something stops it.
+            println!("{}", Outcome::from((attempt.run)(&ground)));
+        }
         let outcome = missing.map_or_else(|| in_child(|| (attempt.run)(&ground)), |outcome| outcome.to_string());
         println!("{}\t{outcome}", attempt.name);
         // What comes next may be the last thing that this program does.

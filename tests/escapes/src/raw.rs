@@ -163,6 +163,17 @@ pub fn fork() -> Result<Option<i32>, Outcome> {
     }
 }
 
+/// A child with a pid of our choice (`set_tid` of `clone3(2)`), which ends at once.
+pub fn clone_as(pid: i32) -> Tried {
+    let chosen = [pid];
+    // Flags, four words, the signal for the parent; then where the pids are, and how many.
+    let arguments = [0, 0, 0, 0, libc::SIGCHLD as u64, 0, 0, 0, chosen.as_ptr() as u64, 1, 0];
+    match call!(libc::SYS_clone3, &arguments, 88)? {
+        0 => exit(0),
+        child => wait(child as i32).map(|_| child),
+    }
+}
+
 /// Ends this process at once.
 pub fn exit(code: i32) -> ! {
     // SAFETY: runs none of this process's code.
@@ -255,5 +266,19 @@ pub fn send_control(socket: i32, kind: i32, data: &[u8]) -> Tried {
     match unsafe { libc::sendmsg(socket, &raw const message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) } {
         -1 => Err(Outcome::last()),
         sent => Ok(sent as usize),
+    }
+}
+
+/// Reads a byte of memory that is mapped for reading. The process may be killed for it (`SIGBUS`): that is what is to be seen.
+pub fn read_at(address: usize) -> u8 {
+    // SAFETY: the caller has mapped the page; if the file no longer has it, the kernel kills this process.
+    unsafe { (address as *const u8).read_volatile() }
+}
+
+/// Ignores signals.
+pub fn ignore(signals: &[i32]) {
+    for signal in signals {
+        // SAFETY: to ignore a signal runs no code of ours.
+        unsafe { libc::signal(*signal, libc::SIG_IGN) };
     }
 }

@@ -16,6 +16,10 @@ pub struct Row {
     pub attempts: &'static [Attempt],
     /// The jails that have what is attacked.
     pub place: Where,
+    /// The limits of the world in which it is tried, as options of `strait run`. An ordinary user has none that need control groups.
+    pub limits: &'static [&'static str],
+    /// How the runner ends the program, if that is what its attempts are about.
+    pub ending: Option<Ending>,
     /// Whether its attempts are made on the slices that a broker gives.
     pub needs_slices: bool,
 }
@@ -40,6 +44,8 @@ pub struct Attempt {
     pub held: Option<&'static [&'static str]>,
     /// The outcomes that it may also have in a world of an ordinary user's broker, and which feature of the kernel stands in the way.
     pub rootless: Option<(&'static [&'static str], &'static str)>,
+    /// Why it does its work in our jail too, where nothing better is known. Said on the page, and counted.
+    pub known: Option<&'static str>,
     /// What it must do unjailed.
     pub control: Control,
     /// Where it is made unjailed.
@@ -65,6 +71,15 @@ pub enum Control {
     },
 }
 
+/// How a program is ended from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Whoever runs the jail is told to stop it.
+    Stop,
+    /// Whoever runs the jail is killed, at one moment after the other of its start.
+    Kill,
+}
+
 /// How far an unjailed attempt may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cage {
@@ -82,12 +97,24 @@ impl Row {
         held: &'static [&'static str],
         attempts: &'static [Attempt],
     ) -> Self {
-        Self { number, title, held, attempts, place: Where::Anywhere, needs_slices: false }
+        Self { number, title, held, attempts, place: Where::Anywhere, limits: &[], ending: None, needs_slices: false }
     }
 
     /// A row about the broker.
     pub const fn of_broker(mut self) -> Self {
         self.place = Where::Broker;
+        self
+    }
+
+    /// A row that is tried in a world with these limits.
+    pub const fn limited(mut self, limits: &'static [&'static str]) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// A row whose attempts are to outlive their end.
+    pub const fn ended(mut self, ending: Ending) -> Self {
+        self.ending = Some(ending);
         self
     }
 
@@ -106,12 +133,18 @@ impl Row {
 impl Attempt {
     /// An attempt that works for an unconfined root.
     pub const fn new(name: &'static str, run: fn(&Ground) -> Tried) -> Self {
-        Self { name, run, held: None, rootless: None, control: Control::Through, cage: Cage::Open }
+        Self { name, run, held: None, rootless: None, known: None, control: Control::Through, cage: Cage::Open }
     }
 
     /// The outcomes that our jail may have, where they aren't the row's.
     pub const fn held(mut self, held: &'static [&'static str]) -> Self {
         self.held = Some(held);
+        self
+    }
+
+    /// It does its work in our jail, for this reason.
+    pub const fn known(mut self, why: &'static str) -> Self {
+        self.known = Some(why);
         self
     }
 

@@ -3,16 +3,22 @@
 use crate::call;
 use crate::outcome::Outcome;
 use crate::raw::owned;
+use std::cell::RefCell;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
+use strait_memory::{Inbox, SliceFile, Writable};
+use strait_protocol::control::Request;
 use strait_protocol::handshake::{self, Welcome};
+use strait_protocol::{Endpoint, Header, Kind, RawHeader, SliceMemory, WorldId, WritableMemory};
 use strait_sys::socket;
 
 /// What a world is given by its broker, as bare descriptors.
-#[derive(Debug)]
 pub struct Slices {
-    /// Descriptor 3: the connection to the supervisor.
-    pub connection: Option<OwnedFd>,
+    /// Descriptor 3: the connection to the supervisor; otherwise one to nobody who reads.
+    pub connection: OwnedFd,
+    /// The other end of the latter.
+    pub other_end: Option<OwnedFd>,
     /// The slice that this world writes; sealed.
     pub outbox: OwnedFd,
     /// The slice that the switch writes.
@@ -22,26 +28,42 @@ pub struct Slices {
     /// The eventfd by which this world is woken.
     pub wakeup: OwnedFd,
     /// The socket that descriptors come through.
-    pub lane: Option<OwnedFd>,
+    pub lane: OwnedFd,
+    /// The two slices, mapped as a client has them.
+    endpoint: Option<RefCell<Endpoint<Writable, Inbox>>>,
+}
+
+impl std::fmt::Debug for Slices {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Slices").field("outbox", &self.outbox).field("inbox", &self.inbox).finish_non_exhaustive()
+    }
 }
 
 impl Slices {
-    /// Takes them from the connection, and says that they are mapped, upon which the supervisor seals them.
+    /// Takes them from the connection, maps and seals them as every world must, and says so.
     pub fn receive() -> Result<Self, Outcome> {
         let wrong = |errno: i32| Outcome::Errno(errno);
         let connection = socket::adopt(handshake::WORLD_FD).map_err(|errno| wrong(errno.raw_os_error()))?;
         let mut buffer = [0; handshake::MAX_BYTES];
         let received = socket::receive(connection.as_fd(), &mut buffer);
         let (length, descriptors) = received.map_err(|errno| wrong(errno.raw_os_error()))?;
-        Welcome::decode(&buffer[..length]).map_err(|_| Outcome::Word("no-welcome"))?;
+        let welcome = Welcome::decode(&buffer[..length]).map_err(|_| Outcome::Word("no-welcome"))?;
         let all: [OwnedFd; handshake::DESCRIPTORS] =
             descriptors.try_into().map_err(|_| Outcome::Word("other-descriptors"))?;
         let [outbox, inbox, bell, wakeup, lane] = all;
+        let endpoint = map(&outbox, &inbox, &welcome).map_err(|_| Outcome::Word("not-mapped"))?;
         let sent = socket::send(connection.as_fd(), &handshake::mapped(), &[]);
         sent.map_err(|errno| wrong(errno.raw_os_error()))?;
-        // The supervisor seals the outbox when it hears that.
-        std::thread::sleep(Duration::from_millis(50));
-        Ok(Self { connection: Some(connection), outbox, inbox, bell, wakeup, lane: Some(lane) })
+        Ok(Self {
+            connection,
+            other_end: None,
+            outbox,
+            inbox,
+            bell,
+            wakeup,
+            lane,
+            endpoint: Some(RefCell::new(endpoint)),
+        })
     }
 
     /// The same as a naive broker would make it: no seal, and anybody's mode.
@@ -50,8 +72,76 @@ impl Slices {
         let path = format!("/proc/self/fd/{}", inbox.as_raw_fd());
         let inbox = owned(crate::raw::open(&path, libc::O_RDONLY)?);
         let bell = || call!(libc::SYS_eventfd2, 0, libc::EFD_CLOEXEC).map(owned);
-        Ok(Self { connection: None, outbox, inbox, bell: bell()?, wakeup: bell()?, lane: None })
+        let (connection, other_end) = socket::pair().map_err(|errno| Outcome::Errno(errno.raw_os_error()))?;
+        let (bell, wakeup, lane) = (bell()?, bell()?, connection.try_clone().map_err(|error| Outcome::of(&error))?);
+        Ok(Self { connection, other_end: Some(other_end), outbox, inbox, bell, wakeup, lane, endpoint: None })
     }
+
+    /// Anything at all into its header page and its ring, while the switch looks, for a while.
+    pub fn scribble(&self) -> Result<(), Outcome> {
+        let Some(endpoint) = &self.endpoint else { return Ok(()) };
+        let mut endpoint = endpoint.borrow_mut();
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut next = || {
+            // xorshift64 (Marsaglia).
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        for _ in 0..100_000 {
+            let place = (next() % 256) as u32 * 64;
+            let words = std::array::from_fn(|_| next());
+            endpoint.mine_mut().store_header(place, &words);
+            let control = endpoint.mine().control();
+            control.produced.store(next() % 4096 * 16, Ordering::SeqCst);
+            control.consumed.store(next() % 64, Ordering::SeqCst);
+            control.waiting.store(next() as u32, Ordering::SeqCst);
+            control.bell.store(next() as u32, Ordering::SeqCst);
+            let _ = call!(libc::SYS_write, self.bell.as_raw_fd(), &[1u64], 8);
+        }
+        Ok(())
+    }
+
+    /// Whether the broker still does its work for this world: the supervisor answers a question that goes through the switch. To be asked
+    /// once.
+    pub fn broker_answers(&self) -> Result<bool, Outcome> {
+        let Some(endpoint) = &self.endpoint else { return Ok(false) };
+        let mut endpoint = endpoint.borrow_mut();
+        let question = Request::Resolve { name: "nobody".into() }.encode();
+        let mut header = Header::new(Kind::Request, WorldId::CONTROL, question.len() as u32);
+        header.correlation = 1;
+        let slot = endpoint.reserve(question.len()).map_err(|_| Outcome::Word("no-room"))?;
+        endpoint.mine_mut().copy_in(slot.payload_offset(), &question);
+        endpoint.commit(&slot, &RawHeader::from(&header));
+        endpoint.publish();
+        // A bell that is full makes no sound: that is what its world did to itself.
+        let _ = call!(libc::SYS_fcntl, self.bell.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK);
+        let _ = call!(libc::SYS_read, self.bell.as_raw_fd(), &mut [0; 8][..], 8);
+        for step in 0..1000 {
+            // A bell that rings without end isn't listened to for a while, so it is rung once a second.
+            if step % 100 == 0 {
+                let _ = call!(libc::SYS_write, self.bell.as_raw_fd(), &[1u64], 8);
+            }
+            if endpoint.peek().map_err(|_| Outcome::Word("corrupt"))?.is_some() {
+                return Ok(true);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(false)
+    }
+}
+
+fn map(
+    outbox: &OwnedFd,
+    inbox: &OwnedFd,
+    welcome: &Welcome,
+) -> Result<Endpoint<Writable, Inbox>, Box<dyn std::error::Error>> {
+    let file = SliceFile::adopt(outbox.try_clone()?, welcome.outbox)?;
+    let mapped = Writable::map(&file)?;
+    // Who doesn't is ended when it says that it is mapped.
+    file.seal_writes()?;
+    Ok(Endpoint::new(mapped, Inbox::map(&SliceFile::adopt(inbox.try_clone()?, welcome.inbox)?)?))
 }
 
 fn memory_file() -> Result<OwnedFd, Outcome> {

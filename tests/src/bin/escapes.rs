@@ -138,11 +138,14 @@ fn summary(columns: &BTreeMap<Kind, Column>) -> bool {
     let is_uncontrolled = |verdict: &Verdict| matches!(verdict, Verdict::NoControl(_));
     let (out, uncontrolled) = (count(|_| true, is_out), count(|_| true, is_uncontrolled));
     println!(
-        "{} attempts held, {out} got out; {} positive controls work, {uncontrolled} failed, {} can't work; {} open in other jails",
+        "{} attempts held, {} are known to be open, {out} got out; {} positive controls work, {uncontrolled} failed, {} can't work; {} open in other jails",
         count(Kind::is_ours, |verdict| *verdict == Verdict::AsExpected),
+        count(Kind::is_ours, |verdict| matches!(verdict, Verdict::Conceded(_))),
         count(|kind| kind == Kind::Unjailed, |verdict| *verdict == Verdict::AsExpected),
         count(|_| true, |verdict| matches!(verdict, Verdict::CantWork(_))),
         count(|_| true, |verdict| *verdict == Verdict::Open),
     );
+    let passed = count(|_| true, |verdict| !verdict.is_failure());
+    println!("{passed} passed, {} failed, 0 skipped", out + uncontrolled);
     out + uncontrolled == 0
 }

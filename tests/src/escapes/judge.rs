@@ -26,7 +26,7 @@ pub enum Verdict {
     Out(String),
     /// The positive control failed: why.
     NoControl(String),
-    /// Our jail let it do its work because an ordinary user can't have what would stop it: why.
+    /// Our jail let it do its work, and it is known why.
     Conceded(&'static str),
     /// It works nowhere, or not on this kernel: why.
     CantWork(&'static str),
@@ -62,10 +62,11 @@ pub fn judge(kind: Kind, row: &Row, name: &str, word: &str) -> Judgement {
 
 fn ours(kind: Kind, row: &Row, attempt: &Attempt, word: &str) -> Verdict {
     let held = row.held_of(attempt);
-    let conceded = attempt.rootless.filter(|(words, _)| kind == Kind::Rootless && words.contains(&word));
-    match (held.contains(&word), conceded) {
+    let rootless = attempt.rootless.filter(|(words, _)| kind == Kind::Rootless && words.contains(&word));
+    let known = attempt.known.filter(|_| word == THROUGH);
+    match (held.contains(&word), rootless.map(|(_, why)| why).or(known)) {
         (true, _) => Verdict::AsExpected,
-        (_, Some((_, why))) => Verdict::Conceded(why),
+        (_, Some(why)) => Verdict::Conceded(why),
         _ => Verdict::Out(format!(
             "row {}, {}, {}: {word} instead of {}",
             row.number,

@@ -1,6 +1,7 @@
 //! The escape suite: the attempts of `strait-escapes` in our jail, in others, and in none; judged, and written down side by side.
 
 mod clones;
+mod endings;
 mod judge;
 mod page;
 mod place;

@@ -37,10 +37,12 @@ pub fn page(rows: &[&Row], columns: &BTreeMap<Kind, Column>) -> String {
             let _ = writeln!(text, "- {}, {}: {lead}{why}.", row.number, attempt.name);
         }
     }
-    text += "\n## What an ordinary user's jail can't have\n\n";
-    for (row, attempt, verdict) in verdicts(rows, columns.get(&Kind::Rootless)) {
-        if let Verdict::Conceded(why) = verdict {
-            let _ = writeln!(text, "- {}, {}: {why}.", row.number, attempt.name);
+    text += "\n## What is open in our jail, and why\n\n";
+    for kind in [Kind::Root, Kind::Rootless] {
+        for (row, attempt, verdict) in verdicts(rows, columns.get(&kind)) {
+            if let Verdict::Conceded(why) = verdict {
+                let _ = writeln!(text, "- {}, {}, {}: {why}.", row.number, attempt.name, kind.name());
+            }
         }
     }
     text

@@ -78,7 +78,7 @@ pub const ORDINARY: u32 = 60_000;
 /// The first of a broker's uids for worlds.
 const FIRST_WORLD: u32 = 0x7000_0000;
 
-const OURS: &[&str] = &["run", "--read", "RO:/ro", "--write", "RW:/rw"];
+const OURS: &[&str] = &["run", "--grace", "300ms", "--read", "RO:/ro", "--write", "RW:/rw"];
 
 const CLONED: &[&str] = &["--cloned", "RO", "RW"];
 
@@ -108,7 +108,7 @@ const WITH_MOUNTS: &str = "mount --bind \"$0/ro\" \"$0/ro\" && mount -t tmpfs -o
 pub struct Surroundings<'a> {
     /// Which.
     pub kind: Kind,
-    place: &'a Place,
+    pub(super) place: &'a Place,
     victim: Victim,
 }
 
@@ -124,6 +124,10 @@ impl<'a> Surroundings<'a> {
 
     /// Makes the attempts of a row. One that ends the whole program is known by that; the program is started again for the rest.
     pub fn make(&mut self, row: &Row) -> io::Result<Outcomes> {
+        if let Some(ending) = row.ending {
+            let end = |(at, attempt): (usize, &Attempt)| Ok((attempt.name.into(), self.end(row, at, ending)?));
+            return row.attempts.iter().enumerate().map(end).collect();
+        }
         let mut outcomes = Outcomes::new();
         while let Some(next) = row.attempts.get(outcomes.len()) {
             let until = self.same_cage(row, outcomes.len());
@@ -152,11 +156,7 @@ impl<'a> Surroundings<'a> {
 
     /// What the probe printed, and how to call it if that isn't everything.
     fn start(&self, row: &Row, attempts: Range<usize>, cage: Cage) -> io::Result<(String, String)> {
-        let mut command = self.command(cage);
-        command.args([row.number.into(), attempts.start, attempts.end].map(|number: usize| number.to_string()));
-        command.args(self.ground().words());
-        command.stdin(self.place.terminal()?).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn()?;
+        let mut child = self.probe(row, attempts, cage)?.spawn()?;
         let (mut text, mut complaint) = (String::new(), String::new());
         // Complaints are short; they fit into their pipe while the attempts are read.
         child.stdout.take().map_or(Ok(0), |mut pipe| pipe.read_to_string(&mut text))?;
@@ -165,6 +165,15 @@ impl<'a> Surroundings<'a> {
         let failure =
             if was_killed(status) { "SIGKILL".into() } else { format!("no answer ({status}) {}", complaint.trim()) };
         Ok((text, failure.replace('\n', "; ")))
+    }
+
+    /// The command that makes these attempts of a row.
+    pub fn probe(&self, row: &Row, attempts: Range<usize>, cage: Cage) -> io::Result<Command> {
+        let mut command = self.command(row, cage);
+        command.args([row.number.into(), attempts.start, attempts.end].map(|number: usize| number.to_string()));
+        command.args(self.ground().words());
+        command.stdin(self.place.terminal()?).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Ok(command)
     }
 
     fn ground(&self) -> Ground {
@@ -180,8 +189,8 @@ impl<'a> Surroundings<'a> {
         self.place.dir().join(name).to_string_lossy().into_owned()
     }
 
-    /// The command that starts the probe there; its arguments come behind.
-    pub fn command(&self, cage: Cage) -> Command {
+    /// What starts the probe there; its arguments come behind.
+    fn command(&self, row: &Row, cage: Cage) -> Command {
         let strait = &self.place.programs().strait;
         let mut command = match self.kind {
             Kind::Root => Command::new(strait),
@@ -198,6 +207,9 @@ impl<'a> Surroundings<'a> {
         };
         let place = |option: &&str| option.replace("RO", &self.path("ro")).replace("RW", &self.path("rw"));
         command.args(self.kind.options().iter().map(place));
+        if self.kind == Kind::Root {
+            command.args(row.limits);
+        }
         match self.kind {
             Kind::Root | Kind::Rootless | Kind::Bubblewrap => command.args(["--", "/ro/probe"]),
             Kind::Clone => command.args(["--", "/ro/probe", "cloned"]),

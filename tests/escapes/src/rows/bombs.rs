@@ -1,7 +1,6 @@
 //! What eats a machine: processes, memory, processor time, descriptors; and a crash.
 //!
-//! Each bomb stops by itself at a size that a world must not reach and a machine bears: that is what it means to get through. Unjailed they
-//! run in a cgroup that the runner made.
+//! Each bomb stops by itself at a size that a world must not reach and a machine bears: that is what it means to get through.
 
 use crate::call;
 use crate::outcome::{Outcome, Tried};
@@ -18,7 +17,8 @@ pub const PROCESSES: Row = Row::new(
         Attempt::new("4,000 processes", |_| fork_bomb(4000)).caged(),
         Attempt::new("10,000 threads", |_| thread_bomb(10_000)).caged(),
     ],
-);
+)
+.limited(&["--pids", "64"]);
 
 pub const MEMORY: Row = Row::new(
     52,
@@ -29,7 +29,8 @@ pub const MEMORY: Row = Row::new(
             let bytes = memory(BOMB_BYTES)?;
             bytes.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
             Ok(0)
-        }),
+        })
+        .rootless(&["ok"], NO_GROUPS),
         Attempt::new("256 MiB in /tmp", |_| {
             let file = owned(open("/tmp", libc::O_TMPFILE | libc::O_RDWR)?);
             fill(file.as_raw_fd())
@@ -38,9 +39,11 @@ pub const MEMORY: Row = Row::new(
         Attempt::new("256 MiB in a memory file", |_| {
             let file = owned(call!(libc::SYS_memfd_create, c"bomb", libc::MFD_NOEXEC_SEAL)?);
             fill(file.as_raw_fd())
-        }),
+        })
+        .rootless(&["ok"], NO_GROUPS),
     ],
-);
+)
+.limited(&["--memory", "64M"]);
 
 pub const PROCESSOR: Row = Row::new(
     53,
@@ -54,9 +57,12 @@ pub const PROCESSOR: Row = Row::new(
             call!(libc::SYS_sched_setattr, 0, &[48 | 6 << 32, 0, 0, 1_000_000, 10_000_000, 10_000_000], 0)
         }),
         Attempt::new("nice -5", |_| call!(libc::SYS_setpriority, libc::PRIO_PROCESS, 0, -5)).held(&["EACCES", "EPERM"]),
-        Attempt::new("more than its tenth of a processor", |_| spin()).held(&["throttled"]),
+        Attempt::new("more than its tenth of a processor", |_| spin())
+            .held(&["throttled"])
+            .rootless(&["ok"], NO_GROUPS),
     ],
-);
+)
+.limited(&["--cpu", "0.1"]);
 
 pub const DESCRIPTORS: Row = Row::new(
     54,
@@ -102,13 +108,20 @@ pub const CRASH: Row = Row::new(
     ],
 );
 
+/// Why an ordinary user's world has no bound on what is shared by its processes.
+const NO_GROUPS: &str = "control groups belong to the host's root, unless it has delegated some; without, a world is bounded by rlimits alone";
+
 const BOMB_BYTES: usize = 256 << 20;
 
 fn fork_bomb(count: usize) -> Tried {
+    let bomb = call!(libc::SYS_getpid)?;
     for _ in 0..count {
         if fork()?.is_none() {
-            // With the bomb goes what came of it.
+            // With the bomb goes what came of it, also what hadn't begun to run by then.
             let _ = call!(libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            if call!(libc::SYS_getppid) != Ok(bomb) {
+                exit(0)
+            }
             alarm(30);
             std::thread::sleep(Duration::from_secs(60));
             exit(0)

@@ -1,6 +1,8 @@
 //! The table. One file for each group; a row's number is its place in the list, not in the file.
 
 mod bombs;
+mod broker;
+mod endings;
 mod files;
 mod kernel;
 mod memory;
@@ -52,16 +54,27 @@ pub const ROWS: &[&Row] = &[
     &memory::EXECUTABLE_SLICE,
     &files::READ_ONLY,
     &files::OUT_OF_GRANTS,
+    &broker::LEASES,
+    &broker::FLAGS,
+    &broker::FULL_BELL,
     &memory::RESIZE,
+    &broker::UNDER_A_READER,
     &memory::REOPEN,
     &memory::NEIGHBOUR,
+    &broker::DESCRIPTORS,
     &sockets::CREDENTIALS,
+    &broker::HANDING_OVER,
+    &broker::REUSED_PID,
     &bombs::PROCESSES,
     &bombs::MEMORY,
     &bombs::PROCESSOR,
     &bombs::DESCRIPTORS,
+    &endings::SHUTDOWN,
+    &endings::FIRST_PROCESS,
+    &endings::KILLED_BROKER,
     &bombs::CRASH,
     &kernel::PERSONALITY,
+    &broker::FRAMES,
 ];
 
 #[cfg(test)]
