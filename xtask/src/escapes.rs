@@ -25,7 +25,8 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<bool, String> {
 /// The part that belongs to every test: our jail, and the positive control.
 pub fn test(root: &Path, tally: &mut Tally) -> Result<(), String> {
     let mut command = runner(root)?;
-    command.args(["strait-root", "strait-rootless", "unjailed"].iter().flat_map(|name| ["--only", name]));
+    command
+        .args(["strait-root", "strait-clone", "strait-rootless", "unjailed"].iter().flat_map(|name| ["--only", name]));
     suites::run("escapes", &mut command, tally)
 }
 

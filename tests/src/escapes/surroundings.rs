@@ -58,7 +58,9 @@ impl Kind {
 
     /// Whether a row can be tried there.
     pub fn has(self, row: &Row) -> bool {
-        row.place == Where::Anywhere || self.is_ours() || self == Self::Unjailed
+        // A template is started without limits here: those rows are about a world of its own.
+        let is_limited = self == Self::Clone && !row.limits.is_empty();
+        (row.place == Where::Anywhere || self.is_ours() || self == Self::Unjailed) && !is_limited
     }
 
     /// What its command line is made of, before the probe: for the page.
