@@ -113,7 +113,7 @@ pub struct Run {
     /// Bytes of its outbox and of its inbox, such as 64K or 4M: a power of two
     #[arg(long, value_name = "BYTES", value_parser = quantity::bytes)]
     pub slice: Option<u64>,
-    /// Memory of all its processes together, its /tmp included, such as 64M or "64 MiB"
+    /// Memory of all its processes together, its /tmp included, such as 64M or "64 MiB" [default: 1 GiB]
     #[arg(long, value_name = "BYTES", value_parser = quantity::bytes)]
     pub memory: Option<u64>,
     /// Processor time of all its processes together, in processors, such as 0.5

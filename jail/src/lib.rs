@@ -98,4 +98,4 @@ pub use launcher::{Fds, Image, Launcher, MAX_OPEN, MAX_SEATS, Options, Ticket};
 pub use process::{Exit, Process};
 pub use profile::{Base, Profile, ProfileError, syscall_names};
 pub use report::{Capabilities, Mount, Report};
-pub use spec::{Access, Bind, Limits, Spec};
+pub use spec::{Access, Bind, DEFAULT_MEMORY_BYTES, Limits, Spec};

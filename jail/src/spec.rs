@@ -99,6 +99,9 @@ pub enum Access {
     ReadWrite,
 }
 
+/// How much memory a jail may use that wasn't granted more or less: 1 GiB.
+pub const DEFAULT_MEMORY_BYTES: u64 = 1 << 30;
+
 /// What a jail may use. `None`: not limited here. Core dumps are always off.
 ///
 /// Two kinds. Those *of the whole jail* (memory, processor, `pids`) are the kernel's control groups (`cgroups(7)`); one that is asked for and
@@ -107,7 +110,8 @@ pub enum Access {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Bytes of memory of the whole jail: its anonymous pages, the files of its `/tmp`, its pipes, memory files and the kernel's own records of
-    /// it, without a way out into swap. Beyond it the kernel kills inside the jail, nowhere else.
+    /// it, without a way out into swap. Beyond it the kernel kills inside the jail, nowhere else. `None`: [`DEFAULT_MEMORY_BYTES`], where that
+    /// can be had: a jail without any bound could take the whole machine's.
     pub memory_bytes: Option<u64>,
     /// Processor time of the whole jail, in thousandths of one processor: 250 is a quarter, 2000 are two processors. At least 10.
     pub cpu_permille: Option<u32>,

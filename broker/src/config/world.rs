@@ -87,7 +87,7 @@ pub struct World {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Bytes of memory of all its processes together, its `/tmp` included.
+    /// Bytes of memory of all its processes together, its `/tmp` included. 1 GiB where nothing is given, as far as the system can limit it.
     #[serde(deserialize_with = "in_bytes::optional", skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
     /// Processor time of all its processes together, in thousandths of a processor. In a file: `cpu = 0.5`.

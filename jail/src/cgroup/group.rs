@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::home::{Place, TURNS};
 use super::{Controller, Home, Version};
 use crate::error::{At, SpawnError, Step, refused};
-use crate::spec::Limits;
+use crate::spec::{DEFAULT_MEMORY_BYTES, Limits};
 
 /// The time after which a processor limit begins anew, in microseconds. The kernel's own choice; its shortest quota is 1,000.
 const PERIOD_US: u64 = 100_000;
@@ -85,23 +85,19 @@ impl Group {
         limits.cpu_permille.map_or(Ok(()), |permille| self.limit_cpu(permille))
     }
 
-    fn limit_memory(&self, bytes: Option<u64>) -> Result<(), SpawnError> {
-        let place = match (self.dir_of(Controller::Memory), bytes) {
-            (None, None) => return Ok(()),
-            (None, Some(_)) => return Err(self.lacking("memory_bytes", Controller::Memory)),
-            (Some(place), _) => place,
-        };
-        match (place, bytes) {
-            ((Version::One, _), None) => Ok(()),
-            ((Version::One, dir), Some(bytes)) => {
+    fn limit_memory(&self, asked: Option<u64>) -> Result<(), SpawnError> {
+        let bytes = asked.unwrap_or(DEFAULT_MEMORY_BYTES);
+        match self.dir_of(Controller::Memory) {
+            None if asked.is_none() => Ok(()),
+            None => Err(self.lacking("memory_bytes", Controller::Memory)),
+            Some((Version::One, dir)) => {
                 set(&dir, "memory.limit_in_bytes", bytes)?;
                 // Memory and swap together the same: no way out into swap. Absent where the kernel doesn't account swap.
                 set_if_there(&dir, "memory.memsw.limit_in_bytes", bytes)
             }
-            ((Version::Two, dir), bytes) => {
+            Some((Version::Two, dir)) => {
                 // A world that lost a part of itself is no world: it ends as a whole.
                 set(&dir, "memory.oom.group", 1)?;
-                let Some(bytes) = bytes else { return Ok(()) };
                 set(&dir, "memory.max", bytes)?;
                 set_if_there(&dir, "memory.swap.max", 0)
             }

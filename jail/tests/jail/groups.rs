@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use strait_jail::{Exit, Launcher, Limits, Options};
+use strait_jail::{DEFAULT_MEMORY_BYTES, Exit, Launcher, Limits, Options};
 
 use crate::cases::{Given, as_root, skip_unless, wait_until};
 use crate::world::*;
@@ -67,6 +67,9 @@ pub fn memory(given: &mut Given<'_>) {
         assert!(is_hit, "{kind}: {exit:?} {}", world.read());
     }
     assert_eq!(sibling.process.try_wait().expect("try_wait"), None, "a sibling was hit");
+    let limits = sibling.process.report().expect("report").control_groups;
+    let is_default = |(_, text): &(String, String)| *text == DEFAULT_MEMORY_BYTES.to_string();
+    assert!(limits.iter().any(is_default), "nothing was asked for, and there is no limit: {limits:?}");
     assert_eq!(run(given.launcher, &shell("exit 3")).1, Exit::Code(3), "siblings spawn as before");
     sibling.process.kill().expect("kill");
 }
