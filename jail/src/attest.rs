@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{At, SpawnError, Step, refused};
+use crate::mounts::Mount;
 use crate::profile::Profile;
 use crate::ruleset::REQUIRED;
 
@@ -23,6 +24,8 @@ pub struct Attested {
     pub refuses_new_code: bool,
     /// The bits that keep capabilities away, and lock each other (`capabilities(7)`).
     pub secure_bits: u32,
+    /// What is mounted. Nobody can read that later: the jail stands in no mount namespace.
+    pub mounts: Vec<Mount>,
 }
 
 /// A Landlock domain, which the kernel lets nobody read back.
@@ -41,7 +44,7 @@ impl fmt::Display for Landlock {
 }
 
 /// Looks at itself. A layer that should be in force and isn't is an error: the payload isn't made then.
-pub fn attest(profile: &Profile) -> Result<Attested, SpawnError> {
+pub fn attest(profile: &Profile, mounts: Vec<Mount>) -> Result<Attested, SpawnError> {
     try_what_landlock_refuses()?;
     let kernel_abi = strait_sys::kernel::landlock_abi().at(Step::Landlock, "landlock_create_ruleset")?;
     let refuses_new_code = strait_sys::code::refuses_new_code().at(Step::Code, "prctl PR_GET_MDWE")?;
@@ -50,7 +53,7 @@ pub fn attest(profile: &Profile) -> Result<Attested, SpawnError> {
     }
     let bits = rustix::thread::capabilities_secure_bits().at(Step::Capabilities, "prctl PR_GET_SECUREBITS")?;
     let landlock = Landlock { abi: REQUIRED as u32, kernel_abi };
-    Ok(Attested { profile: profile.clone(), landlock, refuses_new_code, secure_bits: bits.bits() })
+    Ok(Attested { profile: profile.clone(), landlock, refuses_new_code, secure_bits: bits.bits(), mounts })
 }
 
 /// Every jail has a `/dev/null` that may be opened and written. To ask it for its terminal settings is an error of its own (`ENOTTY`), unless
@@ -74,6 +77,6 @@ mod tests {
     fn outside_a_jail_the_attempt_is_answered() {
         let error = try_what_landlock_refuses().expect_err("no landlock here").to_string();
         assert!(error.starts_with("landlock: an ioctl on /dev/null wasn't refused"), "{error}");
-        assert!(attest(&Profile::default()).is_err());
+        assert!(attest(&Profile::default(), Vec::new()).is_err());
     }
 }

@@ -16,9 +16,10 @@ use strait_sys::launch::{Cloned, clone_process, exit_now, place, retain_only};
 
 use crate::attest::attest;
 use crate::error::{At, SpawnError, Step, refused};
+use crate::mounts::Mount;
 use crate::payload;
 use crate::privilege;
-use crate::root::{Kind, Root, open_source};
+use crate::root::{Kind, Root, leave_namespace, open_source};
 use crate::ruleset::{self, Rights};
 use crate::seat::tell;
 use crate::seccomp::Filters;
@@ -57,9 +58,10 @@ impl Init<'_> {
     }
 
     fn live(&self) -> Result<Infallible, SpawnError> {
-        let connection = self.build()?;
+        let (connection, mounts) = self.build()?;
         let gate = Gate::make()?;
-        tell(self.report, &Progress::Built(attest(&self.spec.profile)?)).at(Step::Payload, "write to the launcher")?;
+        tell(self.report, &Progress::Built(attest(&self.spec.profile, mounts)?))
+            .at(Step::Payload, "write to the launcher")?;
         let cloned = clone_process(0, false).at(Step::Payload, "clone3")?;
         // Both close descriptors by number, behind the backs of the values here: neither may come back.
         let Err(error) = match &cloned {
@@ -70,7 +72,7 @@ impl Init<'_> {
     }
 
     /// The jail, step by step. Each step needs something that a later one gives up. See the crate's documentation for why this order.
-    fn build(&self) -> Result<Option<OwnedFd>, SpawnError> {
+    fn build(&self) -> Result<(Option<OwnedFd>, Vec<Mount>), SpawnError> {
         let spec = self.spec;
         if spec.uid.is_some() {
             forbid_executable_memfds()?;
@@ -95,6 +97,7 @@ impl Init<'_> {
             grants.push(root.attach(source, Rights::Bind(bind.access), Step::Bind)?);
         }
         grants.push(root.enter()?);
+        let mounts = leave_namespace()?;
 
         self.settle()?;
         privilege::limit(&spec.limits)?;
@@ -105,7 +108,7 @@ impl Init<'_> {
         if spec.profile.refuses_new_code() {
             privilege::refuse_new_code()?;
         }
-        Ok(connection)
+        Ok((connection, mounts))
     }
 
     /// Dies with the supervisor, whatever the supervisor dies of.

@@ -54,7 +54,8 @@
 //! 3. becomes the world's user, for good. The capabilities over the namespaces stay, they aren't tied to a uid;
 //! 4. hides (not dumpable) and ties its life to the supervisor's: after the change of user, which would undo both;
 //! 5. connects to the rendezvous: with the final uid, so that the kernel vouches for that, and while the host's `/proc` is there;
-//! 6. builds the root and enters it, and detaches the old one. From here on the host's files are out of reach;
+//! 6. builds the root and enters it, and detaches the old one. From here on the host's files are out of reach. Then it moves onto a copy of
+//!    that root that is in no mount namespace, so that nobody can read there where on the host they were;
 //! 7. sets host name, session, working directory and limits;
 //! 8. gives up new privileges, locks the secure bits, drops all capabilities with the bounding set: nothing after needs any;
 //! 9. confines itself with Landlock, which forbids mounting, so it comes after the last mount; and refuses new code, unless the profile
@@ -73,6 +74,7 @@ mod enclose;
 mod error;
 mod init;
 mod launcher;
+mod mounts;
 mod payload;
 mod place;
 mod privilege;
@@ -95,7 +97,8 @@ pub use cgroup::Turns;
 pub use enclose::{Enclosure, enclose};
 pub use error::{Error, SpawnError, Step};
 pub use launcher::{Fds, Image, Launcher, MAX_OPEN, MAX_SEATS, Options, Ticket};
+pub use mounts::Mount;
 pub use process::{Exit, Process};
 pub use profile::{Base, Profile, ProfileError, syscall_names};
-pub use report::{Capabilities, Mount, Report};
+pub use report::{Capabilities, Report};
 pub use spec::{Access, Bind, DEFAULT_MEMORY_BYTES, Limits, Spec};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attest::Attested;
 use crate::cgroup::Group;
+use crate::mounts::Mount;
 use crate::profile::Base;
 
 /// The payload's state as `/proc` shows it. Capability sets are bit masks (`capabilities(7)`).
@@ -66,17 +67,6 @@ impl Capabilities {
     }
 }
 
-/// One line of `/proc/<pid>/mountinfo`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mount {
-    /// Where, seen from inside.
-    pub target: String,
-    /// Which file system.
-    pub kind: String,
-    /// Of this mount: `ro,nosuid,nodev`.
-    pub options: String,
-}
-
 /// The pid of a payload in its jail: the first that pid 1 makes.
 const PAYLOAD: i32 = 2;
 
@@ -96,7 +86,7 @@ impl Report {
             seccomp: status.number("Seccomp")?,
             seccomp_filters: status.number("Seccomp_filters")?,
             namespaces: namespaces(pid)?,
-            mounts: mounts(pid)?,
+            mounts: attested.mounts.clone(),
             limits: limits(pid)?,
             control_groups: group.read_back(),
             descriptors: descriptors(pid)?,
@@ -205,18 +195,6 @@ fn namespaces(pid: i32) -> io::Result<Vec<(String, bool)>> {
     let link = |pid: &str, name: &str| fs::read_link(format!("/proc/{pid}/ns/{name}"));
     let compare = |name: &str| Ok((name.to_owned(), link(&pid.to_string(), name)? != link("self", name)?));
     names.into_iter().map(compare).collect()
-}
-
-/// Each line: id, parent, device, root, target, options, optional fields, "-", type, source, options (`proc_pid_mountinfo(5)`).
-fn mounts(pid: i32) -> io::Result<Vec<Mount>> {
-    let text = fs::read_to_string(format!("/proc/{pid}/mountinfo"))?;
-    let mount = |line: &str| {
-        let (front, back) = line.split_once(" - ")?;
-        let mut front = front.split(' ').skip(4);
-        let kind = back.split(' ').next()?.to_owned();
-        Some(Mount { target: front.next()?.to_owned(), kind, options: front.next()?.to_owned() })
-    };
-    text.lines().map(|line| mount(line).ok_or_else(|| malformed("mountinfo", "line"))).collect()
 }
 
 /// Columns of fixed width: the names contain spaces.

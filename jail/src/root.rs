@@ -17,6 +17,7 @@ use rustix::mount::{
 use strait_sys::mount::add_attributes;
 
 use crate::error::{At, SpawnError, Step};
+use crate::mounts::{self, Mount};
 use crate::place::{Places, cover_root};
 use crate::ruleset::{Grant, Rights};
 use crate::spec::Access;
@@ -152,6 +153,21 @@ impl Root {
         // Rights reach downwards, so this one lets everything visible be listed. It can only list what was put there.
         Ok(Grant { file: root, is_directory: true, rights: Rights::List })
     }
+}
+
+/// Moves this process onto a detached copy of all that is mounted, and says what that is.
+///
+/// A detached copy is in no mount namespace, so `/proc/self/mountinfo` has nothing to list (`proc_pid_mountinfo(5)`): otherwise it would tell
+/// where on the host the source of every bind is. The copy lives for as long as somebody has his root in it. Programs see
+/// nothing of this, but for those that list file systems (`df`, `findmnt`).
+pub fn leave_namespace() -> Result<Vec<Mount>, SpawnError> {
+    // Another /proc than the jail's: who has once looked at himself there is remembered by name, and then found by others.
+    let proc = make_file_system(Step::Pivot, "proc", &[("subset", "pid")], hardened())?;
+    let mounts = mounts::read(&proc).at(Step::Pivot, "read /proc/self/mountinfo")?;
+    let copy = tree_of(Path::new("/")).at(Step::Pivot, "open_tree /")?;
+    rustix::process::fchdir(&copy).at(Step::Pivot, "fchdir to the copy of the root")?;
+    rustix::process::chroot(".").at(Step::Pivot, "chroot")?;
+    Ok(mounts)
 }
 
 fn hardened() -> MountAttrFlags {

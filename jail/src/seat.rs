@@ -102,7 +102,7 @@ impl Seat {
     }
 
     fn follow(&self, deadline: Instant) -> Result<Attested, SpawnError> {
-        let (mut built, mut buffer) = (None, [0; 8192]);
+        let (mut built, mut buffer) = (None, vec![0; MAX_BYTES]);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let timeout = Timespec::try_from(left).expect("seconds fit");
