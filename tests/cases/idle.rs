@@ -18,7 +18,9 @@ fn nobody_runs_while_nobody_talks() {
     std::thread::sleep(Duration::from_millis(500));
     let before = [turns(supervisor), turns(switch)];
     std::thread::sleep(Duration::from_secs(1));
-    assert_eq!([turns(supervisor), turns(switch)], before, "the broker runs though nothing happens");
+    // The kernel may tell the supervisor of pressure once in 2 s, where others press.
+    assert!(turns(supervisor) - before[0] <= 1, "the supervisor runs though nothing happens");
+    assert_eq!(turns(switch), before[1], "the switch runs though nothing happens");
     // The control: it does when something does.
     assert_eq!(stage.ask(worlds[7], b"still there"), b"still there");
     assert_ne!(turns(switch), before[1]);
