@@ -7,7 +7,7 @@ use rustix::net::{
 };
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -31,13 +31,37 @@ pub fn lane(queue_bytes: usize) -> Result<(OwnedFd, OwnedFd), Errno> {
     Ok((giving, taking))
 }
 
-/// A listener at a path that doesn't exist yet. Nonblocking.
+/// A listener at a path that doesn't exist yet. Nonblocking. Who connects can't send descriptors, until [`take_descriptors`] says so of the
+/// connection.
 pub fn listen(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    take_descriptors(socket.as_fd(), false)?;
     net::bind(&socket, &SocketAddrUnix::new(path)?)?;
     net::listen(&socket, 128)?;
     Ok(socket)
+}
+
+/// Whether the other end may send descriptors (`SO_PASSRIGHTS`, Linux 6.16): if not, trying is `EPERM` there. Connections to a listener begin
+/// as it is.
+///
+/// One that may be anything isn't harmless even if it is closed at once: the last close of a TCP socket with `SO_LINGER` waits as long as
+/// its maker likes. Older kernels can't refuse, and nothing changes there.
+pub fn take_descriptors(socket: BorrowedFd<'_>, takes: bool) -> Result<(), Errno> {
+    const SO_PASSRIGHTS: libc::c_int = 83;
+    let takes = libc::c_int::from(takes);
+    let length = size_of_val(&takes) as libc::socklen_t;
+    // SAFETY: `takes` is a live local, and `length` is its size.
+    let result = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_PASSRIGHTS, (&raw const takes).cast(), length)
+    };
+    match result {
+        0 => Ok(()),
+        _ => match last_error() {
+            Errno::NOPROTOOPT => Ok(()),
+            error => Err(error),
+        },
+    }
 }
 
 /// A connection to the listener at a path.
@@ -187,7 +211,6 @@ pub(crate) fn last_error() -> Errno {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
 
     #[test]
     fn descriptors_travel_with_bytes() {
@@ -228,6 +251,18 @@ mod tests {
         let (one, other) = pair().unwrap();
         try_send(other.as_fd(), b"mine", &[write.as_fd()]).unwrap();
         assert_eq!(try_receive(one.as_fd(), &mut [0; 16]).unwrap().1.len(), 1);
+    }
+
+    #[test]
+    fn who_takes_no_descriptors_is_sent_none() {
+        let (a, b) = pair().unwrap();
+        for (takes, sent) in [(true, Ok(())), (false, Err(Errno::PERM)), (true, Ok(()))] {
+            take_descriptors(b.as_fd(), takes).unwrap();
+            assert_eq!(send(a.as_fd(), b"mine", &[a.as_fd()]), sent);
+        }
+        send(a.as_fd(), b"words", &[]).unwrap();
+        let taken = [(); 3].map(|()| try_receive(b.as_fd(), &mut [0; 16]).unwrap());
+        assert_eq!(taken.map(|(length, fds)| (length, fds.len())), [(4, 1), (4, 1), (5, 0)]);
     }
 
     #[test]

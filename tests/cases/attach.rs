@@ -1,6 +1,12 @@
 //! Host programs attach through the listening socket: the kernel names their uid, policy says who may be whom.
 
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 use strait_broker::{AttachRule, Client, Config, Error, Host};
 use strait_client::Kind;
 use strait_tests::{LONG, Stage, program};
@@ -79,17 +85,55 @@ fn who_attaches_is_who_the_kernel_says() {
 
 #[test]
 fn bytes_that_are_no_hello_are_refused() {
-    use std::os::fd::AsFd;
     let scratch = Scratch::new("hello");
     let config = config(&scratch);
     let _stage = Stage::with(&config);
     for bytes in [&b"GET / HTTP/1.1\r\n"[..], &[0; 512], &[0; 4000], b"strt\x01\x00\x01"] {
         let connection = strait_sys::socket::connect(config.socket.as_ref().unwrap()).unwrap();
-        strait_sys::socket::send(connection.as_fd(), bytes, &[connection.as_fd()]).unwrap();
+        strait_sys::socket::send(connection.as_fd(), bytes, &[]).unwrap();
         let mut buffer = [0; 512];
         let (length, fds) = strait_sys::socket::receive(connection.as_fd(), &mut buffer).unwrap_or((0, Vec::new()));
         assert!(fds.is_empty(), "{length} bytes and {} descriptors", fds.len());
     }
+}
+
+/// A TCP connection with more to send than anybody takes, whose last close waits for as long as this (`SO_LINGER`, `socket(7)`).
+fn slow_to_close(lingers: Duration) -> (OwnedFd, TcpListener) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut connection = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    connection.set_nonblocking(true).unwrap();
+    while connection.write(&[0; 65536]).is_ok() {}
+    rustix::net::sockopt::set_socket_linger(&connection, Some(lingers)).unwrap();
+    (connection.into(), listener)
+}
+
+/// Who sends a descriptor decides what closing it takes, so nobody may send one: not even who would be refused anyway.
+#[test]
+fn a_descriptor_that_is_slow_to_close_holds_nobody_up() {
+    // The positive control: whoever closes it waits.
+    let (connection, _peer) = slow_to_close(Duration::from_secs(1));
+    let begun = Instant::now();
+    drop(connection);
+    assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
+
+    let scratch = Scratch::new("slow");
+    let config = config(&scratch);
+    let socket = config.socket.clone().unwrap();
+    let stage = Stage::with(&config);
+    let rogue = strait_sys::socket::connect(&socket).unwrap();
+    let (slow, _peer) = slow_to_close(LONG);
+    // Stopped for a moment, so that the rogue has closed its own by the time the supervisor looks: the last close is what waits.
+    let supervisor = Pid::from_raw(stage.broker_pids().0.cast_signed()).unwrap();
+    kill_process(supervisor, Signal::STOP).unwrap();
+    let sent = strait_sys::socket::send(rogue.as_fd(), b"hello", &[slow.as_fd()]);
+    let kept = sent.is_err().then_some(slow);
+    kill_process(supervisor, Signal::CONT).unwrap();
+    let begun = Instant::now();
+    Client::attach(&socket, "ours/one").unwrap();
+    assert!(begun.elapsed() < LONG / 2, "the supervisor closed it: {:?}", begun.elapsed());
+    assert_eq!(sent, Err(Errno::PERM));
+    // So it is ours alone to close, which shall take no time.
+    rustix::net::sockopt::set_socket_linger(kept.unwrap(), None).unwrap();
 }
 
 #[test]

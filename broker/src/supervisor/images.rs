@@ -77,6 +77,8 @@ impl Supervisor {
         let Some(connection) = &entry.connection else { return Asked::Never };
         match &mut entry.origin {
             Origin::First { is_asked: false, limit_bytes, .. } => {
+                // What it can't send for want of this is no image, and is told as that.
+                let _ = socket::take_descriptors(connection.as_fd(), true);
                 // One that is gone already says so by the end of its connection.
                 let _ = socket::try_send(connection.as_fd(), &handshake::image_wanted(*limit_bytes), &[]);
                 if let Origin::First { is_asked, .. } = &mut entry.origin {
@@ -92,6 +94,10 @@ impl Supervisor {
     /// Takes what the first world of a template answers. It is a world like any other from then on.
     pub(super) fn take_checkpoint(&mut self, id: WorldId, answer: &[u8], mut descriptors: Vec<OwnedFd>) {
         let Some(limit) = self.limit(id) else { return };
+        if let Some(connection) = self.worlds.get(&id).and_then(|entry| entry.connection.as_ref()) {
+            // It was the one descriptor that this world ever has to send; another ends its connection anyway.
+            let _ = socket::take_descriptors(connection.as_fd(), false);
+        }
         let made = match (Checkpoint::decode(answer), descriptors.pop()) {
             (Some(Checkpoint::Made), Some(image)) => check(&image, limit).map(|()| image),
             (Some(Checkpoint::Failed(why)), _) => Err(why),
