@@ -15,14 +15,14 @@ use rustix::io::Errno;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
-use strait_jail::{Process, Turns};
+use strait_jail::{Had, Process, Turns};
 use strait_protocol::WorldId;
 
 /// Wake up when somebody had to wait for a processor for 100 ms in 2 s: the shortest time that the kernel lets anybody ask for.
 const TRIGGER: &[u8] = b"some 100000 2000000\0";
 /// Between two looks while somebody is hot or apart.
 const LOOK: Duration = Duration::from_millis(250);
-/// A world is hot from this share of one processor on.
+/// A world is hot from this share of one processor on, and burns if so much of it went into long turns.
 const HOT: f64 = 0.2;
 /// And one that wants so many processors, what it had and what it waited for together, is a crowd.
 const CROWD: f64 = 2.0;
@@ -42,7 +42,7 @@ pub(super) struct Shares {
     worlds: HashMap<WorldId, Share>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Share {
     at: Instant,
     time: Duration,
@@ -77,14 +77,17 @@ impl Share {
         let (passed, spent) = ((at - self.at).as_secs_f64().max(1e-3), time.saturating_sub(self.time));
         let is_hot = spent.as_secs_f64() / passed >= HOT;
         let turns = (is_hot || self.apart.is_some()).then(turns);
-        let taken = turns.zip(self.turns);
-        (self.at, self.time, self.turns) = (at, time, turns);
-        let Some((now, before)) = taken else { return Verdict::Leave };
-        let wanted = (spent + now.waited.saturating_sub(before.waited)).as_secs_f64() / passed;
-        // Threads that came and went took their count along: no turns that can be seen are no short ones.
-        let count = u32::try_from(now.count.saturating_sub(before.count)).unwrap_or(u32::MAX);
+        let before = std::mem::replace(&mut self.turns, turns);
+        (self.at, self.time) = (at, time);
+        let Some((now, before)) = self.turns.as_ref().zip(before) else { return Verdict::Leave };
+        let taken: Vec<Had> = now.since(&before).collect();
+        let waited: Duration = taken.iter().map(|had| had.waited).sum();
+        let wanted = (spent + waited).as_secs_f64() / passed;
+        // What threads had that came and went isn't seen: no turns that can be seen are no short ones.
+        let short: Duration = taken.iter().filter(|had| has_short_turns(had)).map(|had| had.time).sum();
+        let burnt = spent.saturating_sub(short).as_secs_f64() / passed;
         match self.apart {
-            None if wanted >= CROWD || spent >= LONG_TURN * count => Verdict::Part,
+            None if wanted >= CROWD || burnt >= HOT => Verdict::Part,
             // It wants more than it gets: that isn't calm.
             Some(_) if wanted >= CALM => {
                 self.apart = Some(at);
@@ -103,6 +106,11 @@ impl Share {
         (self.apart, self.turns) = (None, None);
         self.term = (self.term * 2).min(LONGEST_TERM);
     }
+}
+
+/// Thread by thread: beside one that burns, another that naps all the time would make any average of the two a short one.
+fn has_short_turns(had: &Had) -> bool {
+    had.time < LONG_TURN * u32::try_from(had.count).unwrap_or(u32::MAX)
 }
 
 impl Supervisor {
@@ -169,12 +177,24 @@ mod tests {
 
     /// A world that has so much of a processor, in turns of this length, and waits for so much more, looked at this often.
     fn watch(share: &mut Share, part: f64, waits: f64, turn: Duration, looks: u32) -> Vec<Verdict> {
-        let mut turns = share.turns.unwrap_or_default();
+        watch_threads(share, &[(part, waits, turn)], looks)
+    }
+
+    /// The same of a world with a thread of each kind.
+    fn watch_threads(share: &mut Share, threads: &[(f64, f64, Duration)], looks: u32) -> Vec<Verdict> {
+        let already = share.turns.clone().unwrap_or_default();
+        let mut had: Vec<Had> = already.since(&Turns::default()).collect();
+        had.resize(threads.len(), Had::default());
         let look = |_| {
-            let spent = LOOK.mul_f64(part);
-            turns.count += u64::try_from(spent.as_nanos() / turn.as_nanos()).unwrap();
-            turns.waited += LOOK.mul_f64(waits);
-            let verdict = share.update(share.at + LOOK, share.time + spent, || turns);
+            for (had, (part, waits, turn)) in had.iter_mut().zip(threads) {
+                let spent = LOOK.mul_f64(*part);
+                had.time += spent;
+                had.waited += LOOK.mul_f64(*waits);
+                had.count += u64::try_from(spent.as_nanos() / turn.as_nanos()).unwrap();
+            }
+            let spent = threads.iter().map(|(part, ..)| LOOK.mul_f64(*part)).sum::<Duration>();
+            let verdict =
+                share.update(share.at + LOOK, share.time + spent, || (1..).zip(had.iter().copied()).collect());
             match verdict {
                 Verdict::Part => share.part(),
                 Verdict::Return => share.rejoin(),
@@ -212,6 +232,16 @@ mod tests {
     fn a_crowd_is_put_apart_however_short_its_turns_are() {
         let mut share = world();
         assert_eq!(watch(&mut share, 1.0, 30.0, SHORT, 2), [Verdict::Leave, Verdict::Part]);
+    }
+
+    #[test]
+    fn a_thread_that_naps_doesnt_hide_one_that_burns() {
+        let (burns, naps) = ((0.5, 0.4, SLICE), (0.05, 0.0, SHORT));
+        assert_eq!(watch_threads(&mut world(), &[burns, naps], 2), [Verdict::Leave, Verdict::Part]);
+        // Two that talk stay, and so do they with one that computes now and then.
+        let talks = (0.5, 0.2, SHORT);
+        assert_eq!(watch_threads(&mut world(), &[talks, talks], 50), [Verdict::Leave; 50]);
+        assert_eq!(watch_threads(&mut world(), &[talks, (0.1, 0.1, SLICE)], 50), [Verdict::Leave; 50]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Version 1 only. In version 2 a process can't change its group of the scheduler without changing that of its memory too, which would leave what it
 //! had charged behind.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -17,13 +18,48 @@ const SHARES: u64 = 64;
 /// Passes over the list of processes, which may grow meanwhile.
 const PASSES: usize = 4;
 
-/// What the threads of a jail have had (`/proc/<pid>/task/<tid>/schedstat`).
+/// What the threads of a jail that are there have had, by their numbers (`/proc/<pid>/task/<tid>/schedstat`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Turns(BTreeMap<i32, Had>);
+
+/// What one thread has had since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Turns {
-    /// How often they were given a processor.
-    pub count: u64,
-    /// How long they waited for one, all together.
+pub struct Had {
+    /// On a processor.
+    pub time: Duration,
+    /// How long it waited for one.
     pub waited: Duration,
+    /// How often it was given one.
+    pub count: u64,
+}
+
+impl FromIterator<(i32, Had)> for Turns {
+    fn from_iter<I: IntoIterator<Item = (i32, Had)>>(threads: I) -> Turns {
+        Turns(threads.into_iter().collect())
+    }
+}
+
+impl Turns {
+    /// What each thread that is there has had since `before`.
+    pub fn since(&self, before: &Turns) -> impl Iterator<Item = Had> {
+        self.0.iter().map(|(thread, now)| {
+            let before = before.0.get(thread).copied().unwrap_or_default();
+            Had {
+                time: now.time.saturating_sub(before.time),
+                waited: now.waited.saturating_sub(before.waited),
+                count: now.count.saturating_sub(before.count),
+            }
+        })
+    }
+}
+
+impl Had {
+    /// `time on a processor, time waited, turns`, in ns.
+    fn parse(text: &str) -> Option<Had> {
+        let mut numbers = text.split_whitespace().map(str::parse::<u64>);
+        let mut next = || numbers.next()?.ok();
+        Some(Had { time: Duration::from_nanos(next()?), waited: Duration::from_nanos(next()?), count: next()? })
+    }
 }
 
 impl Group {
@@ -37,19 +73,12 @@ impl Group {
 
     /// What its threads have had of turns. Those that have ended don't count any more.
     pub fn turns(&self) -> Turns {
-        let threads = |pid: &i32| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        let threads = |pid: i32| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
         let of_thread = |thread: fs::DirEntry| {
-            let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-            let mut numbers = text.split_whitespace().skip(1).map(str::parse::<u64>);
-            let waited = Duration::from_nanos(numbers.next()?.ok()?);
-            Some(Turns { count: numbers.next()?.ok()?, waited })
+            let had = Had::parse(&fs::read_to_string(thread.path().join("schedstat")).ok()?)?;
+            Some((thread.file_name().to_str()?.parse().ok()?, had))
         };
-        let all = self.members();
-        let all = all.iter().flat_map(threads).filter_map(of_thread);
-        all.fold(Turns::default(), |one, other| Turns {
-            count: one.count + other.count,
-            waited: one.waited + other.waited,
-        })
+        self.members().into_iter().flat_map(threads).filter_map(of_thread).collect()
     }
 
     /// Puts the jail apart, or back among those who take turns.
