@@ -230,10 +230,16 @@ fn settle(dir: &Path) -> io::Result<OwnedFd> {
 /// Removes the homes whose owners are gone.
 fn sweep(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+        if entry.file_name().to_str().is_some_and(is_home) {
             sweep_one(&entry.path());
         }
     }
+}
+
+/// Others call their groups something with `strait-` too: a service that the broker is a part of, say.
+fn is_home(name: &str) -> bool {
+    let numbers = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-'));
+    numbers.is_some_and(|(owner, number)| owner.parse::<u32>().is_ok() && number.parse::<u32>().is_ok())
 }
 
 fn sweep_one(dir: &Path) {

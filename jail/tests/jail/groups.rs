@@ -208,13 +208,15 @@ pub fn stale(given: &mut Given<'_>) {
     let world = start(given.launcher, &shell("sleep 1000")).expect("spawn");
     let held = groups_of(world.process.pid());
     let parent = held[0].parent().and_then(Path::parent).expect("where homes are");
-    let (left, other) = (parent.join("strait-4194305-0"), parent.join("other-4194305"));
+    let left = parent.join("strait-4194305-0");
+    let others = ["other-4194305", "strait-4194305", "strait-db.service"].map(|name| parent.join(name));
     fs::create_dir_all(left.join("w1")).expect("mkdir");
-    fs::create_dir(&other).expect("mkdir");
+    others.iter().for_each(|other| fs::create_dir_all(other.join("w1")).expect("mkdir"));
     drop(Launcher::start().expect("launcher"));
-    let is_other_there = other.exists();
-    fs::remove_dir(&other).expect("rmdir");
-    assert!(!left.exists() && is_other_there);
+    let there = others.each_ref().map(|other| other.join("w1").exists());
+    others.iter().for_each(|other| drop(fs::remove_dir(other.join("w1")).and_then(|()| fs::remove_dir(other))));
+    assert!(!left.exists());
+    assert_eq!(there, [true; 3], "groups of others");
     assert!(held.iter().all(|dir| dir.exists()));
 }
 
