@@ -94,7 +94,11 @@ impl Group {
             self.home.remove(own);
             return Ok(());
         }
-        fs::create_dir(&own)?;
+        match fs::create_dir(&own) {
+            // It couldn't be removed when the jail went back: a process that was forked between two passes stayed in it.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => other?,
+        }
         self.label.own_cpu = true;
         fs::write(own.join("cpu.shares"), SHARES.to_string())?;
         self.move_to(&own)

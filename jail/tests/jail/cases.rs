@@ -54,6 +54,7 @@ const CASES: &[Case] = &[
     ("a tree that hides dies as a whole", groups::whole_tree),
     ("a killed supervisor leaves no group (root)", groups::supervisor_dies),
     ("groups of the dead are swept, of the living not (root)", groups::stale),
+    ("who stood apart can stand apart again (root)", groups::apart),
     ("seats come and go", groups::seats),
     ("2,000 spawns leave nothing behind", nothing_left),
 ];

@@ -220,6 +220,25 @@ pub fn stale(given: &mut Given<'_>) {
     assert!(held.iter().all(|dir| dir.exists()));
 }
 
+/// A process that was forked between two passes stays where its jail stood apart. That doesn't keep the jail from standing apart again.
+pub fn apart(given: &mut Given<'_>) {
+    skip_unless(as_root());
+    let mut world = start(given.launcher, &shell("sleep 1000")).expect("spawn");
+    let pid = world.process.pid();
+    let is_version_1 = world.process.set_apart(true).is_ok();
+    skip_unless(is_version_1);
+    let stands = |dir: &PathBuf| groups_of(pid).contains(dir);
+    let apart = groups_of(pid).into_iter().find(|dir| dir.join("cpu.shares").exists()).expect("a group apart");
+    let mut left = Command::new("sleep").arg("1000").spawn().expect("sleep");
+    fs::write(apart.join("cgroup.procs"), left.id().to_string()).expect("move");
+    world.process.set_apart(false).expect("back");
+    assert!(apart.exists() && !stands(&apart));
+    let again = world.process.set_apart(true);
+    left.kill().and_then(|()| left.wait()).expect("kill");
+    again.expect("apart again");
+    assert!(stands(&apart));
+}
+
 /// With seats and without, used and unused: nothing is left of the launcher's own.
 pub fn seats(_: &mut Given<'_>) {
     let others = seats_of_ours();
