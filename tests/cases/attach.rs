@@ -2,6 +2,7 @@
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::Uid;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
@@ -134,6 +135,33 @@ fn a_descriptor_that_is_slow_to_close_holds_nobody_up() {
     assert_eq!(sent, Err(Errno::PERM));
     // So it is ours alone to close, which shall take no time.
     rustix::net::sockopt::set_socket_linger(kept.unwrap(), None).unwrap();
+}
+
+/// Whoever connects and says nothing keeps out those of the same user alone, for a while.
+#[test]
+fn silent_programs_of_one_user_keep_no_other_out() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can connect as two users");
+        return;
+    }
+    let scratch = Scratch::new("silent");
+    let config = config(&scratch);
+    let socket = config.socket.clone().unwrap();
+    let _stage = Stage::with(&config);
+    let nobody = Uid::from_raw(65534);
+    let silent = |count: usize| (0..count).map(|_| strait_sys::socket::connect(&socket).unwrap()).collect::<Vec<_>>();
+    let theirs = std::thread::scope(|scope| {
+        let connect = || {
+            rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+            silent(100)
+        };
+        scope.spawn(connect).join().unwrap()
+    });
+    Client::attach(&socket, "ours/one").unwrap();
+    // The positive control: as many of one's own do keep one out.
+    let own = silent(100);
+    assert!(Client::attach(&socket, "ours/two").is_err());
+    drop((theirs, own));
 }
 
 #[test]

@@ -13,36 +13,48 @@ use strait_sys::socket::{self, Peer};
 
 /// Connections that may be about to say hello.
 const MAX_STRANGERS: usize = 64;
+/// And those of one user, who could keep all others out.
+const MAX_STRANGERS_PER_UID: usize = 8;
 /// How long they have for it.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What the switch may hold on a host program's account.
 const BUDGET_BYTES: u64 = 1024 * 1024;
 
+/// A connection that said nothing yet.
+#[derive(Debug)]
+pub(super) struct Stranger {
+    connection: OwnedFd,
+    uid: u32,
+    pub deadline: Instant,
+}
+
 impl Supervisor {
     pub(super) fn accept_strangers(&mut self) {
         while let Some(listener) = &self.public {
             let Ok(connection) = socket::accept(listener.as_fd()) else { return };
-            if self.strangers.len() >= MAX_STRANGERS {
+            let Ok(Peer { uid, .. }) = socket::peer(connection.as_fd()) else { continue };
+            let of_uid = self.strangers.values().filter(|stranger| stranger.uid == uid).count();
+            if self.strangers.len() >= MAX_STRANGERS || of_uid >= MAX_STRANGERS_PER_UID {
                 refuse(&connection, "too many programs are attaching at once: try again");
                 continue;
             }
             let number = self.number();
             let flags = EventFlags::IN | EventFlags::RDHUP;
             if self.watch(connection.as_fd(), Token::Stranger(number), flags).is_ok() {
-                self.strangers.insert(number, (connection, Instant::now() + PATIENCE));
+                self.strangers.insert(number, Stranger { connection, uid, deadline: Instant::now() + PATIENCE });
             }
         }
     }
 
     pub(super) fn hear_stranger(&mut self, number: u64) {
-        let Some((connection, _)) = self.strangers.get(&number) else { return };
+        let Some(Stranger { connection, .. }) = self.strangers.get(&number) else { return };
         let mut buffer = [0; handshake::MAX_BYTES];
         let length = match socket::try_receive(connection.as_fd(), &mut buffer) {
             Err(Errno::AGAIN) => return,
             Ok((length, _)) => length,
             Err(_) => 0,
         };
-        let Some((connection, _)) = self.strangers.remove(&number) else { return };
+        let Some(Stranger { connection, .. }) = self.strangers.remove(&number) else { return };
         let _ = rustix::event::epoll::delete(&self.epoll, &connection);
         if length == 0 {
             return;

@@ -15,6 +15,7 @@ mod start;
 
 use crate::config::Config;
 use crate::link::{Event, Link};
+use attach::Stranger;
 use entry::Entry;
 use images::Image;
 use log::log;
@@ -107,7 +108,7 @@ struct Supervisor {
     /// Connections whose process is not known yet: its launch has not been answered.
     unmatched: Vec<(OwnedFd, Peer)>,
     public: Option<OwnedFd>,
-    strangers: BTreeMap<u64, (OwnedFd, Instant)>,
+    strangers: BTreeMap<u64, Stranger>,
     worlds: BTreeMap<WorldId, Entry>,
     names: HashMap<Name, WorldId>,
     history: VecDeque<Ended>,
@@ -210,13 +211,13 @@ impl Supervisor {
         let stops = stops.map(|stop| stop.signal_at.map_or(stop.deadline, |at| at.min(stop.deadline)));
         let ends = living().filter_map(|entry| entry.end_by);
         let checkpoints = living().filter_map(Entry::checkpoint_deadline);
-        let strangers = self.strangers.values().map(|(_, deadline)| *deadline);
+        let strangers = self.strangers.values().map(|stranger| stranger.deadline);
         stops.chain(ends).chain(checkpoints).chain(strangers).chain(self.next_look()).min()
     }
 
     fn end_overdue(&mut self) {
         let now = Instant::now();
-        self.strangers.retain(|_, (_, deadline)| *deadline > now);
+        self.strangers.retain(|_, stranger| stranger.deadline > now);
         self.end_late(now);
         if self.next_look().is_some_and(|at| at <= now) {
             self.look_at_shares(now);
