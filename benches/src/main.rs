@@ -34,7 +34,7 @@ struct Options {
     /// About how long each run takes, in seconds [default: 1, or 0.25 with --quick]
     #[arg(long, value_name = "S")]
     seconds: Option<f64>,
-    /// Only these workloads: rtt, oneway, fanout, connect, idle, spawn
+    /// Only these workloads: rtt, oneway, fanout, connect, idle, spawn, spawn-paused-10
     #[arg(long, value_name = "W", value_delimiter = ',')]
     workload: Vec<String>,
     /// Only these placements: free, same, cross
@@ -70,7 +70,8 @@ Workloads:
   fanout   one publisher to 8 receivers         64 B, figures are per delivery
   connect  open, send, be answered              64 B
   idle     memory that an idle client costs the process in the middle
-  spawn    from the order to start a program to its first message
+  spawn    from the order to start a program to its first message, one after the other;
+           spawn-paused-10 with 10 ms between them
 
 Placements:
   free     the scheduler decides

@@ -76,6 +76,7 @@ struct Orders {
     prefix: Vec<String>,
     count: u64,
     warm_up: u64,
+    pause_ms: u64,
 }
 
 /// One way to start programs.
@@ -120,7 +121,8 @@ impl Contender for Spawner {
     /// In a process of its own: a launcher starts before any thread does, and this program has one that listens for signals.
     fn run(&self, load: &Load, placement: Placement) -> Outcome<Figures> {
         let Program { path, prefix } = self.program.clone();
-        let orders = Orders { way: self.way, program: path, prefix, count: load.count, warm_up: load.warm_up() };
+        let &Load { count, pause_ms, .. } = load;
+        let orders = Orders { way: self.way, program: path, prefix, count, warm_up: load.warm_up(), pause_ms };
         let mut command = Command::new("/proc/self/exe");
         command.args(self.prefix).args(["spawner", &serde_json::to_string(&orders)?]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
@@ -152,7 +154,12 @@ pub fn spawner(orders: &str) -> Outcome<()> {
 
 /// Starts again and again, and times each but the first few. What comes after the sign of life isn't timed.
 fn repeat(orders: &Orders, mut start: impl FnMut(u64) -> Outcome<Duration>) -> Outcome<Vec<Duration>> {
-    let mut times = (0..orders.warm_up + orders.count).map(&mut start).collect::<Outcome<Vec<_>>>()?;
+    let pause = Duration::from_millis(orders.pause_ms);
+    let mut paused = |number| {
+        std::thread::sleep(pause);
+        start(number)
+    };
+    let mut times = (0..orders.warm_up + orders.count).map(&mut paused).collect::<Outcome<Vec<_>>>()?;
     Ok(times.split_off(orders.warm_up as usize))
 }
 

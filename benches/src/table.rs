@@ -102,7 +102,7 @@ impl fmt::Display for Table<'_> {
 }
 
 fn baseline(workload: &str) -> &'static str {
-    if workload == Kind::Spawn.name() { SPAWN_BASELINE } else { BASELINE }
+    if workload.starts_with(Kind::Spawn.name()) { SPAWN_BASELINE } else { BASELINE }
 }
 
 fn ratio(value: Option<f64>, base: Option<f64>) -> String {

@@ -52,7 +52,12 @@ pub struct Load {
     pub receivers: usize,
     /// Idle parties beside the busy ones.
     pub bystanders: usize,
+    /// Between a start and the next, in milliseconds.
+    pub pause_ms: u64,
 }
+
+/// Between starts that aren't a burst: what is made ahead of time has the time to be made.
+const PAUSE_MS: u64 = 10;
 
 /// How many receive in a fan-out, if nothing else is said.
 const FAN_OUT: usize = 8;
@@ -61,7 +66,7 @@ impl Load {
     /// A load as the first, short run has it; later runs are as long as the first was quick.
     pub fn new(kind: Kind, bytes: usize) -> Self {
         let receivers = if kind == Kind::FanOut { FAN_OUT } else { 1 };
-        Self { kind, bytes, count: Self::pilot(kind, bytes), receivers, bystanders: 0 }
+        Self { kind, bytes, count: Self::pilot(kind, bytes), receivers, bystanders: 0, pause_ms: 0 }
     }
 
     fn pilot(kind: Kind, bytes: usize) -> u64 {
@@ -86,6 +91,7 @@ impl Load {
             Self::new(Kind::Connect, 64),
             Self::new(Kind::Idle, 64),
             Self::new(Kind::Spawn, 1),
+            Self { pause_ms: PAUSE_MS, ..Self::new(Kind::Spawn, 1) },
         ]
     }
 
@@ -108,6 +114,7 @@ impl Load {
         match (self.kind, self.receivers, self.bystanders) {
             (Kind::FanOut, receivers, _) if receivers != FAN_OUT => format!("fanout-{receivers}"),
             (Kind::RoundTrip, _, idle) if idle != 0 => format!("rtt-idle-{idle}"),
+            (Kind::Spawn, ..) if self.pause_ms != 0 => format!("spawn-paused-{}", self.pause_ms),
             (kind, ..) => kind.name().into(),
         }
     }
