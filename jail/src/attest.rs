@@ -24,7 +24,9 @@ pub struct Attested {
     pub refuses_new_code: bool,
     /// The bits that keep capabilities away, and lock each other (`capabilities(7)`).
     pub secure_bits: u32,
-    /// What is mounted. Nobody can read that later: the jail stands in no mount namespace.
+    /// What is mounted, on its way to [`Report::mounts`](crate::Report::mounts). Nobody can read that later: the jail stands in no mount
+    /// namespace.
+    #[serde(default)]
     pub mounts: Vec<Mount>,
 }
 

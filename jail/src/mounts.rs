@@ -1,6 +1,5 @@
 //! What is mounted in a jail, as pid 1 reads it before it leaves its mount namespace behind.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 
@@ -23,7 +22,11 @@ pub struct Mount {
 /// Each line: id, parent, device, root, target, options, optional fields, "-", type, source, options (`proc_pid_mountinfo(5)`).
 pub fn read(proc: impl AsFd) -> io::Result<Vec<Mount>> {
     let file = openat(proc, "self/mountinfo", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let text = io::read_to_string(File::from(file))?;
+    let (mut bytes, mut part) = (Vec::new(), [0; 4096]);
+    while let length @ 1.. = rustix::io::read(&file, &mut part)? {
+        bytes.extend_from_slice(&part[..length]);
+    }
+    let text = String::from_utf8_lossy(&bytes);
     let mount = |line: &str| {
         let (front, back) = line.split_once(" - ")?;
         let mut front = front.split(' ').skip(4);

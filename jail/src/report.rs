@@ -75,6 +75,7 @@ impl Report {
     pub(crate) fn read(first: i32, pidfd: BorrowedFd<'_>, group: &Group, attested: &Attested) -> io::Result<Report> {
         let pid = find_payload(first)?;
         let status = Status::read(pid)?;
+        let mut attested = attested.clone();
         let mut report = Report {
             pid,
             pids: status.numbers("NSpid")?,
@@ -86,11 +87,11 @@ impl Report {
             seccomp: status.number("Seccomp")?,
             seccomp_filters: status.number("Seccomp_filters")?,
             namespaces: namespaces(pid)?,
-            mounts: attested.mounts.clone(),
+            mounts: std::mem::take(&mut attested.mounts),
             limits: limits(pid)?,
             control_groups: group.read_back(),
             descriptors: descriptors(pid)?,
-            attested: attested.clone(),
+            attested,
             missing: Vec::new(),
         };
         report.missing = group.missing();

@@ -213,7 +213,10 @@ fn set_text(dir: &Path, file: &str, value: &str) -> Result<(), SpawnError> {
 }
 
 fn set_if_there(dir: &Path, file: &str, value: u64) -> Result<(), SpawnError> {
-    if dir.join(file).exists() { set(dir, file, value) } else { Ok(()) }
+    match write(&dir.join(file), &value.to_string()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.at_path(Step::Group, &format!("write '{value}' to"), &dir.join(file)),
+    }
 }
 
 /// Without creating: what isn't there is an error, not a file.
