@@ -14,14 +14,16 @@ fn nobody_runs_while_nobody_talks() {
     let mut stage = Stage::new();
     let worlds: Vec<_> = (0..20).map(|n| stage.add(&format!("idle-{n}"), &["echo"], &[])).collect();
     let (supervisor, switch) = stage.broker_pids();
-    // What it takes to make a switch of a program that has just started.
-    std::thread::sleep(Duration::from_millis(500));
-    let before = [turns(supervisor), turns(switch)];
-    std::thread::sleep(Duration::from_secs(1));
-    // The kernel may tell the supervisor of pressure once in 2 s, where others press.
-    assert!(turns(supervisor) - before[0] <= 1, "the supervisor runs though nothing happens");
-    assert_eq!(turns(switch), before[1], "the switch runs though nothing happens");
+    // Starting that many is work for a while, and the kernel tells the supervisor of pressure once in 2 s while others press. Who polls,
+    // or has a heartbeat, never has such a second.
+    let has_quiet_second = || {
+        let before = [turns(supervisor), turns(switch)];
+        std::thread::sleep(Duration::from_secs(1));
+        [turns(supervisor), turns(switch)] == before
+    };
+    assert!((0..30).any(|_| has_quiet_second()), "the broker runs though nothing happens");
+    let before = turns(switch);
     // The control: it does when something does.
     assert_eq!(stage.ask(worlds[7], b"still there"), b"still there");
-    assert_ne!(turns(switch), before[1]);
+    assert_ne!(turns(switch), before);
 }
