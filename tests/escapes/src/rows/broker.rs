@@ -103,7 +103,7 @@ pub const UNDER_A_READER: Row = Row::new(
 pub const DESCRIPTORS: Row = Row::new(
     47,
     "SCM_RIGHTS to the broker, in a flood",
-    &["EPIPE", "ECONNRESET"],
+    &["EPERM", "EPIPE", "ECONNRESET"],
     &[
         Attempt::new("over its lane", |ground| flood(&ground.slices()?.lane)),
         Attempt::new("over its connection", |ground| flood(&ground.slices()?.connection)),
@@ -115,7 +115,7 @@ pub const DESCRIPTORS: Row = Row::new(
 pub const HANDING_OVER: Row = Row::new(
     49,
     "hand its connection to a child world, speak as the parent",
-    &["EPIPE", "ECONNRESET"],
+    &["EPERM", "EPIPE", "ECONNRESET"],
     &[
         Attempt::new("over its lane", |ground| {
             let slices = ground.slices()?;
