@@ -34,6 +34,9 @@ static INDEX: Static<[u8; MAX_INDEX_BYTES]> = Static(UnsafeCell::new([0; MAX_IND
 static FILES: Static<[i32; MAX_FILES]> = Static(UnsafeCell::new([-1; MAX_FILES]));
 
 /// Leaves the kernel's stack, which lies where an image's memory may belong, for our own.
+///
+/// # Safety
+/// For the kernel alone to call, as the program's entry.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
 unsafe extern "C" fn _start() -> ! {
@@ -49,6 +52,8 @@ unsafe extern "C" fn _start() -> ! {
     )
 }
 
+/// # Safety
+/// `born` is the stack pointer that the kernel started the program with; called once, by `_start`.
 unsafe extern "C" fn main(born: *const u64) -> ! {
     // SAFETY: the kernel leaves its words there (`execve(2)`, "initial process stack"), and `_start` passed them on.
     let vdso = unsafe { own_vdso(born) };

@@ -16,6 +16,9 @@ pub(super) fn capture(dump: &mut Dump<'_>) -> Result<bool, CheckpointError> {
 }
 
 /// Runs on the stack that is written down, so it must not unwind through assembly: a panic ends the process (`extern "C"`).
+///
+/// # Safety
+/// `dump` is what [`capture`] gave to `save_and_call`, which alone calls this.
 unsafe extern "C" fn write(dump: *mut (), stack: u64, entry: u64) -> i64 {
     // SAFETY: `capture` gave it, and waits.
     let dump = unsafe { &mut *dump.cast::<Dump<'_>>() };
