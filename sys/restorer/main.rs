@@ -65,6 +65,9 @@ unsafe extern "C" fn main(born: *const u64) -> ! {
 }
 
 /// Where the kernel has put its functions for this process; 0 if it has none.
+///
+/// # Safety
+/// `born` is the stack pointer that the kernel started the program with.
 unsafe fn own_vdso(born: *const u64) -> u64 {
     // SAFETY: the count of arguments, as many pointers, a null, the environment, a null, and pairs that end with type 0.
     unsafe {
@@ -80,6 +83,10 @@ unsafe fn own_vdso(born: *const u64) -> u64 {
     }
 }
 
+/// Sweeps the address space and fills it from the image.
+///
+/// # Safety
+/// Called once: it takes the memory that this program has for one thread.
 unsafe fn restore(vdso: u64) -> Result<Head, Fault> {
     // SAFETY: the only place that takes it, and called once.
     let memory = unsafe { &mut *INDEX.0.get() };

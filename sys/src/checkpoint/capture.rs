@@ -79,6 +79,9 @@ unsafe extern "C" fn save_and_call(write: unsafe extern "C" fn(*mut (), u64, u64
 }
 
 /// Never called: `checkpoint` refuses other architectures before.
+///
+/// # Safety
+/// As on x86-64: `write` gets the pointer that it expects.
 #[cfg(not(target_arch = "x86_64"))]
 unsafe fn save_and_call(write: unsafe extern "C" fn(*mut (), u64, u64) -> i64, argument: *mut ()) -> i64 {
     // SAFETY: as on x86-64.
