@@ -1,0 +1,95 @@
+//! The control service, `strait.control`: a world like any other to the switch, with the supervisor behind it.
+
+mod looks;
+mod names;
+mod worlds;
+
+use super::entry::Entry;
+use super::{Supervisor, log};
+use strait_protocol::control::{Answer, MAX_REQUEST_BYTES, Request};
+use strait_protocol::{Header, Kind, WorldId};
+
+/// Records that are answered before the supervisor looks at what else there is.
+const MAX_IN_ONE_GO: u32 = 64;
+
+impl Supervisor {
+    /// Answers what has arrived, up to a bound: worlds that ask without end must not keep the supervisor from its other work.
+    pub(super) fn serve(&mut self) {
+        self.is_behind = true;
+        for _ in 0..MAX_IN_ONE_GO {
+            // Nothing is gathered here: what comes in pieces is no request, and each of them counts.
+            let (header, payload) = match self.control.try_receive_piece() {
+                Ok(Some(record)) if record.payload().len() > MAX_REQUEST_BYTES => (record.header(), None),
+                Ok(Some(record)) => (record.header(), Some(record.payload().to_vec())),
+                Ok(None) => {
+                    self.is_behind = false;
+                    return;
+                }
+                Err(error) => {
+                    log(&format!("the control service is cut off: {error}"));
+                    self.is_over = true;
+                    return;
+                }
+            };
+            match header.kind {
+                Kind::Request => self.serve_one(&header, payload.as_deref()),
+                Kind::Reply => self.take_acknowledgement(&header),
+                Kind::Message | Kind::Notice | Kind::Multicast => {}
+            }
+        }
+    }
+
+    fn serve_one(&mut self, asker: &Header, payload: Option<&[u8]>) {
+        let request = match payload.map(Request::decode) {
+            Some(Ok(request)) => request,
+            Some(Err(error)) => return self.answer(asker, &Answer::Refused(error.to_string())),
+            None => {
+                return self
+                    .answer(asker, &Answer::Refused(format!("a request has at most {MAX_REQUEST_BYTES} bytes")));
+            }
+        };
+        if let Err(why) = self.judge(asker, request) {
+            self.answer(asker, &Answer::Refused(why));
+        }
+    }
+
+    /// Does what is asked if the asker may: each room of this folder judges its own questions. An `Ok` is answered there, at once or later, an
+    /// `Err` by the caller.
+    fn judge(&mut self, asker: &Header, request: Request) -> Result<(), String> {
+        if !self.worlds.contains_key(&asker.source) {
+            return Err("you are no world".into());
+        }
+        match request {
+            Request::Resolve { name } => self.resolve(asker, &name),
+            Request::List { from, limit } => self.list(asker, from, limit),
+            Request::Start { template, name } => self.start(asker, &template, name.as_deref()),
+            Request::Spawn { specification } => self.spawn(asker, &specification),
+            Request::Stop { name, deadline_ms, reason } => self.stop(asker, &name, deadline_ms, &reason),
+            Request::Unlink { one, other } => self.unlink(asker, one, other),
+            Request::Wait { id } => self.wait(asker, WorldId(id)),
+            Request::Inspect { name } => self.inspect(asker, &name),
+        }
+    }
+
+    /// Whoever asks: `judge` has looked whether it is there.
+    fn asker(&self, asker: &Header) -> &Entry {
+        &self.worlds[&asker.source]
+    }
+
+    fn allow_admin(&self, asker: &Header) -> Result<(), String> {
+        allow(self.asker(asker).may(|_| false), "admin")
+    }
+
+    pub(super) fn answer(&mut self, asker: &Header, answer: &Answer) {
+        if let Err(error) = self.control.reply(asker, 0, &answer.encode()) {
+            log(&format!("an answer to {} is lost: {error}", asker.source));
+        }
+    }
+}
+
+fn allow(is_allowed: bool, what: &str) -> Result<(), String> {
+    match is_allowed {
+        true => Ok(()),
+        false => Err(format!("policy doesn't let you: it takes `{what}`")),
+    }
+}

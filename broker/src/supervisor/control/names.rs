@@ -1,0 +1,44 @@
+//! Who is who: names become ids, for those who may use them.
+
+use super::super::Supervisor;
+use super::super::entry::Entry;
+use super::allow;
+use crate::config::Permission;
+use strait_protocol::control::Answer;
+use strait_protocol::{Header, Name};
+
+impl Supervisor {
+    /// The world of this name, if the asker's permissions cover the name. Judged before it is looked for: to anybody else a world that exists
+    /// looks like one that doesn't.
+    pub(super) fn find(
+        &self,
+        asker: &Header,
+        name: &str,
+        what: &str,
+        may: impl Fn(&Permission, &Name) -> bool,
+    ) -> Result<&Entry, String> {
+        let name = parse(name)?;
+        allow(self.asker(asker).may(|permission| may(permission, &name)), &format!("{what} {name}"))?;
+        self.named(&name)
+    }
+
+    fn named(&self, name: &Name) -> Result<&Entry, String> {
+        let id = self.names.get(name).ok_or_else(|| format!("there is no world named `{name}`"))?;
+        Ok(&self.worlds[id])
+    }
+
+    /// Names are told only to those who may use them.
+    pub(super) fn resolve(&mut self, asker: &Header, name: &str) -> Result<(), String> {
+        let who = self.asker(asker);
+        let parsed = parse(name)?;
+        let reaches = || who.send.iter().chain(&who.link).any(|pattern| pattern.covers(&parsed));
+        allow(who.may(|_| false) || reaches(), &format!("send to {name}"))?;
+        let id = self.named(&parsed)?.id;
+        self.answer(asker, &Answer::World { id: id.0, name: name.into() });
+        Ok(())
+    }
+}
+
+pub(super) fn parse(name: &str) -> Result<Name, String> {
+    name.parse().map_err(|error| format!("`{name}`: {error}"))
+}

@@ -1,0 +1,78 @@
+//! Worlds that are started, stopped, waited for and taken apart, on request.
+
+use super::super::Supervisor;
+use super::super::entry::{Nature, Order};
+use super::allow;
+use super::names::parse;
+use crate::config::{Permission, World};
+use crate::link::Command;
+use std::time::Duration;
+use strait_protocol::control::Answer;
+use strait_protocol::{Header, Name, WorldId};
+
+impl Supervisor {
+    pub(super) fn start(&mut self, asker: &Header, template: &str, name: Option<&str>) -> Result<(), String> {
+        allow(self.asker(asker).may(|p| *p == Permission::Start(template.into())), &format!("start {template}"))?;
+        let known = || self.config.templates.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let world = self.config.templates.get(template).cloned();
+        let world = world.ok_or_else(|| format!("there is no template `{template}` (there are: {})", known()))?;
+        let is_admin = self.asker(asker).may(|_| false);
+        let name = match name {
+            // Others may not take a name that somebody else is trusted under.
+            Some(name) if is_admin || name == template || name.starts_with(&format!("{template}/")) => name.to_owned(),
+            Some(name) => {
+                return Err(format!("a world from `{template}` is named `{template}` or `{template}/…`, not `{name}`"));
+            }
+            None => format!("{template}/{}", self.number()),
+        };
+        let name = parse(&name)?;
+        let template = Some(template.to_owned());
+        self.begin(Order { name, world, template, asked_by: Some(*asker) }).map(drop)
+    }
+
+    pub(super) fn spawn(&mut self, asker: &Header, specification: &str) -> Result<(), String> {
+        self.allow_admin(asker)?;
+        let (name, world): (String, World) = serde_json::from_str(specification).map_err(|error| error.to_string())?;
+        let name = parse(&name)?;
+        self.begin(Order { name, world, template: None, asked_by: Some(*asker) }).map(drop)
+    }
+
+    pub(super) fn stop(&mut self, asker: &Header, name: &str, deadline_ms: u32, reason: &str) -> Result<(), String> {
+        let may = |p: &Permission, name: &Name| matches!(p, Permission::Stop(names) if names.covers(name));
+        let target = self.find(asker, name, "stop", may)?;
+        if target.nature == Nature::Service {
+            return Err(format!("`{name}` is part of the system"));
+        }
+        self.begin_stop(target.id, Some(*asker), Duration::from_millis(deadline_ms.into()), reason);
+        Ok(())
+    }
+
+    /// Who may stop a world, or started it, may wait for its end; so may whoever may send to it.
+    pub(super) fn wait(&mut self, asker: &Header, id: WorldId) -> Result<(), String> {
+        if let Some(ended) = self.history.iter().find(|ended| ended.id == id.0).cloned() {
+            self.allow_admin(asker)?;
+            self.answer(asker, &Answer::Ended(ended));
+            return Ok(());
+        }
+        let who = self.asker(asker);
+        let target = self.worlds.get(&id).ok_or_else(|| format!("there is no world {id}"))?;
+        let reaches = who.send.iter().any(|pattern| pattern.covers(&target.name));
+        allow(
+            reaches || who.may(|p| matches!(p, Permission::Stop(names) if names.covers(&target.name))),
+            &format!("stop {}", target.name),
+        )?;
+        if let Some(target) = self.worlds.get_mut(&id) {
+            target.add_waiter(*asker);
+        }
+        Ok(())
+    }
+
+    pub(super) fn unlink(&mut self, asker: &Header, one: u64, other: u64) -> Result<(), String> {
+        self.allow_admin(asker)?;
+        self.link
+            .send(&Command::Unlink { one, other }, &[])
+            .map_err(|errno| format!("the switch can't be told: {errno}"))?;
+        self.answer(asker, &Answer::Done);
+        Ok(())
+    }
+}
