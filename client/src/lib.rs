@@ -74,8 +74,8 @@ pub use parcel::{Parcel, ParcelMut};
 pub use reader::StreamReader;
 #[cfg(feature = "tokio")]
 pub use record::Arrived;
-pub use record::{Draft, Piece, Record, Reply, Shutdown};
-pub use strait_protocol::control::{Ended, WorldRow};
+pub use record::{ControlNotice, Draft, Piece, Record, Reply, Shutdown};
+pub use strait_protocol::control::{Ended, Wanted, WorldRow};
 pub use strait_protocol::exchange::Refusal;
 pub use strait_protocol::{Header, Kind, Name, Reason, WorldId};
 pub use writer::StreamWriter;

@@ -4,7 +4,7 @@ use crate::client::{Client, Delivery};
 use crate::error::Error;
 use crate::parcel::Parcel;
 use std::time::Duration;
-use strait_protocol::control::SHUTDOWN;
+use strait_protocol::control::Wanted;
 use strait_protocol::stream::{Trailer, bytes_before};
 use strait_protocol::{FLAG_MORE, FLAG_PARCEL, Header, Kind, LINKED, RawHeader, Reason, Slot, WorldId};
 
@@ -48,6 +48,17 @@ impl Piece {
             None => None,
         }
     }
+}
+
+/// What the control service tells this world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlNotice {
+    /// What is wanted.
+    pub wanted: Wanted,
+    /// What is left for it.
+    pub deadline: Duration,
+    /// Why.
+    pub reason: String,
 }
 
 /// The notice that this world is to end.
@@ -96,16 +107,27 @@ impl<'a> Record<'a> {
     pub fn shutdown(&self) -> Option<Shutdown> {
         Shutdown::of(&self.header(), self.payload)
     }
+
+    /// What the control service wants of this world, if this says so; a shutdown too. Nobody else can send it.
+    /// [Reply](Client::reply) to acknowledge, when it is done. What isn't understood may be left: it is a request whose deadline passes.
+    pub fn control_notice(&self) -> Option<ControlNotice> {
+        ControlNotice::of(&self.header(), self.payload)
+    }
+}
+
+impl ControlNotice {
+    fn of(header: &Header, payload: &[u8]) -> Option<Self> {
+        let Header { kind, source, code, timeout_ms, .. } = *header;
+        let wanted = Wanted::from_code(code).filter(|_| kind == Kind::Request && source == WorldId::CONTROL)?;
+        let deadline = Duration::from_millis(u64::from(timeout_ms));
+        Some(Self { wanted, deadline, reason: String::from_utf8_lossy(payload).into_owned() })
+    }
 }
 
 impl Shutdown {
     fn of(header: &Header, payload: &[u8]) -> Option<Self> {
-        let Header { kind, source, code, timeout_ms, .. } = *header;
-        let told = kind == Kind::Request && source == WorldId::CONTROL && code == SHUTDOWN;
-        told.then(|| Self {
-            deadline: Duration::from_millis(u64::from(timeout_ms)),
-            reason: String::from_utf8_lossy(payload).into_owned(),
-        })
+        let notice = ControlNotice::of(header, payload).filter(|notice| notice.wanted == Wanted::Shutdown);
+        notice.map(|ControlNotice { deadline, reason, .. }| Self { deadline, reason })
     }
 }
 
@@ -138,6 +160,11 @@ impl Arrived {
     /// The notice of shutdown, if this is one: see [`Record::shutdown`].
     pub fn shutdown(&self) -> Option<Shutdown> {
         Shutdown::of(&self.header, &self.payload)
+    }
+
+    /// What the control service wants: see [`Record::control_notice`].
+    pub fn control_notice(&self) -> Option<ControlNotice> {
+        ControlNotice::of(&self.header, &self.payload)
     }
 }
 

@@ -33,6 +33,28 @@
 #include <stdint.h>
 
 /**
+ * What the control service wants of a world.
+ */
+typedef enum strait_wanted {
+    /**
+     * Nothing: this is a record of somebody else, or of another kind.
+     */
+    STRAIT_WANTED_NOTHING = 0,
+    /**
+     * That it ends. It may save its state before. At the deadline it is ended by force.
+     */
+    STRAIT_WANTED_SHUTDOWN = 1,
+    /**
+     * That it saves its state now, and goes on.
+     */
+    STRAIT_WANTED_SNAPSHOT = 2,
+    /**
+     * That it saves its state and ends, because a new version takes its place.
+     */
+    STRAIT_WANTED_UPGRADE = 3,
+} strait_wanted;
+
+/**
  * What can go wrong. A later version may add codes; none changes its meaning.
  */
 typedef enum strait_error {
@@ -339,6 +361,12 @@ const char *strait_last_error(void);
  * False for NULL.
  */
 bool strait_shutdown_notice(const struct strait_record *record);
+
+/**
+ * What the control service wants of this world, if this record says so; else STRAIT_WANTED_NOTHING, also for NULL. Nobody but the control
+ * service can send it. It has `timeout_ms` for that; why is the payload (UTF-8, without a NUL). Reply when it is done, with any code.
+ */
+enum strait_wanted strait_control_notice(const struct strait_record *record);
 
 /**
  * What an enum strait_reason means, in words. Never NULL; empty for what is none. Alive for ever.

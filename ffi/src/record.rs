@@ -3,7 +3,7 @@
 use std::ffi::{CString, c_char};
 use std::sync::LazyLock;
 use strait_client::{Header, Kind, Reason, WorldId};
-use strait_protocol::control::SHUTDOWN;
+use strait_protocol::control::Wanted;
 
 /// What a record is.
 #[repr(C)]
@@ -68,6 +68,20 @@ const _: () = {
     assert!(StraitReason::Unlinked as u16 == Reason::Unlinked as u16);
     assert!(StraitReason::Incomplete as u16 == Reason::Incomplete as u16);
 };
+
+/// What the control service wants of a world.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StraitWanted {
+    /// Nothing: this is a record of somebody else, or of another kind.
+    Nothing = 0,
+    /// That it ends. It may save its state before. At the deadline it is ended by force.
+    Shutdown = 1,
+    /// That it saves its state now, and goes on.
+    Snapshot = 2,
+    /// That it saves its state and ends, because a new version takes its place.
+    Upgrade = 3,
+}
 
 /// A record that arrived.
 #[repr(C)]
@@ -147,9 +161,24 @@ impl StraitRecord {
 /// False for NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn strait_shutdown_notice(record: Option<&StraitRecord>) -> bool {
-    record.is_some_and(|record| {
-        (record.kind, record.source, record.code) == (Kind::Request as u8, WorldId::CONTROL.0, SHUTDOWN)
-    })
+    wanted(record) == Some(Wanted::Shutdown)
+}
+
+/// What the control service wants of this world, if this record says so; else STRAIT_WANTED_NOTHING, also for NULL. Nobody but the control
+/// service can send it. It has `timeout_ms` for that; why is the payload (UTF-8, without a NUL). Reply when it is done, with any code.
+#[unsafe(no_mangle)]
+pub extern "C" fn strait_control_notice(record: Option<&StraitRecord>) -> StraitWanted {
+    match wanted(record) {
+        None => StraitWanted::Nothing,
+        Some(Wanted::Shutdown) => StraitWanted::Shutdown,
+        Some(Wanted::Snapshot) => StraitWanted::Snapshot,
+        Some(Wanted::Upgrade) => StraitWanted::Upgrade,
+    }
+}
+
+fn wanted(record: Option<&StraitRecord>) -> Option<Wanted> {
+    let of_control = |record: &&StraitRecord| (record.kind, record.source) == (Kind::Request as u8, WorldId::CONTROL.0);
+    record.filter(of_control).and_then(|record| Wanted::from_code(record.code))
 }
 
 static REASONS: LazyLock<Vec<CString>> = LazyLock::new(|| {

@@ -1,21 +1,37 @@
 //! What is said to the control service (`strait.control`) and by it.
 //!
-//! Requests and answers are rkyv archives, validated with bytecheck before anyone looks at them. The one
-//! message that every world must understand, the notice of its shutdown, needs no archive: see [`SHUTDOWN`].
+//! Requests and answers are rkyv archives, validated with bytecheck before anyone looks at them. What every world
+//! must understand, the notices that tell it to end or to save its state, need no archive: see [`Wanted`].
 
 #![expect(missing_docs, reason = "rkyv derives the archived twins of these types without docs")]
 
 use rkyv::{Archive, Deserialize, Serialize, rancor};
-
-/// The `code` of a request from the control service that tells a world to end. Its `timeout_ms` is what
-/// the world has left, its payload the reason as UTF-8. To reply is to acknowledge.
-pub const SHUTDOWN: u16 = 1;
 
 /// The longest payload of a request to the control service, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 16 * 1024;
 
 /// The most worlds in one [`Answer::Worlds`].
 pub const MAX_WORLDS_PER_ANSWER: u32 = 64;
+
+/// What the control service wants of a world: the `code` of a request from it. The request's `timeout_ms` is what the world has left for that,
+/// its payload the reason as UTF-8. To reply is to acknowledge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u16)]
+pub enum Wanted {
+    /// That it ends. It may save its state before. At the deadline it is ended by force.
+    Shutdown = 1,
+    /// That it saves its state now and goes on. To acknowledge is to say that it has.
+    Snapshot = 2,
+    /// That it saves its state and ends, because a new version takes its place.
+    Upgrade = 3,
+}
+
+impl Wanted {
+    /// What a `code` says.
+    pub fn from_code(code: u16) -> Option<Self> {
+        [Self::Shutdown, Self::Snapshot, Self::Upgrade].into_iter().find(|wanted| *wanted as u16 == code)
+    }
+}
 
 /// What a world or an operator asks of the control service. Policy says who may ask what.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]

@@ -123,7 +123,7 @@ pub struct Header {
     /// See [`FIRST_FLAG_OF_WORLDS`].
     pub flags: u8,
     /// Of a reply: the application's status, 0 for success. Of a notice: a [`Reason`]. Of a request from
-    /// the control service: see [`crate::control::SHUTDOWN`].
+    /// the control service: see [`crate::control::Wanted`].
     pub code: u16,
     /// Who sent it: the switch's word, not the sender's.
     pub source: WorldId,

@@ -6,7 +6,7 @@ use crate::link::Command;
 use std::time::{Duration, Instant};
 use strait_client::Error;
 use strait_jail::{Exit, Process};
-use strait_protocol::control::{Answer, Ended, SHUTDOWN};
+use strait_protocol::control::{Answer, Ended, Wanted};
 use strait_protocol::{Header, Kind, WorldId};
 
 /// How long a program may take to open its connection before it is taken for one that knows nothing of strait.
@@ -29,7 +29,7 @@ impl Supervisor {
         let signal_at = (!entry.is_mapped).then(|| (entry.started + OPENING).max(now).min(now + deadline / 2));
         entry.state = State::Stopping;
         entry.stop = Some(Stop { since: now, deadline: now + deadline, correlation, acknowledged: false, signal_at });
-        if let Err(error) = self.tell(id, correlation, deadline, reason) {
+        if let Err(error) = self.tell(id, Wanted::Shutdown, correlation, deadline, reason) {
             self.kill(id, &format!("it can't be told: {error}"));
         }
     }
@@ -63,12 +63,19 @@ impl Supervisor {
         }
     }
 
-    fn tell(&mut self, id: WorldId, correlation: u64, deadline: Duration, reason: &str) -> Result<u64, Error> {
+    /// Tells a world what is wanted of it. It acknowledges with a reply of this correlation.
+    pub(super) fn tell(
+        &mut self,
+        id: WorldId,
+        wanted: Wanted,
+        correlation: u64,
+        deadline: Duration,
+        reason: &str,
+    ) -> Result<u64, Error> {
         let mut draft = self.control.draft(Kind::Request, id, reason.len())?;
         draft.payload_mut().copy_from_slice(reason.as_bytes());
         let header = draft.header_mut();
-        header.code = SHUTDOWN;
-        header.correlation = correlation;
+        (header.code, header.correlation) = (wanted as u16, correlation);
         header.timeout_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
         draft.send()
     }

@@ -103,6 +103,6 @@ pub fn request(source: WorldId, correlation: u64) -> Header {
 /// A request of the control service to end.
 pub fn shutdown_notice() -> Header {
     let mut header = request(WorldId::CONTROL, 5);
-    (header.code, header.timeout_ms) = (strait_protocol::control::SHUTDOWN, 3000);
+    (header.code, header.timeout_ms) = (strait_protocol::control::Wanted::Shutdown as u16, 3000);
     header
 }
