@@ -1,7 +1,7 @@
 //! An echo world on tokio: each request has a task of its own, so that a slow answer keeps no other waiting.
 //!
 //! ```sh
-//! cargo build --release -p strait-client --features tokio --example async_echo
+//! cargo build --release -p strait-examples --example async_echo
 //! strait run --read target/release/examples/async_echo:/echo -- /echo
 //! ```
 

@@ -1,0 +1,28 @@
+//! Each example does what it says, as a person would start it.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// An example's program, built beside this test.
+fn example(name: &str) -> PathBuf {
+    let mut dir = std::env::current_exe().expect("a running program has a path");
+    dir.pop();
+    dir.pop();
+    dir.join("examples").join(name)
+}
+
+/// Runs it and returns what it says on standard output.
+fn run(name: &str, arguments: &[&str]) -> String {
+    let program = example(name);
+    assert!(program.exists(), "{} isn't built: run the tests with `cargo xtask test`", program.display());
+    let Output { status, stdout, stderr } = Command::new(program).args(arguments).output().unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(status.success(), "{name}: {status}\n{stdout}\n{stderr}");
+    stdout.into_owned()
+}
+
+#[test]
+fn plugins_cost_their_host_nothing() {
+    let told = run("plugins", &[]);
+    assert!(told.ends_with("The host has lost nothing.\n"), "{told}");
+}
