@@ -32,7 +32,14 @@ pub fn open_again_and_again(prefix: Prefix, load: &Load, placement: Placement) -
     let folder = Folder::new()?;
     let socket = folder.path().join("strait.sock");
     let uid = rustix::process::geteuid().as_raw();
-    let rule = AttachRule { name: "opener/*".into(), uid, send: vec!["*".into()], link: Vec::new(), may: Vec::new() };
+    let rule = AttachRule {
+        name: "opener/*".into(),
+        uid,
+        send: vec!["*".into()],
+        link: Vec::new(),
+        may: Vec::new(),
+        ask: Vec::new(),
+    };
     let config = Config { socket: Some(socket.clone()), attach: vec![rule], ..Config::default() };
     let mut host = Host::start(&config)?;
     let world = host.spawn(ANSWERER, &world_of(prefix)?)?;

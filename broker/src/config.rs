@@ -7,6 +7,7 @@ mod world;
 pub use world::{Limits, Stdio, World};
 pub(crate) use world::{parcel_bytes, parcel_count};
 
+use crate::policy::{Permission, Policy};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -71,6 +72,9 @@ pub struct AttachRule {
     /// What it may ask the control service; see [`Permission`].
     #[serde(default)]
     pub may: Vec<String>,
+    /// What it may ask to be granted; see `World::ask`.
+    #[serde(default)]
+    pub ask: Vec<String>,
 }
 
 /// What is wrong with a configuration.
@@ -107,8 +111,16 @@ pub enum ConfigError {
         least: &'static str,
     },
     /// A permission that doesn't exist.
-    #[error("`{0}` is no permission: there are `list`, `start TEMPLATE`, `stop NAME`, `inspect NAME` and `admin`")]
+    #[error("`{0}` is no permission: there are `{forms}`", forms = Permission::FORMS.join("`, `"))]
     Permission(String),
+    /// Something that can't be asked for.
+    #[error("`{text}` can't be asked for: {why}")]
+    Ask {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A granted path that isn't absolute.
     #[error("`{0}`: a granted path is absolute, `/path` or `/path:/inside`")]
     Path(String),
@@ -135,50 +147,22 @@ pub(crate) fn grant_paths(text: &str) -> Result<(PathBuf, PathBuf), ConfigError>
     }
 }
 
-/// What somebody may ask the control service, beside resolving the names it may send to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Permission {
-    /// Everything.
-    Admin,
-    /// See which worlds there are.
-    List,
-    /// Start worlds from this template.
-    Start(String),
-    /// Stop worlds, and wait for their end.
-    Stop(Pattern),
-    /// Read jail reports.
-    Inspect(Pattern),
-}
-
-impl std::str::FromStr for Permission {
-    type Err = ConfigError;
-
-    fn from_str(text: &str) -> Result<Self, ConfigError> {
-        let pattern = |of: &str| of.parse().map_err(|error| ConfigError::Pattern { text: text.into(), error });
-        match text.split_once(' ') {
-            None if text == "admin" => Ok(Self::Admin),
-            None if text == "list" => Ok(Self::List),
-            Some(("start", template)) => Ok(Self::Start(template.into())),
-            Some(("stop", names)) => pattern(names).map(Self::Stop),
-            Some(("inspect", names)) => pattern(names).map(Self::Inspect),
-            _ => Err(ConfigError::Permission(text.into())),
-        }
-    }
-}
-
-/// Reads permissions.
-pub(crate) fn permissions(texts: &[String]) -> Result<Vec<Permission>, ConfigError> {
-    texts.iter().map(|text| text.parse()).collect()
-}
-
 impl Config {
+    /// The policy that a world of this name would have: of the template `worker` for `worker` and `worker/1`, or of the first rule that lets
+    /// a program attach under the name.
+    pub fn policy_of(&self, name: &Name) -> Option<Policy> {
+        let stem = name.as_str().split('/').next().unwrap_or_default();
+        let template = self.templates.get(name.as_str()).or_else(|| self.templates.get(stem));
+        let covers = |rule: &&AttachRule| rule.name.parse().is_ok_and(|pattern: Pattern| pattern.covers(name));
+        let rule = || self.attach.iter().find(covers).and_then(|rule| Policy::of_rule(rule).ok());
+        template.and_then(|world| Policy::of_world(world).ok()).or_else(rule)
+    }
+
     /// Checks everything that can be checked without starting anything.
     pub fn check(&self) -> Result<(), ConfigError> {
         for rule in &self.attach {
             patterns(std::slice::from_ref(&rule.name))?;
-            patterns(&rule.send)?;
-            patterns(&rule.link)?;
-            permissions(&rule.may)?;
+            Policy::of_rule(rule)?;
         }
         for (name, world) in &self.templates {
             let name: Name = name.parse().map_err(|error| ConfigError::Pattern { text: name.clone(), error })?;

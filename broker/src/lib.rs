@@ -17,14 +17,16 @@
 mod config;
 mod host;
 mod link;
+mod policy;
 pub mod quantity;
 mod roles;
 mod supervisor;
 mod switch;
 mod turns;
 
-pub use config::{AttachRule, Config, ConfigError, Limits, Permission, Stdio, Uids, World};
+pub use config::{AttachRule, Config, ConfigError, Limits, Stdio, Uids, World};
 pub use host::{Host, HostError};
+pub use policy::{Judgement, Permission, Policy, Role, judge};
 pub use roles::init;
 pub use strait_client::{Client, Ended, Error, Header, Kind, Name, Reason, WorldId, WorldRow};
 #[cfg(feature = "racing")]

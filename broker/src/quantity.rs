@@ -24,6 +24,13 @@ pub fn bytes(text: &str) -> Result<u64, String> {
     number(digits)?.checked_mul(1 << shift).ok_or_else(|| "more than 64 bits can count".into())
 }
 
+/// The same as text, in the largest unit that loses nothing.
+pub fn bytes_text(bytes: u64) -> String {
+    let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let fits = |(shift, _): &(u32, &str)| bytes != 0 && bytes.trailing_zeros() >= *shift;
+    units.into_iter().find(fits).map_or_else(|| bytes.to_string(), |(shift, unit)| format!("{} {unit}", bytes >> shift))
+}
+
 /// A time with its unit: `300ms`, `5s`, `2m`, `1h`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let (digits, unit) = split(text);
@@ -170,6 +177,9 @@ mod tests {
             [("65536", 65536), ("64K", 65536), ("64 KiB", 65536), ("4m", 4 << 20), ("1GiB", 1 << 30), ("7B", 7)]
         {
             assert_eq!(bytes(text), Ok(size), "{text}");
+        }
+        for (size, text) in [(0, "0"), (1000, "1000"), (2 << 30, "2 GiB"), (1536, "1536"), (3 << 10, "3 KiB")] {
+            assert_eq!(bytes_text(size), text);
         }
         for wrong in ["", "K", "-1", "1.5M", "64KB", "iB", "64 K B", "99999999999G", "99999999999999999999"] {
             assert!(bytes(wrong).is_err(), "{wrong}");

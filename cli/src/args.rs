@@ -38,6 +38,9 @@ pub enum Command {
     Stop(Stop),
     /// Show what the kernel enforces for a world: what is, not what was configured
     Inspect(Inspect),
+    /// Say who may do what, and by which line of whose policy
+    #[command(after_help = POLICY_HELP)]
+    Policy(Policy),
     /// Say what this machine has for this user, what is missing, and how to mend it
     #[command(after_help = DOCTOR_HELP)]
     Doctor(Doctor),
@@ -206,6 +209,50 @@ pub struct Inspect {
 }
 
 #[derive(Debug, ClapArgs)]
+pub struct Policy {
+    #[command(subcommand)]
+    pub action: PolicyAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PolicyAction {
+    /// Say whether a world may do something, and the line that decides
+    #[command(after_help = CHECK_HELP)]
+    Check {
+        /// The world's name, or that of one that a template would make
+        from: String,
+        /// Another world's name: may it send there? Or `link NAME`, `start TEMPLATE`, `memory 2 GiB` and so on
+        #[arg(value_name = "TO")]
+        what: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        source: PolicySource,
+    },
+    /// List the lines of a world's policy, and what it was granted
+    Show {
+        /// The world's name, or that of one that a template would make
+        world: String,
+        /// Print JSON: an array of lines
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        source: PolicySource,
+    },
+}
+
+/// Whose policy.
+#[derive(Debug, ClapArgs)]
+pub struct PolicySource {
+    /// A configuration, instead of a broker that runs
+    #[arg(long, value_name = "FILE", conflicts_with = "socket")]
+    pub file: Option<PathBuf>,
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+#[derive(Debug, ClapArgs)]
 pub struct Doctor {
     /// Print JSON
     #[arg(long)]
@@ -280,6 +327,21 @@ Examples:
   strait stop database --deadline 30s --reason 'upgrade'
 
 Exit codes: 0 it is gone, by itself or by force; 1 it isn't; 2 bad usage.";
+
+const POLICY_HELP: &str = "\
+Examples:
+  strait policy check loader db                  may `loader` send to `db`?
+  strait policy check loader 'start worker'      may it start one?
+  strait policy show loader
+  strait policy check loader db --file worlds.toml";
+
+const CHECK_HELP: &str = "\
+Examples:
+  strait policy check loader db
+  strait policy check loader 'link db'
+  strait policy check admin 'stop loader' --file worlds.toml
+
+Exit codes: 0 it may; 1 it may not, or an error; 2 bad usage.";
 
 const DOCTOR_HELP: &str = "\
 It starts a broker and jails of its own, which end with it, and changes nothing else. Root and other users have different \

@@ -13,6 +13,7 @@ mod file;
 mod inspect;
 mod keeper;
 mod mistake;
+mod policy;
 mod ps;
 mod run;
 mod signals;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         Command::Request(args) => talk::request(args),
         Command::Stop(args) => stop::stop(args),
         Command::Inspect(args) => inspect::inspect(args),
+        Command::Policy(args) => policy::policy(args),
         Command::Doctor(args) => doctor::doctor(args),
         Command::Demo(args) => Ok(demo::run(args.file.as_deref())),
         Command::Completions(args) => completions::completions(args),

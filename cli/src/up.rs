@@ -37,6 +37,7 @@ fn config(plan: &Plan, path: &Path) -> Config {
         send: vec!["*".into()],
         link: Vec::new(),
         may: vec!["admin".into()],
+        ask: Vec::new(),
     };
     // The first rule that fits decides.
     config.attach.insert(0, own);

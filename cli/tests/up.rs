@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Dir, Foreground, ask, ask_until, run, up};
+use common::{Dir, Foreground, ask, ask_until, run, strait, up};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::thread;
@@ -192,4 +192,32 @@ fn what_is_sent_arrives_and_replies_come_back() {
     server.join().unwrap();
     up.interrupt();
     assert_eq!(up.end().0, Some(0));
+}
+
+#[test]
+fn policy_is_explained_with_the_line_that_decides() {
+    let dir = Dir::new("policy");
+    let file = dir.file(
+        "worlds.toml",
+        "[worlds.one]\ncommand = [\"sleep\", \"1000\"]\nsend = [\"two\"]\nask = [\"memory 2 GiB\"]\n\
+         [templates.two]\ncommand = [\"true\"]\n",
+    );
+    let socket = dir.path("socket");
+    let _up = Foreground::up(&file, &socket);
+    for source in [["--file".into(), file.clone()], ["--socket".into(), socket]] {
+        let ask = |args: &[&str]| {
+            let mut command = strait(["policy"]);
+            command.args(args).args(&source);
+            run(command)
+        };
+        let allowed = ask(&["check", "one", "two"]);
+        assert_eq!((allowed.code, &*allowed.out), (Some(0), "`one` may: send = [\"two\"]\n"), "{}", allowed.err);
+        let refused = ask(&["check", "two", "one"]);
+        assert_eq!((refused.code, &*refused.out), (Some(1), "`two` may not: it takes `send = [\"one\"]`\n"));
+        let json = ask(&["check", "one", "memory 1G", "--json"]);
+        assert!(json.out.contains("\"is_allowed\": false") && json.out.contains("a grant, which it may ask for"));
+        assert_eq!(ask(&["show", "one"]).out, "send = [\"two\"]\nask = [\"memory 2 GiB\"]\n");
+        let unknown = ask(&["check", "nobody", "one"]);
+        assert!(unknown.code == Some(1) && unknown.err.contains("there is no world named `nobody`"), "{}", unknown.err);
+    }
 }

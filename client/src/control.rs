@@ -70,6 +70,22 @@ impl Client {
         }
     }
 
+    /// Whether policy lets a world do something, and the line that says so; see [`Request::Judge`].
+    pub fn judge(&mut self, from: &str, what: &str) -> Result<(bool, String), Error> {
+        match self.ask(&Request::Judge { from: from.into(), what: what.into() }, PROMPT)? {
+            Answer::Judged { is_allowed, why } => Ok((is_allowed, why)),
+            _ => Err(Error::Unexpected),
+        }
+    }
+
+    /// The lines of a world's policy, as a configuration has them, and what it was granted.
+    pub fn policy(&mut self, name: &str) -> Result<Vec<String>, Error> {
+        match self.ask(&Request::Policy { name: name.into() }, PROMPT)? {
+            Answer::Policy(lines) => Ok(lines),
+            _ => Err(Error::Unexpected),
+        }
+    }
+
     fn world(&mut self, request: &Request) -> Result<(WorldId, Name), Error> {
         match self.ask(request, PROMPT)? {
             Answer::World { id, name } => Ok((WorldId(id), name.parse()?)),

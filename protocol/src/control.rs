@@ -81,6 +81,18 @@ pub enum Request {
         /// The other's.
         other: u64,
     },
+    /// May this world do that, and by which line of its policy? For who may `policy`.
+    Judge {
+        /// The world's name, or that of one that could be started from a template.
+        from: String,
+        /// A world's name, which asks whether the one may send to the other, or words as `may` and `ask` have them.
+        what: String,
+    },
+    /// Which lines has the policy of this world? For who may `policy`.
+    Policy {
+        /// The world's name, or that of one that could be started from a template.
+        name: String,
+    },
     /// What does the kernel say is in force for this world?
     Inspect {
         /// The world's name.
@@ -109,6 +121,15 @@ pub enum Answer {
     Ended(Ended),
     /// The jail report, as JSON.
     Report(String),
+    /// Whether policy allows what was asked about.
+    Judged {
+        /// It does.
+        is_allowed: bool,
+        /// The line that allows it, or that would.
+        why: String,
+    },
+    /// The lines of a policy, as a configuration has them.
+    Policy(Vec<String>),
     /// It is done, or under way.
     Done,
     /// No, and why.

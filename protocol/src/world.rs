@@ -112,6 +112,17 @@ impl Pattern {
             Self::StartsWith(start) => name.as_str().starts_with(&**start),
         }
     }
+
+    /// Whether every name of the other set is in this one.
+    pub fn includes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (_, Self::Exactly(name)) => self.covers(name),
+            (Self::Exactly(_), Self::StartsWith(_)) => false,
+            (Self::StartsWith(start), Self::StartsWith(longer)) => {
+                longer.starts_with(&**start) && (start.starts_with("strait.") || !longer.starts_with("strait."))
+            }
+        }
+    }
 }
 
 impl FromStr for Pattern {
@@ -170,5 +181,20 @@ mod tests {
         assert!(!all.covers(&"strait.control".parse().unwrap()));
         let services: Pattern = "strait.*".parse().unwrap();
         assert!(services.covers(&"strait.gate".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_set_includes_those_within() {
+        let includes = |all: &str, some: &str| all.parse::<Pattern>().unwrap().includes(&some.parse().unwrap());
+        for (all, some) in
+            [("*", "a*"), ("a*", "a*"), ("a*", "a/b*"), ("a*", "a"), ("a", "a"), ("strait.*", "strait.g*")]
+        {
+            assert!(includes(all, some), "{all} {some}");
+        }
+        for (all, some) in
+            [("a*", "*"), ("a", "a*"), ("a", "b"), ("a/*", "a"), ("*", "strait.*"), ("s*", "strait.gate")]
+        {
+            assert!(!includes(all, some), "{all} {some}");
+        }
     }
 }

@@ -26,7 +26,14 @@ impl Scene {
         std::fs::create_dir_all(&dir).unwrap();
         let socket = dir.join("socket");
         let uid = rustix::process::geteuid().as_raw();
-        let rule = AttachRule { name: "guest".into(), uid, send: vec!["*".into()], link: Vec::new(), may: Vec::new() };
+        let rule = AttachRule {
+            name: "guest".into(),
+            uid,
+            send: vec!["*".into()],
+            link: Vec::new(),
+            may: Vec::new(),
+            ask: Vec::new(),
+        };
         let config = Config { socket: Some(socket.clone()), attach: vec![rule], ..Config::default() };
         let stage = Stage::with(&config);
         let client = Client::attach(&socket, "guest").unwrap();

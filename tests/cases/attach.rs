@@ -37,6 +37,7 @@ fn config(scratch: &Scratch) -> Config {
         send: vec!["*".into()],
         link: Vec::new(),
         may: vec!["list".into()],
+        ask: Vec::new(),
     };
     Config {
         socket: Some(scratch.0.join("socket")),

@@ -10,7 +10,7 @@ fn a_world_starts_only_what_it_may() {
     let mut stage = Stage::with(&config);
     let mut starter = actor(&["starter", "echo"], &[]);
     stage.host.spawn("denied", &starter).unwrap();
-    assert_eq!(stage.receive().1, b"policy doesn't let you: it takes `start echo`");
+    assert_eq!(stage.receive().1, b"policy doesn't let you: it takes `may = [\"start echo\"]`");
     starter.may = vec!["start echo".into()];
     stage.host.spawn("allowed", &starter).unwrap();
     assert!(stage.receive().1.starts_with(b"started echo/"));

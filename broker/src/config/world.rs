@@ -1,6 +1,7 @@
 //! One world as a configuration names it: its program, its grants, its limits.
 
-use super::{ConfigError, grant_paths, patterns, permissions};
+use super::{ConfigError, grant_paths};
+use crate::policy::{Policy, Role};
 use crate::quantity::{in_bytes, in_milliseconds, in_processors};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -46,9 +47,16 @@ pub struct World {
     /// must name the other.
     #[serde(default)]
     pub link: Vec<String>,
-    /// What it may ask the control service; see [`Permission`](super::Permission).
+    /// What it may ask the control service; see [`Permission`](crate::Permission).
     #[serde(default)]
     pub may: Vec<String>,
+    /// What it may ask to be granted while it runs, and as much of it at most: `send db/*`, `link x`, `memory 2 GiB`, `cpu 1`,
+    /// `network example.com:443`, `read /path`, `write /path`, or what `may` takes. A world with the role `control` decides, or a person.
+    #[serde(default)]
+    pub ask: Vec<String>,
+    /// What it is to the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
     /// Bytes of its outbox and of its inbox: a power of two from 16 KiB to 64 MiB.
     #[serde(default = "slice_bytes", deserialize_with = "in_bytes::required")]
     pub slice: u64,
@@ -186,6 +194,8 @@ impl World {
             send: Vec::new(),
             link: Vec::new(),
             may: Vec::new(),
+            ask: Vec::new(),
+            role: None,
             slice: slice_bytes(),
             budget: budget_bytes(),
             parcels: parcel_bytes(),
@@ -210,9 +220,7 @@ impl World {
             return Err(ConfigError::NoCommand);
         }
         SliceSize::new(self.slice)?;
-        patterns(&self.send)?;
-        patterns(&self.link)?;
-        permissions(&self.may)?;
+        Policy::of_world(self)?;
         self.full_profile().check()?;
         if self.checkpoint && self.profile == Base::Strict {
             return Err(ConfigError::Checkpoint);

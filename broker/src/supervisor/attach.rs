@@ -3,6 +3,7 @@
 use super::entry::{Channel, Entry, Nature};
 use super::{Supervisor, Token, log};
 use crate::config;
+use crate::policy::Policy;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
@@ -68,9 +69,9 @@ impl Supervisor {
         let hello = Hello::decode(hello).map_err(|error| error.to_string())?;
         let peer =
             socket::peer(connection.as_fd()).map_err(|errno| format!("the kernel doesn't vouch for you: {errno}"))?;
-        let config::AttachRule { send, link, may, .. } = self.rule_for(&hello.name, &peer)?.clone();
+        let policy = Policy::of_rule(self.rule_for(&hello.name, &peer)?).map_err(|error| error.to_string())?;
         let connection = connection.try_clone().map_err(|error| error.to_string())?;
-        let id = self.admit(hello.name, SliceSize::DEFAULT, [&send, &link, &may], connection)?;
+        let id = self.admit(hello.name, SliceSize::DEFAULT, policy, connection)?;
         if let Some(entry) = self.worlds.get_mut(&id) {
             (entry.uid, entry.pid) = (peer.uid, peer.pid);
         }
@@ -94,15 +95,13 @@ impl Supervisor {
         &mut self,
         name: Name,
         size: SliceSize,
-        [send, link, may]: [&[String]; 3],
+        policy: Policy,
         connection: OwnedFd,
     ) -> Result<WorldId, String> {
         self.check_name(&name)?;
         let channel = Channel::create(size).map_err(|error| error.to_string())?;
         let mut entry = Entry::new(self.take_id(), name, Nature::Attached, channel);
-        entry.send = config::patterns(send).map_err(|error| error.to_string())?;
-        entry.link = config::patterns(link).map_err(|error| error.to_string())?;
-        entry.may = config::permissions(may).map_err(|error| error.to_string())?;
+        entry.policy = policy;
         entry.connection = Some(connection);
         let id = entry.id;
         self.register(entry, BUDGET_BYTES)?;

@@ -1,7 +1,8 @@
 //! What the supervisor knows of one world.
 
-use crate::config::{self, Permission, World};
+use crate::config::{self, World};
 use crate::link::Passport;
+use crate::policy::{Policy, Way};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 use strait_jail::{Exit, Process};
@@ -124,9 +125,7 @@ pub(super) struct Entry {
     pub name: Name,
     pub nature: Nature,
     pub state: State,
-    pub send: Vec<Pattern>,
-    pub link: Vec<Pattern>,
-    pub may: Vec<Permission>,
+    pub policy: Policy,
     pub uid: u32,
     pub pid: i32,
     pub grace_ms: u32,
@@ -166,9 +165,7 @@ impl Entry {
             name,
             nature,
             state: State::Starting,
-            send: Vec::new(),
-            link: Vec::new(),
-            may: Vec::new(),
+            policy: Policy::default(),
             uid: 0,
             pid: 0,
             grace_ms: 0,
@@ -200,8 +197,8 @@ impl Entry {
             name: self.name.to_string(),
             outbox_bytes: self.channel.outbox.size().bytes(),
             inbox_bytes: self.channel.inbox.size().bytes(),
-            send: self.send.iter().map(Pattern::to_string).collect(),
-            link: self.link.iter().map(Pattern::to_string).collect(),
+            send: self.policy.reach.configured(Way::Send).map(Pattern::to_string).collect(),
+            link: self.policy.reach.configured(Way::Link).map(Pattern::to_string).collect(),
             budget_bytes,
             parcel_bytes: self.parcel_bytes,
             parcel_count: self.parcel_count,
@@ -210,7 +207,7 @@ impl Entry {
 
     pub(super) fn welcome(&self) -> Welcome {
         let (outbox, inbox) = (self.channel.outbox.size(), self.channel.inbox.size());
-        Welcome { id: self.id, name: self.name.clone(), outbox, inbox, links: !self.link.is_empty() }
+        Welcome { id: self.id, name: self.name.clone(), outbox, inbox, links: self.policy.may_come_to_link() }
     }
 
     /// By when it has to have given an image, if it has to.
@@ -219,10 +216,6 @@ impl Entry {
             Origin::First { deadline, .. } => Some(deadline),
             _ => None,
         }
-    }
-
-    pub(super) fn may(&self, what: impl Fn(&Permission) -> bool) -> bool {
-        self.may.iter().any(|permission| *permission == Permission::Admin || what(permission))
     }
 
     /// Remembers who waits for the end: a few requests of each, the latest. One that is forgotten ends by its deadline.

@@ -4,6 +4,7 @@ use super::entry::{Channel, Entry, Nature, Order, Origin, State};
 use super::images::{self, Asked};
 use super::{Supervisor, Token, log};
 use crate::config::{self, Stdio, World};
+use crate::policy::Policy;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,9 +27,7 @@ impl Supervisor {
         let channel = Channel::create(size).map_err(|error| error.to_string())?;
         let mut entry = Entry::new(self.take_id(), name, Nature::Jailed, channel);
         let id = entry.id;
-        entry.send = config::patterns(&world.send).map_err(|error| error.to_string())?;
-        entry.link = config::patterns(&world.link).map_err(|error| error.to_string())?;
-        entry.may = config::permissions(&world.may).map_err(|error| error.to_string())?;
+        entry.policy = Policy::of_world(&world).map_err(|error| error.to_string())?;
         entry.grace_ms = world.grace_ms;
         entry.time = world.limits.time_ms.map(|ms| Duration::from_millis(ms.into()));
         (entry.parcel_bytes, entry.parcel_count) = (world.parcels, world.parcel_count);

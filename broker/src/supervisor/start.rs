@@ -5,6 +5,7 @@ use super::shares::Shares;
 use super::{MAX_WORLDS, Supervisor, Token, log, open_path};
 use crate::config::Config;
 use crate::link::{Command, Event, Link};
+use crate::policy::Policy;
 use crate::{roles, turns};
 use rustix::event::epoll::{self, EventFlags};
 use rustix::fs::{FileType, Mode, OFlags};
@@ -119,8 +120,9 @@ fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
     supervisor.serve();
     let name = "host".parse().map_err(|error| format!("host: {error}"))?;
     let connection = host.try_clone().map_err(|error| error.to_string())?;
-    supervisor.host =
-        supervisor.admit(name, SliceSize::DEFAULT, [&["*".into()], &["*".into()], &["admin".into()]], connection)?;
+    let policy =
+        Policy::new(&["*".into()], &["*".into()], &["admin".into()], &[]).map_err(|error| error.to_string())?;
+    supervisor.host = supervisor.admit(name, SliceSize::DEFAULT, policy, connection)?;
     if let Some(entry) = supervisor.worlds.get_mut(&supervisor.host)
         && let Ok(peer) = socket::peer(host.as_fd())
     {
@@ -173,7 +175,7 @@ fn control_service(link: &mut Link) -> Result<(Entry, Client), String> {
     let size = SliceSize::new(CONTROL_SLICE).map_err(|error| error.to_string())?;
     let channel = Channel::create(size).map_err(|error| error.to_string())?;
     let mut entry = Entry::new(WorldId::CONTROL, name, Nature::Service, channel);
-    entry.send = vec!["*".parse().map_err(|error| format!("{error}"))?];
+    entry.policy = Policy::new(&["*".into()], &[], &[], &[]).map_err(|error| error.to_string())?;
     entry.state = State::Ready;
     let attach = Command::Attach(entry.passport(CONTROL_BUDGET_BYTES));
     match link.send(&attach, &entry.channel.for_switch()) {

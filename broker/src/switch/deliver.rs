@@ -237,17 +237,10 @@ impl Switch {
                 return Err(Reason::NoSuchRequest);
             }
             Kind::Reply => {}
-            // A large reply comes in pieces: who was asked may answer, at whatever length. No route is remembered for what may come only as long as
-            // the request is open.
-            Kind::Message
-                if raw.flags() & FLAG_MORE != 0
-                    && self.requests.is_open((target.id, raw.correlation()), sender.id)
-                    && !sender.may_send_to(target.id, &target.name) =>
-            {
-                return Ok(receiver);
-            }
-            _ if receiver == slot || !sender.may_send_to(target.id, &target.name) && !sender.may_link_with(target) => {
-                return Err(Reason::Refused);
+            _ if receiver == slot => return Err(Reason::Refused),
+            _ if !sender.may_send_to(target) => {
+                // No route is remembered for what may come only as long as the request is open.
+                return if self.is_of_reply(sender, target, raw) { Ok(receiver) } else { Err(Reason::Refused) };
             }
             Kind::Request if sender.open_requests >= MAX_OPEN_REQUESTS => return Err(Reason::Quota),
             _ => {}
@@ -256,6 +249,13 @@ impl Switch {
             self.port(slot).last_route = Some((destination, receiver));
         }
         Ok(receiver)
+    }
+
+    /// A large reply comes in pieces: who was asked may answer, at whatever length.
+    pub(super) fn is_of_reply(&self, sender: &Port, target: &Port, raw: &RawHeader) -> bool {
+        raw.kind() == Kind::Message
+            && raw.flags() & FLAG_MORE != 0
+            && self.requests.is_open((target.id, raw.correlation()), sender.id)
     }
 
     /// Delivers everything a world published before it died. What finds no room is held on its receiver's account.

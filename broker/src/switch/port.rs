@@ -4,6 +4,7 @@ use super::backlog::Blocked;
 use super::lane::Lane;
 use super::parcels::Holdings;
 use crate::link::{Count, Passport};
+use crate::policy::{Reach, Way};
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
@@ -11,8 +12,8 @@ use strait_memory::{ReadOnly, SliceError, SliceFile, Writable, transfer};
 use strait_protocol::handshake::DESCRIPTORS;
 use strait_protocol::wait::{Event, Via};
 use strait_protocol::{
-    Endpoint, MAX_STOPS, Name, NameError, Pattern, RawHeader, ReserveError, SliceMemory, SliceSize, SliceSizeError,
-    WorldId, WritableMemory,
+    Endpoint, MAX_STOPS, Name, NameError, RawHeader, ReserveError, SliceMemory, SliceSize, SliceSizeError, WorldId,
+    WritableMemory,
 };
 use strait_sys::wake;
 
@@ -72,8 +73,8 @@ pub(crate) struct Port {
     wakeup: OwnedFd,
     pub lane: Lane,
     pub holdings: Holdings,
-    send: Vec<Pattern>,
-    link: Vec<Pattern>,
+    /// Whom policy lets it reach.
+    pub reach: Reach,
     /// Bytes that it says it has written to links that are gone.
     pub linked_bytes: u64,
     /// Where the last record went, so that a stream to one place is looked up once.
@@ -129,8 +130,7 @@ impl Port {
             wakeup,
             lane: Lane::new(lane),
             holdings: Holdings::new(passport.parcel_count, passport.parcel_bytes),
-            send: passport.send.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
-            link: passport.link.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+            reach: Reach::parse(&passport.send, &passport.link)?,
             linked_bytes: 0,
             last_route: None,
             blocked: None,
@@ -155,16 +155,14 @@ impl Port {
         })
     }
 
-    /// Policy: whether this world may send to a world of that name. Everyone may ask the control service, which judges
-    /// for itself.
-    pub(crate) fn may_send_to(&self, id: WorldId, name: &Name) -> bool {
-        id == WorldId::CONTROL || self.send.iter().any(|pattern| pattern.covers(name))
+    /// Policy: whether this world may send to another, by its own lines or because both agree to a link.
+    pub(crate) fn may_send_to(&self, other: &Self) -> bool {
+        self.reach.sends_to(other.id, &other.name) || self.may_link_with(other)
     }
 
     /// Policy: whether these two may have a direct link. Both must name the other; then they may also send to each other.
     pub(crate) fn may_link_with(&self, other: &Self) -> bool {
-        let covers = |one: &Self, other: &Self| one.link.iter().any(|pattern| pattern.covers(&other.name));
-        covers(self, other) && covers(other, self)
+        self.reach.covers(Way::Link, &other.name) && other.reach.covers(Way::Link, &self.name)
     }
 
     /// Whether the switch may hold so much more on this world's account. One record may always be held.

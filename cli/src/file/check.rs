@@ -103,9 +103,10 @@ impl Section<'_, '_> {
         let span = match error {
             ConfigError::NoCommand => self.key("command"),
             ConfigError::Slice(_) => self.value("slice"),
-            ConfigError::Pattern { text, .. } | ConfigError::Permission(text) | ConfigError::Path(text) => {
-                self.text(text)
-            }
+            ConfigError::Pattern { text, .. }
+            | ConfigError::Ask { text, .. }
+            | ConfigError::Permission(text)
+            | ConfigError::Path(text) => self.text(text),
             ConfigError::Limit { name, .. } => self.limit(name),
             ConfigError::Profile(error) => self.text(error.name()),
             _ => None,
@@ -114,7 +115,7 @@ impl Section<'_, '_> {
         match error {
             ConfigError::Permission(text) => {
                 let verb = text.split(' ').next().unwrap_or_default();
-                mistake.among(verb, ["list", "start TEMPLATE", "stop NAME", "inspect NAME", "admin"])
+                mistake.among(verb, Permission::FORMS)
             }
             ConfigError::Profile(ProfileError::Unknown(name)) => mistake.like(name, strait_jail::syscall_names()),
             _ => mistake,
@@ -150,7 +151,8 @@ impl Section<'_, '_> {
 
     /// Where this text stands, as a value or in a list.
     fn text(&self, text: &str) -> Option<Range<usize>> {
-        const KEYS: [&str; 7] = ["name", "send", "may", "read", "write", "allow_syscalls", "deny_syscalls"];
+        const KEYS: [&str; 9] =
+            ["name", "send", "link", "may", "ask", "read", "write", "allow_syscalls", "deny_syscalls"];
         let values = KEYS.iter().filter_map(|key| entry(self.table?, key).map(|(_, value)| value));
         let is_text = |value: &&Spanned<DeValue<'_>>| value.get_ref().as_str() == Some(text);
         let each = values.flat_map(|value| match value.get_ref().as_array() {

@@ -2,11 +2,10 @@
 
 use super::super::Supervisor;
 use super::super::entry::{Entry, State};
-use super::allow;
-use crate::config::Permission;
 use crate::link::{Command, Count};
+use crate::policy::Permission;
 use strait_protocol::control::{Answer, MAX_WORLDS_PER_ANSWER, WorldRow};
-use strait_protocol::{Header, Name, WorldId};
+use strait_protocol::{Header, WorldId};
 
 /// Lists that may wait for the switch's counters: so few that questions and answers always fit into the link, and neither side of it
 /// waits for the other.
@@ -14,15 +13,14 @@ const MAX_COUNTS: usize = 16;
 
 impl Supervisor {
     pub(super) fn inspect(&mut self, asker: &Header, name: &str) -> Result<(), String> {
-        let may = |p: &Permission, name: &Name| matches!(p, Permission::Inspect(names) if names.covers(name));
-        let target = self.find(asker, name, "inspect", may)?;
+        let target = self.find(asker, name, Permission::Inspect)?;
         let report = report(target)?;
         self.answer(asker, &Answer::Report(report));
         Ok(())
     }
 
     pub(super) fn list(&mut self, asker: &Header, from: u64, limit: u32) -> Result<(), String> {
-        allow(self.asker(asker).may(|p| *p == Permission::List), "list")?;
+        self.allow(asker, &Permission::List)?;
         if self.counts.len() >= MAX_COUNTS {
             return Err("too many lists are being made: try again".into());
         }

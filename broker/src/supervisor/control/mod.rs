@@ -2,10 +2,12 @@
 
 mod looks;
 mod names;
+mod policy;
 mod worlds;
 
 use super::entry::Entry;
 use super::{Supervisor, log};
+use crate::policy::Permission;
 use strait_protocol::control::{Answer, MAX_REQUEST_BYTES, Request};
 use strait_protocol::{Header, Kind, WorldId};
 
@@ -68,6 +70,8 @@ impl Supervisor {
             Request::Unlink { one, other } => self.unlink(asker, one, other),
             Request::Wait { id } => self.wait(asker, WorldId(id)),
             Request::Inspect { name } => self.inspect(asker, &name),
+            Request::Judge { from, what } => self.judge_policy(asker, &from, &what),
+            Request::Policy { name } => self.show_policy(asker, &name),
         }
     }
 
@@ -76,20 +80,18 @@ impl Supervisor {
         &self.worlds[&asker.source]
     }
 
+    /// Whether policy lets the asker have this done.
+    fn allow(&self, asker: &Header, asked: &Permission) -> Result<(), String> {
+        self.asker(asker).policy.command(asked).map(drop).map_err(|missing| missing.to_string())
+    }
+
     fn allow_admin(&self, asker: &Header) -> Result<(), String> {
-        allow(self.asker(asker).may(|_| false), "admin")
+        self.allow(asker, &Permission::Admin)
     }
 
     pub(super) fn answer(&mut self, asker: &Header, answer: &Answer) {
         if let Err(error) = self.control.reply(asker, 0, &answer.encode()) {
             log(&format!("an answer to {} is lost: {error}", asker.source));
         }
-    }
-}
-
-fn allow(is_allowed: bool, what: &str) -> Result<(), String> {
-    match is_allowed {
-        true => Ok(()),
-        false => Err(format!("policy doesn't let you: it takes `{what}`")),
     }
 }

@@ -2,10 +2,9 @@
 
 use super::super::Supervisor;
 use super::super::entry::Entry;
-use super::allow;
-use crate::config::Permission;
+use crate::policy::Permission;
 use strait_protocol::control::Answer;
-use strait_protocol::{Header, Name};
+use strait_protocol::{Header, Name, Pattern};
 
 impl Supervisor {
     /// The world of this name, if the asker's permissions cover the name. Judged before it is looked for: to anybody else a world that exists
@@ -14,11 +13,10 @@ impl Supervisor {
         &self,
         asker: &Header,
         name: &str,
-        what: &str,
-        may: impl Fn(&Permission, &Name) -> bool,
+        what: impl Fn(Pattern) -> Permission,
     ) -> Result<&Entry, String> {
         let name = parse(name)?;
-        allow(self.asker(asker).may(|permission| may(permission, &name)), &format!("{what} {name}"))?;
+        self.allow(asker, &what(Pattern::Exactly(name.clone())))?;
         self.named(&name)
     }
 
@@ -29,10 +27,8 @@ impl Supervisor {
 
     /// Names are told only to those who may use them.
     pub(super) fn resolve(&mut self, asker: &Header, name: &str) -> Result<(), String> {
-        let who = self.asker(asker);
         let parsed = parse(name)?;
-        let reaches = || who.send.iter().chain(&who.link).any(|pattern| pattern.covers(&parsed));
-        allow(who.may(|_| false) || reaches(), &format!("send to {name}"))?;
+        self.asker(asker).policy.resolve(&parsed).map_err(|missing| missing.to_string())?;
         let id = self.named(&parsed)?.id;
         self.answer(asker, &Answer::World { id: id.0, name: name.into() });
         Ok(())

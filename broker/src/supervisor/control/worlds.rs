@@ -2,21 +2,21 @@
 
 use super::super::Supervisor;
 use super::super::entry::{Nature, Order};
-use super::allow;
 use super::names::parse;
-use crate::config::{Permission, World};
+use crate::config::World;
 use crate::link::Command;
+use crate::policy::{Permission, Way};
 use std::time::Duration;
 use strait_protocol::control::Answer;
-use strait_protocol::{Header, Name, WorldId};
+use strait_protocol::{Header, Pattern, WorldId};
 
 impl Supervisor {
     pub(super) fn start(&mut self, asker: &Header, template: &str, name: Option<&str>) -> Result<(), String> {
-        allow(self.asker(asker).may(|p| *p == Permission::Start(template.into())), &format!("start {template}"))?;
+        self.allow(asker, &Permission::Start(template.into()))?;
         let known = || self.config.templates.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let world = self.config.templates.get(template).cloned();
         let world = world.ok_or_else(|| format!("there is no template `{template}` (there are: {})", known()))?;
-        let is_admin = self.asker(asker).may(|_| false);
+        let is_admin = self.asker(asker).policy.is_admin();
         let name = match name {
             // Others may not take a name that somebody else is trusted under.
             Some(name) if is_admin || name == template || name.starts_with(&format!("{template}/")) => name.to_owned(),
@@ -38,8 +38,7 @@ impl Supervisor {
     }
 
     pub(super) fn stop(&mut self, asker: &Header, name: &str, deadline_ms: u32, reason: &str) -> Result<(), String> {
-        let may = |p: &Permission, name: &Name| matches!(p, Permission::Stop(names) if names.covers(name));
-        let target = self.find(asker, name, "stop", may)?;
+        let target = self.find(asker, name, Permission::Stop)?;
         if target.nature == Nature::Service {
             return Err(format!("`{name}` is part of the system"));
         }
@@ -54,13 +53,10 @@ impl Supervisor {
             self.answer(asker, &Answer::Ended(ended));
             return Ok(());
         }
-        let who = self.asker(asker);
         let target = self.worlds.get(&id).ok_or_else(|| format!("there is no world {id}"))?;
-        let reaches = who.send.iter().any(|pattern| pattern.covers(&target.name));
-        allow(
-            reaches || who.may(|p| matches!(p, Permission::Stop(names) if names.covers(&target.name))),
-            &format!("stop {}", target.name),
-        )?;
+        if !self.asker(asker).policy.reach.covers(Way::Send, &target.name) {
+            self.allow(asker, &Permission::Stop(Pattern::Exactly(target.name.clone())))?;
+        }
         if let Some(target) = self.worlds.get_mut(&id) {
             target.add_waiter(*asker);
         }

@@ -1,0 +1,45 @@
+//! A question about policy as a person asks it: may this world do that, and by which line?
+
+use super::{Missing, Policy, Resource, Verdict, Way};
+use strait_protocol::{Name, Pattern};
+
+/// What no line gives to a world that runs.
+const GRANT: &str = "a grant";
+
+/// The answer, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// Whether policy allows it.
+    pub is_allowed: bool,
+    /// The line that allows it, or what is missing.
+    pub why: String,
+}
+
+/// Judges as switch and supervisor do. `what` is a world's name, which asks whether the one may send to the other, or words as `ask` and
+/// `may` have them: `link db`, `start worker`, `memory 1 GiB`. `find` gives the policies of worlds that there are, or could be.
+pub fn judge(from: &str, what: &str, find: impl Fn(&Name) -> Option<Policy>) -> Result<Judgement, String> {
+    let own: Name = from.parse().map_err(|error| format!("`{from}`: {error}"))?;
+    let policy = find(&own).ok_or_else(|| format!("there is no world named `{own}`, and nothing to make one of"))?;
+    let resource = match what.parse::<Name>() {
+        Ok(name) => Resource::Reach(Way::Send, Pattern::Exactly(name)),
+        Err(error) if !what.contains(' ') => return Err(format!("`{what}`: {error}")),
+        Err(_) => what.parse().map_err(|error: crate::ConfigError| error.to_string())?,
+    };
+    let may_not = |what: String| Judgement { is_allowed: false, why: format!("`{own}` may not: it takes {what}") };
+    Ok(match verdict(&own, &policy, &resource, find) {
+        Ok(line) => Judgement { is_allowed: true, why: format!("`{own}` may: {line}") },
+        Err(Missing { line, may_ask: false }) => may_not(format!("`{line}`")),
+        Err(Missing { line, may_ask: true }) if line == GRANT => may_not("a grant, which it may ask for".into()),
+        Err(Missing { line, may_ask: true }) => may_not(format!("`{line}`, or a grant, which it may ask for")),
+    })
+}
+
+fn verdict(own: &Name, policy: &Policy, resource: &Resource, find: impl Fn(&Name) -> Option<Policy>) -> Verdict {
+    match resource {
+        Resource::Reach(Way::Send, Pattern::Exactly(to)) => policy.send(own, to, find(to).as_ref()),
+        Resource::Reach(Way::Link, Pattern::Exactly(to)) => policy.link(own, to, find(to).as_ref()),
+        Resource::Command(asked) => policy.command(asked),
+        // There is no line that gives these to a world that runs: it can only ask.
+        other => policy.ask(other).and_then(|_| Err(Missing { line: GRANT.into(), may_ask: true })),
+    }
+}

@@ -1,0 +1,182 @@
+//! Policy: who may do what, decided in one place for the switch, the supervisor and `strait policy check`.
+//!
+//! ```text
+//! send = ["db/*"]          whom it may send to                            Reach
+//! link = ["x"]             whom it may be linked with, if that agrees     Reach
+//! may = ["start worker"]   what it may ask the control service            Permission
+//! ask = ["memory 2 GiB"]   what it may ask to be granted beyond           Resource
+//! role = "control"         it decides what is asked, and commands         Role
+//! ```
+//!
+//! Each question has an answer with a reason: the [`Line`] that allows it, or the line that would. What was granted counts as
+//! a line until it is revoked.
+
+mod judge;
+mod permission;
+mod reach;
+mod resource;
+#[cfg(test)]
+mod tests;
+
+pub use judge::{Judgement, judge};
+pub use permission::Permission;
+pub(crate) use reach::{Reach, Way};
+pub(crate) use resource::Resource;
+
+use crate::config::{AttachRule, ConfigError, World, patterns};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use strait_protocol::{Name, Pattern};
+
+/// What a world is to the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It is asked what worlds ask for, decides, and may command whatever `admin` may. One world at a time has it.
+    Control,
+}
+
+/// Why something is allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// By a line of the configuration.
+    Key { key: &'static str, value: String },
+    /// By both of two worlds.
+    Both(Box<Line>, Box<Line>),
+    /// To everybody.
+    Always(&'static str),
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key { key: "role", value } => write!(f, "role = \"{value}\""),
+            Self::Key { key, value } => write!(f, "{key} = [\"{value}\"]"),
+            Self::Both(one, other) => write!(f, "{one} here and {other} there"),
+            Self::Always(why) => f.write_str(why),
+        }
+    }
+}
+
+/// A question's answer: the line that allows it, or what is missing.
+pub(crate) type Verdict = Result<Line, Missing>;
+
+/// What would allow it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("policy doesn't let you: it takes `{line}`{}", if *.may_ask { ", which you may ask for" } else { "" })]
+pub(crate) struct Missing {
+    /// As one would write it in the configuration.
+    pub line: String,
+    /// Whether it may be asked for.
+    pub may_ask: bool,
+}
+
+/// What one world, or host program, may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    pub(crate) reach: Reach,
+    may: Vec<Permission>,
+    ask: Vec<Resource>,
+    pub(crate) role: Option<Role>,
+}
+
+impl Policy {
+    pub(crate) fn new(send: &[String], link: &[String], may: &[String], ask: &[String]) -> Result<Self, ConfigError> {
+        Ok(Self {
+            reach: Reach::new(patterns(send)?, patterns(link)?),
+            may: may.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+            ask: ask.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+            role: None,
+        })
+    }
+
+    /// What a configuration says of a world.
+    pub fn of_world(world: &World) -> Result<Self, ConfigError> {
+        Ok(Self { role: world.role, ..Self::new(&world.send, &world.link, &world.may, &world.ask)? })
+    }
+
+    /// What a configuration says of host programs that attach.
+    pub fn of_rule(rule: &AttachRule) -> Result<Self, ConfigError> {
+        Self::new(&rule.send, &rule.link, &rule.may, &rule.ask)
+    }
+
+    /// Whether it may have the control service do something.
+    pub(crate) fn command(&self, asked: &Permission) -> Verdict {
+        if self.role == Some(Role::Control) {
+            return Ok(Line::Key { key: "role", value: "control".into() });
+        }
+        match self.may.iter().find(|line| line.covers(asked)) {
+            Some(line) => Ok(Line::Key { key: "may", value: line.to_string() }),
+            None => Err(self.missing("may", &asked.to_string(), &Resource::Command(asked.clone()))),
+        }
+    }
+
+    pub(crate) fn is_admin(&self) -> bool {
+        self.command(&Permission::Admin).is_ok()
+    }
+
+    /// Its lines, as one would write them in a configuration.
+    pub fn lines(&self) -> Vec<String> {
+        let key = |key, value: &dyn fmt::Display| Line::Key { key, value: value.to_string() };
+        let reach = [Way::Send, Way::Link].into_iter().flat_map(|way| self.reach.lines(way));
+        let may = self.may.iter().map(|line| key("may", line));
+        let ask = self.ask.iter().map(|line| key("ask", line));
+        let role = self.role.iter().map(|Role::Control| key("role", &"control"));
+        reach.chain(may).chain(ask).chain(role).map(|line| line.to_string()).collect()
+    }
+
+    /// Whether it may be told that a world of this name is there: if it may send to it, be linked with it for its part, or
+    /// ask everything.
+    pub(crate) fn resolve(&self, name: &Name) -> Verdict {
+        let reach = self.reach.line(Way::Send, name).or_else(|| self.reach.line(Way::Link, name));
+        match (reach, self.command(&Permission::Admin)) {
+            (Some(line), _) | (None, Ok(line)) => Ok(line),
+            (None, Err(_)) => Err(self.unreached(name)),
+        }
+    }
+
+    /// Whether what it sends gets to another world: by its own lines, or because both agree to a link.
+    pub(crate) fn send(&self, own: &Name, to: &Name, other: Option<&Self>) -> Verdict {
+        if own == to {
+            return Err(Missing { line: "nothing: no world sends to itself".into(), may_ask: false });
+        }
+        if to.as_str() == "strait.control" {
+            return Ok(Line::Always("everybody may send to it"));
+        }
+        let linked = || self.link(own, to, other).ok();
+        self.reach.line(Way::Send, to).or_else(linked).ok_or_else(|| self.unreached(to))
+    }
+
+    /// Whether it and another world may have a direct link. Both must name the other.
+    pub(crate) fn link(&self, own: &Name, to: &Name, other: Option<&Self>) -> Verdict {
+        let Some(here) = self.reach.line(Way::Link, to) else {
+            return Err(self.missing("link", to.as_str(), &Resource::Reach(Way::Link, Pattern::Exactly(to.clone()))));
+        };
+        match other.and_then(|other| other.reach.line(Way::Link, own)) {
+            Some(there) => Ok(Line::Both(here.into(), there.into())),
+            None => Err(Missing { line: format!("link = [\"{own}\"]` of `{to}"), may_ask: false }),
+        }
+    }
+
+    /// Whether it may ask for something.
+    pub(crate) fn ask(&self, asked: &Resource) -> Verdict {
+        match self.ask.iter().find(|line| line.covers(asked)) {
+            Some(line) => Ok(Line::Key { key: "ask", value: line.to_string() }),
+            None => Err(Missing { line: format!("ask = [\"{asked}\"]"), may_ask: false }),
+        }
+    }
+
+    /// Whether it can come to have links.
+    pub(crate) fn may_come_to_link(&self) -> bool {
+        self.reach.configured(Way::Link).next().is_some()
+            || self.ask.iter().any(|line| matches!(line, Resource::Reach(Way::Link, _)))
+    }
+
+    fn unreached(&self, name: &Name) -> Missing {
+        self.missing("send", name.as_str(), &Resource::Reach(Way::Send, Pattern::Exactly(name.clone())))
+    }
+
+    fn missing(&self, key: &str, value: &str, resource: &Resource) -> Missing {
+        Missing { line: format!("{key} = [\"{value}\"]"), may_ask: self.ask(resource).is_ok() }
+    }
+}

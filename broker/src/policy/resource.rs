@@ -1,0 +1,151 @@
+//! What a world may ask for, and what it asks for: the same words in `ask = ["send db/*"]` and in its request.
+
+use super::{Permission, Way};
+use crate::config::{ConfigError, grant_paths};
+use crate::quantity;
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+use std::str::FromStr;
+use strait_protocol::Pattern;
+
+/// The longest text of one, in bytes.
+pub const MAX_RESOURCE_BYTES: usize = 512;
+
+/// Something that can be asked for and granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Resource {
+    /// To reach worlds.
+    Reach(Way, Pattern),
+    /// To ask the control service something.
+    Command(Permission),
+    /// So many bytes of memory instead of those it has.
+    Memory(u64),
+    /// So much processor time, in thousandths of a processor, instead of what it has.
+    Cpu(u32),
+    /// To connect to a place in the network.
+    Network(Place),
+    /// A file or directory of the host.
+    Path(Grants),
+}
+
+/// A host by its name, and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// `example.com`, or `*.example.com` for all below it.
+    host: String,
+    /// `None` is any.
+    port: Option<u16>,
+}
+
+/// A path of the host and where it is inside, as `read` and `write` name them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Grants {
+    pub text: String,
+    pub is_writable: bool,
+    source: PathBuf,
+    target: PathBuf,
+}
+
+impl Resource {
+    /// Whether who may ask for this may ask for that: less is covered by more.
+    pub(crate) fn covers(&self, asked: &Self) -> bool {
+        match (self, asked) {
+            (Self::Reach(one, all), Self::Reach(other, some)) => one == other && all.includes(some),
+            (Self::Command(all), Self::Command(some)) => all.covers(some),
+            (Self::Memory(most), Self::Memory(asked)) => asked <= most,
+            (Self::Cpu(most), Self::Cpu(asked)) => asked <= most,
+            (Self::Network(all), Self::Network(some)) => all.covers(some),
+            (Self::Path(all), Self::Path(some)) => all.covers(some),
+            _ => false,
+        }
+    }
+}
+
+impl Place {
+    fn covers(&self, asked: &Self) -> bool {
+        let host = match self.host.strip_prefix('*') {
+            Some(end) => asked.host.len() > end.len() && asked.host.ends_with(end),
+            None => asked.host == self.host,
+        };
+        host && (self.port.is_none() || self.port == asked.port)
+    }
+}
+
+impl FromStr for Place {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (host, port) = text.rsplit_once(':').ok_or(())?;
+        let name = host.strip_prefix("*.").unwrap_or(host);
+        let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'));
+        let port = if port == "*" { None } else { Some(port.parse().map_err(|_| ())?) };
+        is_name.then(|| Self { host: host.to_ascii_lowercase(), port }).ok_or(())
+    }
+}
+
+impl Grants {
+    fn new(text: &str, is_writable: bool) -> Result<Self, ConfigError> {
+        let (source, target) = grant_paths(text)?;
+        let is_plain = |path: &Path| !path.components().any(|part| part == Component::ParentDir);
+        match is_plain(&source) && is_plain(&target) {
+            true => Ok(Self { text: text.into(), is_writable, source, target }),
+            false => Err(ConfigError::Path(text.into())),
+        }
+    }
+
+    /// Below what may be asked for, at the place that goes with it; to write includes to read.
+    fn covers(&self, asked: &Self) -> bool {
+        let below = asked.source.strip_prefix(&self.source).ok();
+        let is_there = below.is_some_and(|rest| self.target.join(rest).components().eq(asked.target.components()));
+        is_there && (self.is_writable || !asked.is_writable)
+    }
+}
+
+impl FromStr for Resource {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let wrong = |why: String| ConfigError::Ask { text: text.into(), why };
+        if text.len() > MAX_RESOURCE_BYTES {
+            return Err(wrong(format!("at most {MAX_RESOURCE_BYTES} bytes")));
+        }
+        let pattern = |of: &str| of.parse().map_err(|error| ConfigError::Pattern { text: text.into(), error });
+        match text.split_once(' ') {
+            Some(("send", names)) => Ok(Self::Reach(Way::Send, pattern(names)?)),
+            Some(("link", names)) => Ok(Self::Reach(Way::Link, pattern(names)?)),
+            Some(("memory", bytes)) => quantity::bytes(bytes).map(Self::Memory).map_err(wrong),
+            Some(("cpu", processors)) => quantity::processors(processors).map(Self::Cpu).map_err(wrong),
+            Some(("network", place)) => {
+                let place = place.parse().map_err(|()| wrong("a place in the network is HOST:PORT".into()))?;
+                Ok(Self::Network(place))
+            }
+            Some(("read", path)) => Grants::new(path, false).map(Self::Path),
+            Some(("write", path)) => Grants::new(path, true).map(Self::Path),
+            _ => match text.parse() {
+                Ok(Permission::Admin) => Err(wrong("`admin` is not for asking".into())),
+                Ok(permission) => Ok(Self::Command(permission)),
+                Err(ConfigError::Permission(_)) => Err(wrong(format!(
+                    "there are `send NAME`, `link NAME`, `memory BYTES`, `cpu PROCESSORS`, `network HOST:PORT`, `read PATH`, `write PATH`, \
+                     and what `may` takes: `{}`",
+                    Permission::FORMS[..Permission::FORMS.len() - 1].join("`, `")
+                ))),
+                Err(other) => Err(other),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reach(way, to) => write!(f, "{} {to}", way.key()),
+            Self::Command(permission) => permission.fmt(f),
+            Self::Memory(bytes) => write!(f, "memory {}", quantity::bytes_text(*bytes)),
+            Self::Cpu(permille) => write!(f, "cpu {}", f64::from(*permille) / 1000.0),
+            Self::Network(Place { host, port: Some(port) }) => write!(f, "network {host}:{port}"),
+            Self::Network(Place { host, port: None }) => write!(f, "network {host}:*"),
+            Self::Path(Grants { text, is_writable: false, .. }) => write!(f, "read {text}"),
+            Self::Path(Grants { text, is_writable: true, .. }) => write!(f, "write {text}"),
+        }
+    }
+}
