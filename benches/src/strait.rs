@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use strait_broker::{Client, Config, Header, Host, World, WorldId};
 use strait_client::Parcel;
 use strait_measure::{Figures, Kind, Load, Message, Placement, Report, check, clock, cpu_us, rate, round_trips, tree};
+use strait_protocol::control::{MAX_WORLDS_PER_ANSWER, Request};
 
 /// How the worlds use the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,9 +29,11 @@ pub enum Style {
     Memfd,
     /// The same parcel again and again, as it is passed on: written and read once.
     MemfdAgain,
+    /// One call per message, while the host taps everything and asks for all counters once a second.
+    Watched,
 }
 
-pub const STYLES: [(&str, Style); 8] = [
+pub const STYLES: [(&str, Style); 9] = [
     ("strait", Style::Plain),
     ("strait-batch", Style::Batch),
     ("strait-1mib", Style::Large),
@@ -39,6 +42,7 @@ pub const STYLES: [(&str, Style); 8] = [
     ("strait-link-batch", Style::LinkBatch),
     ("strait-memfd", Style::Memfd),
     ("strait-memfd-again", Style::MemfdAgain),
+    ("strait-watched", Style::Watched),
 ];
 const BATCH: u64 = 32;
 const LARGE_SLICE: u64 = 1024 * 1024;
@@ -50,10 +54,15 @@ impl Style {
         match self {
             _ if load.kind == Kind::Spawn => Some("another contender of the same name does"),
             Self::Plain => None,
-            Self::Link | Self::Large | Self::InPlace if load.bystanders > 0 => Some("measured through the switch"),
+            Self::Link | Self::Large | Self::InPlace | Self::Watched if load.bystanders > 0 => {
+                Some("measured through the switch")
+            }
             Self::Batch if !load.kind.is_stream() || load.bytes > 1024 => Some("nothing to batch"),
             Self::Large if load.kind != Kind::OneWay => Some("measured one way"),
             Self::InPlace if load.kind != Kind::OneWay || load.bytes < 64 * 1024 => Some("it comes in one piece"),
+            Self::Watched if !matches!(load.kind, Kind::RoundTrip | Kind::OneWay) || load.bytes > 1024 => {
+                Some("watching costs by the record")
+            }
             Self::Link if !matches!(load.kind, Kind::RoundTrip | Kind::OneWay) => Some("a link joins two"),
             Self::LinkBatch if load.kind != Kind::OneWay || load.bytes > 1024 => Some("nothing to batch"),
             Self::Memfd | Self::MemfdAgain if load.kind != Kind::OneWay || load.bytes < 64 * 1024 => {
@@ -173,10 +182,20 @@ impl Worlds {
         for receiver in &self.receivers {
             client.start_request(*receiver, &serde_json::to_vec(&second)?, LONG)?;
         }
+        let mut watch = if style == Style::Watched { Some(Watch::begin(client)?) } else { None };
         client.start_request(self.sender, &serde_json::to_vec(&first)?, LONG)?;
         let mut reports: Vec<Report> = Vec::new();
-        for _ in 0..=self.receivers.len() {
-            let record = client.receive(Some(LONG))?.ok_or("a world doesn't answer")?;
+        while reports.len() <= self.receivers.len() {
+            if let Some(watch) = &mut watch {
+                watch.look(client)?;
+            }
+            let patience = if watch.is_some() { EVERY } else { LONG };
+            let record = match client.receive(Some(patience))? {
+                Some(record) if record.sights().is_none() && record.header().source != WorldId::CONTROL => record,
+                None if watch.is_none() => return Err("a world doesn't answer".into()),
+                // What is seen, or what comes of looking.
+                _ => continue,
+            };
             if let Some(reason) = record.notice() {
                 return Err(format!("a world failed: {reason}").into());
             }
@@ -189,6 +208,30 @@ impl Worlds {
         }
         figures.push(("cpu_us_per_msg".into(), spent / load.deliveries() as f64));
         Ok(figures)
+    }
+}
+
+/// How often somebody who watches asks for all counters.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Somebody who watches: what `strait tap '*'` and `strait top` do, but for writing it down.
+struct Watch {
+    next: Instant,
+}
+
+impl Watch {
+    fn begin(client: &mut Client) -> Outcome<Self> {
+        client.tap("*", false)?;
+        Ok(Self { next: Instant::now() })
+    }
+
+    fn look(&mut self, client: &mut Client) -> Outcome<()> {
+        if self.next <= Instant::now() {
+            self.next += EVERY;
+            let list = Request::List { from: 0, limit: MAX_WORLDS_PER_ANSWER };
+            client.start_request(WorldId::CONTROL, &list.encode(), LONG)?;
+        }
+        Ok(())
     }
 }
 

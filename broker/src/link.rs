@@ -4,6 +4,7 @@ use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use strait_protocol::Counters;
 use strait_sys::socket;
 
 /// The longest message, in bytes: a page of counters, or a world with a long policy.
@@ -18,6 +19,10 @@ pub(crate) enum Command {
     Detach { id: u64 },
     /// Whatever direct link there is between these two worlds is to end.
     Unlink { one: u64, other: u64 },
+    /// A world sees what comes from the worlds of this pattern and goes to them, from now on and until it is untapped or gone.
+    Tap { tapper: u64, pattern: String, payload: bool },
+    /// It sees nothing of others any more.
+    Untap { tapper: u64 },
     /// Counters of these worlds.
     Count { ticket: u64, ids: Vec<u64> },
 }
@@ -38,6 +43,8 @@ pub(crate) struct Passport {
     /// How many parcels it may hold, and of how many bytes altogether.
     pub parcel_count: u32,
     pub parcel_bytes: u64,
+    /// Whether a tap may show its payloads.
+    pub tap_payload: bool,
 }
 
 /// The switch to the supervisor.
@@ -63,14 +70,7 @@ pub(crate) enum Event {
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Count {
     pub id: u64,
-    pub sent: u64,
-    pub received: u64,
-    pub held_bytes: u64,
-    /// Parcels that it holds.
-    pub parcels: u32,
-    /// Its direct links, and how many bytes it says that it has written to any it ever had.
-    pub links: u32,
-    pub linked_bytes: u64,
+    pub counters: Counters,
 }
 
 /// One end of the link.

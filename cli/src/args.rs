@@ -86,7 +86,7 @@ pub struct Run {
     /// Whom it may send to: a name, or the beginning of names with a `*` at its end
     #[arg(long, alias = "allow-send", value_name = "PATTERN")]
     pub send: Vec<String>,
-    /// What it may ask the control service: `list`, `start TEMPLATE`, `stop NAME`, `inspect NAME`, `admin`
+    /// What it may ask the control service: `list`, `start TEMPLATE`, `stop NAME`, `inspect NAME`, `tap NAME`, `admin`
     #[arg(long, value_name = "PERMISSION")]
     pub may: Vec<String>,
     /// A file or directory of the host that it may read

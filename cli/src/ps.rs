@@ -3,7 +3,7 @@
 use crate::Outcome;
 use crate::args::Ps;
 use crate::{socket, text, units};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fmt::Write;
 use strait_broker::WorldRow;
 
@@ -16,23 +16,24 @@ pub fn ps(args: &Ps) -> Outcome {
 }
 
 fn json_text(rows: &[WorldRow]) -> String {
-    let object = |row: &WorldRow| {
-        json!({
-            "id": row.id,
-            "name": row.name,
-            "state": row.state,
-            "pid": row.pid,
-            "uid": row.uid,
-            "age_ms": row.age_ms,
-            "sent": row.sent,
-            "received": row.received,
-            "held_bytes": row.held_bytes,
-            "links": row.links,
-            "linked_bytes": row.linked_bytes,
-        })
-    };
     let objects: Vec<_> = rows.iter().map(object).collect();
     format!("{:#}\n", json!(objects))
+}
+
+/// A world as JSON, its counters beside the rest.
+pub fn object(row: &WorldRow) -> Value {
+    let mut object = json!(row.counters);
+    for (key, value) in [
+        ("id", json!(row.id)),
+        ("name", json!(row.name)),
+        ("state", json!(row.state)),
+        ("pid", json!(row.pid)),
+        ("uid", json!(row.uid)),
+        ("age_ms", json!(row.age_ms)),
+    ] {
+        object[key] = value;
+    }
+    object
 }
 
 const COLUMNS: usize = 11;
@@ -56,11 +57,11 @@ fn cells(row: &WorldRow) -> [String; COLUMNS] {
         row.pid.to_string(),
         row.uid.to_string(),
         units::age(row.age_ms),
-        row.sent.to_string(),
-        row.received.to_string(),
-        row.held_bytes.to_string(),
-        row.links.to_string(),
-        row.linked_bytes.to_string(),
+        row.counters.sent.to_string(),
+        row.counters.received.to_string(),
+        row.counters.held_bytes.to_string(),
+        row.counters.links.to_string(),
+        row.counters.linked_bytes.to_string(),
     ]
 }
 
@@ -79,6 +80,7 @@ fn line(cells: &[String; COLUMNS], widths: &[usize; COLUMNS]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use strait_broker::Counters;
 
     #[test]
     fn columns_stand_under_their_heads() {
@@ -89,11 +91,7 @@ mod tests {
             pid: 4711,
             uid: 1879048192,
             age_ms: 61_000,
-            sent: 3,
-            received: 4,
-            held_bytes: 0,
-            links: 2,
-            linked_bytes: 99,
+            counters: Counters { sent: 3, received: 4, links: 2, linked_bytes: 99, ..Counters::default() },
         };
         let expected = "\
 ID  NAME          STATE   PID         UID  AGE  SENT  RECEIVED  HELD  LINKS  LINKED

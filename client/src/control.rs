@@ -86,6 +86,24 @@ impl Client {
         }
     }
 
+    /// Sees from now on what the worlds of a pattern send and are sent: receive, and read [`Record::sights`](crate::Record::sights). Payloads are
+    /// shown as far as the worlds' configuration lets them be. One tap at a time: this is in place of what was tapped before.
+    pub fn tap(&mut self, pattern: &str, payload: bool) -> Result<(), Error> {
+        self.done(&Request::Tap { pattern: pattern.into(), payload })
+    }
+
+    /// Sees nothing of others any more.
+    pub fn untap(&mut self) -> Result<(), Error> {
+        self.done(&Request::Untap)
+    }
+
+    fn done(&mut self, request: &Request) -> Result<(), Error> {
+        match self.ask(request, PROMPT)? {
+            Answer::Done => Ok(()),
+            _ => Err(Error::Unexpected),
+        }
+    }
+
     fn world(&mut self, request: &Request) -> Result<(WorldId, Name), Error> {
         match self.ask(request, PROMPT)? {
             Answer::World { id, name } => Ok((WorldId(id), name.parse()?)),

@@ -77,5 +77,6 @@ pub use record::Arrived;
 pub use record::{ControlNotice, Draft, Piece, Record, Reply, Shutdown};
 pub use strait_protocol::control::{Ended, Wanted, WorldRow};
 pub use strait_protocol::exchange::Refusal;
-pub use strait_protocol::{Header, Kind, Name, Reason, WorldId};
+pub use strait_protocol::tap::{Fate, Sight, Sights};
+pub use strait_protocol::{Counters, Header, Kind, Name, Reason, WorldId};
 pub use writer::StreamWriter;

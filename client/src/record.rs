@@ -6,6 +6,7 @@ use crate::parcel::Parcel;
 use std::time::Duration;
 use strait_protocol::control::Wanted;
 use strait_protocol::stream::{Trailer, bytes_before};
+use strait_protocol::tap::Sights;
 use strait_protocol::{FLAG_MORE, FLAG_PARCEL, Header, Kind, LINKED, RawHeader, Reason, Slot, WorldId};
 
 /// A record that arrived. Its payload lies in the inbox itself, or is gathered if it came in pieces, and is given back at the next
@@ -100,6 +101,13 @@ impl<'a> Record<'a> {
             Kind::Notice => Reason::from_code(self.header().code),
             _ => None,
         }
+    }
+
+    /// What a [tap](Client::tap) saw, if this is a batch of that, and how many records were seen since the last one that there was no
+    /// place for.
+    pub fn sights(&self) -> Option<(Sights<'a>, u64)> {
+        let header = self.header();
+        Sights::of(&header, self.payload).map(|sights| (sights, header.tag))
     }
 
     /// The notice of shutdown, if this is one. Nobody but the control service can send it. [Reply](Client::reply) to

@@ -5,6 +5,7 @@
 
 #![expect(missing_docs, reason = "rkyv derives the archived twins of these types without docs")]
 
+use crate::Counters;
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
 /// The longest payload of a request to the control service, in bytes.
@@ -98,6 +99,16 @@ pub enum Request {
         /// The world's name.
         name: String,
     },
+    /// From now on, show the asker what the worlds of a pattern send and are sent, in batches; see [`crate::tap`]. In place of what it
+    /// was shown before.
+    Tap {
+        /// The names of the worlds.
+        pattern: String,
+        /// Payloads too, as far as the worlds' configuration lets them be shown.
+        payload: bool,
+    },
+    /// Show the asker nothing of others any more.
+    Untap,
 }
 
 /// What the control service answers.
@@ -170,16 +181,8 @@ pub struct WorldRow {
     pub uid: u32,
     /// Its age in milliseconds.
     pub age_ms: u64,
-    /// Records the switch took from it.
-    pub sent: u64,
-    /// Records the switch delivered to it.
-    pub received: u64,
-    /// Bytes held for others on its account.
-    pub held_bytes: u64,
-    /// Direct links that it has.
-    pub links: u32,
-    /// Bytes that it says it has written to direct links: the worlds' own word, nobody else sees them.
-    pub linked_bytes: u64,
+    /// What the switch counted for it.
+    pub counters: Counters,
 }
 
 macro_rules! archived {

@@ -19,6 +19,7 @@
 compile_error!("record headers are shared as native words and documented as little-endian");
 
 pub mod control;
+mod counters;
 pub mod crossing;
 mod cursor;
 mod endpoint;
@@ -29,9 +30,11 @@ pub mod packed;
 mod primitive;
 mod record;
 pub mod stream;
+pub mod tap;
 pub mod wait;
 mod world;
 
+pub use counters::Counters;
 pub use cursor::{Consumer, Corrupt, Producer};
 pub use endpoint::{Endpoint, Incoming, ReserveError, SliceMemory, Slot, WritableMemory};
 pub use layout::{Control, MAX_STOPS, SliceSize, SliceSizeError};

@@ -24,7 +24,7 @@ fn a_jailed_world_answers_over_a_link_and_ps_shows_it() {
     }
     let rows = stage.client().list().unwrap();
     let row = rows.iter().find(|row| row.id == echo.0).unwrap();
-    assert_eq!((row.links, row.linked_bytes), (1, 1000 * 80));
+    assert_eq!((row.counters.links, row.counters.linked_bytes), (1, 1000 * 80));
     // It ends as it should: told over what way there is.
     let ended = stage.client().stop("echo", LONG, "test").unwrap();
     assert!(ended.acknowledged && !ended.killed, "{ended:?}");

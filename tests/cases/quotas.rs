@@ -46,7 +46,7 @@ impl Scene {
             assert!(Instant::now() < end, "{last:?} is still sending");
             std::thread::sleep(Duration::from_millis(20));
             let row = self.stage.row(world);
-            if row.sent != last.sent {
+            if row.counters.sent != last.counters.sent {
                 (last, since) = (row, Instant::now());
             }
         }
@@ -104,11 +104,11 @@ fn row_67_only_who_sends_to_a_world_that_never_reads_waits() {
     let rogue = scene.press(deaf.0, 1, 100_000, 4000, false);
     for world in [honest, rogue] {
         let row = scene.stopped(world);
-        assert!(row.held_bytes <= BUDGET, "{row:?}");
+        assert!(row.counters.held_bytes <= BUDGET, "{row:?}");
     }
     // Nothing is charged to who can't help it, and who sends elsewhere doesn't wait.
     let row = scene.stage.row(deaf);
-    assert_eq!(row.held_bytes, 0, "{row:?}");
+    assert_eq!(row.counters.held_bytes, 0, "{row:?}");
     scene.assert_unharmed();
 }
 
@@ -136,7 +136,7 @@ fn row_68_who_sends_to_nobody_and_doesnt_read_is_not_read() {
     let mut scene = Scene::new();
     let rogue = scene.press(1 << 40, 10_000, 10_000, 16, false);
     let row = scene.stopped(rogue);
-    assert!(row.sent < 10_000 && row.held_bytes <= BUDGET, "{row:?}");
+    assert!(row.counters.sent < 10_000 && row.counters.held_bytes <= BUDGET, "{row:?}");
     scene.assert_unharmed();
     // The control: who reads what comes back may go on.
     scene.stage.add("caller", &["caller", "10000"], &[]);
@@ -149,7 +149,7 @@ fn row_68_who_asks_and_doesnt_read_the_answers_is_not_read() {
     let echo = scene.stage.client().resolve("echo").unwrap();
     let rogue = scene.press(echo.0, 1, 10_000, 512, true);
     let row = scene.stopped(rogue);
-    assert!(row.sent < 10_000 && row.held_bytes <= BUDGET, "{row:?}");
+    assert!(row.counters.sent < 10_000 && row.counters.held_bytes <= BUDGET, "{row:?}");
     // Whom it asked goes on answering others.
     scene.assert_unharmed();
 }
@@ -159,7 +159,7 @@ fn row_68_who_asks_the_control_service_and_doesnt_read_is_not_read() {
     let mut scene = Scene::new();
     let rogue = scene.press(WorldId::CONTROL.0, 1, 10_000, 64, true);
     let row = scene.stopped(rogue);
-    assert!(row.sent < 10_000 && row.held_bytes <= BUDGET, "{row:?}");
+    assert!(row.counters.sent < 10_000 && row.counters.held_bytes <= BUDGET, "{row:?}");
     scene.assert_unharmed();
 }
 

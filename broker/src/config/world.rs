@@ -57,6 +57,10 @@ pub struct World {
     /// What it is to the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
+    /// Whether `strait tap --payload` may show what it sends and is sent, if the other side's may be shown too. Otherwise a tap shows
+    /// headers alone.
+    #[serde(default)]
+    pub tap_payload: bool,
     /// Bytes of its outbox and of its inbox: a power of two from 16 KiB to 64 MiB.
     #[serde(default = "slice_bytes", deserialize_with = "in_bytes::required")]
     pub slice: u64,
@@ -196,6 +200,7 @@ impl World {
             may: Vec::new(),
             ask: Vec::new(),
             role: None,
+            tap_payload: false,
             slice: slice_bytes(),
             budget: budget_bytes(),
             parcels: parcel_bytes(),

@@ -25,12 +25,14 @@ pub enum Permission {
     Kill(Pattern),
     /// Read jail reports.
     Inspect(Pattern),
+    /// See which records worlds send and are sent.
+    Tap(Pattern),
 }
 
 impl Permission {
     /// How each is written, for those who wrote something else.
-    pub const FORMS: [&str; 8] =
-        ["list", "grant", "policy", "start TEMPLATE", "stop NAME", "kill NAME", "inspect NAME", "admin"];
+    pub const FORMS: [&str; 9] =
+        ["list", "grant", "policy", "start TEMPLATE", "stop NAME", "kill NAME", "inspect NAME", "tap NAME", "admin"];
 
     /// Whether who has this may do what is asked. Who may kill a world may stop it.
     pub fn covers(&self, asked: &Self) -> bool {
@@ -39,7 +41,8 @@ impl Permission {
             (Self::Start(one), Self::Start(other)) => one == other,
             (Self::Stop(all), Self::Stop(some))
             | (Self::Kill(all), Self::Kill(some) | Self::Stop(some))
-            | (Self::Inspect(all), Self::Inspect(some)) => all.includes(some),
+            | (Self::Inspect(all), Self::Inspect(some))
+            | (Self::Tap(all), Self::Tap(some)) => all.includes(some),
             (one, other) => one == other,
         }
     }
@@ -59,6 +62,7 @@ impl FromStr for Permission {
             Some(("stop", names)) => pattern(names).map(Self::Stop),
             Some(("kill", names)) => pattern(names).map(Self::Kill),
             Some(("inspect", names)) => pattern(names).map(Self::Inspect),
+            Some(("tap", names)) => pattern(names).map(Self::Tap),
             _ => Err(ConfigError::Permission(text.into())),
         }
     }
@@ -75,6 +79,7 @@ impl fmt::Display for Permission {
             Self::Stop(names) => write!(f, "stop {names}"),
             Self::Kill(names) => write!(f, "kill {names}"),
             Self::Inspect(names) => write!(f, "inspect {names}"),
+            Self::Tap(names) => write!(f, "tap {names}"),
         }
     }
 }

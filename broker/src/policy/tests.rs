@@ -18,6 +18,7 @@ fn find(name: &Name) -> Option<Policy> {
         "starter" => policy(&[], &[], &["start worker"], &["start builder", "memory 1 GiB", "cpu 2"]),
         "stopper" => policy(&[], &[], &["stop worker/*"], &["send db/*", "link x"]),
         "killer" => policy(&[], &[], &["kill worker/*"], &["network *.example.com:443", "read /srv"]),
+        "watcher" => policy(&[], &[], &["tap worker/*"], &[]),
         "clerk" => policy(&[], &[], &["grant", "policy"], &[]),
         "admin" => policy(&["*"], &[], &["admin"], &[]),
         "judge" => Policy { role: Some(Role::Control), ..Policy::default() },
@@ -28,9 +29,11 @@ fn find(name: &Name) -> Option<Policy> {
 /// Every world of the table and everything that can be commanded: who may.
 #[test]
 fn who_may_command_what() {
-    const WORLDS: [&str; 11] =
-        ["plain", "sender", "pair/1", "pair/2", "lister", "starter", "stopper", "killer", "clerk", "admin", "judge"];
-    const TABLE: [(&str, &[&str]); 12] = [
+    const WORLDS: [&str; 12] = [
+        "plain", "sender", "pair/1", "pair/2", "lister", "starter", "stopper", "killer", "clerk", "watcher", "admin",
+        "judge",
+    ];
+    const TABLE: [(&str, &[&str]); 14] = [
         ("admin", &["admin", "judge"]),
         ("list", &["lister", "admin", "judge"]),
         ("grant", &["clerk", "admin", "judge"]),
@@ -43,6 +46,8 @@ fn who_may_command_what() {
         ("kill worker", &["admin", "judge"]),
         ("inspect worker/1", &["admin", "judge"]),
         ("inspect judge", &["admin", "judge"]),
+        ("tap worker/*", &["watcher", "admin", "judge"]),
+        ("tap *", &["admin", "judge"]),
     ];
     for (what, who) in TABLE {
         for world in WORLDS {

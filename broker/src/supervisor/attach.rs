@@ -102,6 +102,8 @@ impl Supervisor {
         let channel = Channel::create(size).map_err(|error| error.to_string())?;
         let mut entry = Entry::new(self.take_id(), name, Nature::Attached, channel);
         entry.policy = policy;
+        // Who may everything is whom the worlds' payloads are shown to.
+        entry.tap_payload = entry.policy.is_admin();
         entry.connection = Some(connection);
         let id = entry.id;
         self.register(entry, BUDGET_BYTES)?;

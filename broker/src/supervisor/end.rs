@@ -144,6 +144,7 @@ impl Supervisor {
     pub(super) fn finish(&mut self, id: WorldId) {
         let Some(entry) = self.worlds.remove(&id) else { return };
         self.names.remove(&entry.name);
+        self.tappers.remove(&id);
         let ended = ended(&entry);
         if let Some(asker) = &entry.asked_by {
             self.answer(asker, &Answer::Refused(entry.note.clone()));

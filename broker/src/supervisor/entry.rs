@@ -131,6 +131,8 @@ pub(super) struct Entry {
     pub grace_ms: u32,
     pub parcel_bytes: u64,
     pub parcel_count: u32,
+    /// A tap may show its payloads.
+    pub tap_payload: bool,
     pub channel: Channel,
     pub connection: Option<OwnedFd>,
     pub process: Option<Process>,
@@ -171,6 +173,7 @@ impl Entry {
             grace_ms: 0,
             parcel_bytes: config::parcel_bytes(),
             parcel_count: config::parcel_count(),
+            tap_payload: false,
             channel,
             connection: None,
             process: None,
@@ -202,6 +205,7 @@ impl Entry {
             budget_bytes,
             parcel_bytes: self.parcel_bytes,
             parcel_count: self.parcel_count,
+            tap_payload: self.tap_payload,
         }
     }
 

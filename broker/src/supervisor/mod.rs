@@ -22,7 +22,7 @@ use log::log;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use shares::Shares;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Instant;
@@ -113,6 +113,8 @@ struct Supervisor {
     names: HashMap<Name, WorldId>,
     history: VecDeque<Ended>,
     shares: Shares,
+    /// Worlds that see what passes between others.
+    tappers: BTreeSet<WorldId>,
     counts: HashMap<u64, (Header, Vec<WorldRow>, bool)>,
     next_id: u64,
     next_uid: u32,

@@ -31,6 +31,7 @@ impl Supervisor {
         entry.grace_ms = world.grace_ms;
         entry.time = world.limits.time_ms.map(|ms| Duration::from_millis(ms.into()));
         (entry.parcel_bytes, entry.parcel_count) = (world.parcels, world.parcel_count);
+        entry.tap_payload = world.tap_payload;
         entry.uid = if self.is_root { self.take_uid()? } else { rustix::process::geteuid().as_raw() };
         entry.asked_by = asked_by;
         let spec = spec(&entry, &world, self.is_root).map_err(|error| error.to_string())?;

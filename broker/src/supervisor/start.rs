@@ -11,7 +11,7 @@ use rustix::event::epoll::{self, EventFlags};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -106,6 +106,7 @@ fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
         worlds: BTreeMap::from([(control_entry.id, control_entry)]),
         history: VecDeque::new(),
         shares: Shares::default(),
+        tappers: BTreeSet::new(),
         counts: HashMap::new(),
         next_id: WorldId::FIRST.0 - 1,
         next_uid: 0,

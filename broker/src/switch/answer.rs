@@ -37,6 +37,7 @@ impl Switch {
         if let Some(slot) = self.by_id.get(&key.0).copied() {
             let mut request = Header::new(Kind::Request, open.to, 0);
             (request.correlation, request.sequence, request.tag) = (key.1, open.sequence, open.tag);
+            self.see_ended(&Header { source: key.0, ..request }, reason);
             self.notify(slot, &request, reason);
         }
     }
@@ -45,8 +46,17 @@ impl Switch {
     pub(super) fn tell(&mut self, slot: usize, header: &Header, reason: Reason) {
         if let Some(port) = &self.ports[slot] {
             let failed = Header { sequence: port.sequence, ..*header };
-            self.notify(slot, &failed, reason);
+            self.refuse(slot, &failed, reason);
         }
+    }
+
+    /// The same of one that has its number already.
+    pub(super) fn refuse(&mut self, slot: usize, numbered: &Header, reason: Reason) {
+        let port = self.port(slot);
+        port.tally.refuse(reason);
+        let stamped = Header { source: port.id, ..*numbered };
+        self.see_ended(&stamped, reason);
+        self.notify(slot, &stamped, reason);
     }
 
     /// Tells the sender of a message that was held that its receiver died. (Of a request it is told as its asker.)

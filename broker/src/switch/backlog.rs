@@ -111,7 +111,9 @@ impl Switch {
         if let Some(target) = self.by_id.get(&receiver).copied() {
             self.port(target).waiters.push_back(sender);
             let blocked = Blocked { on: receiver, needed, looked_past: head_bytes, consumed: 0, turns: 0 };
-            self.port(slot).blocked = Some(blocked);
+            let port = self.port(slot);
+            port.blocked = Some(blocked);
+            port.tally.waits += 1;
         }
     }
 
@@ -172,13 +174,14 @@ impl Switch {
         }
         match self.bring(slot, receiver, raw) {
             Ok(brought) => stamped = bringing(stamped, brought),
-            Err(reason) => return self.notify(slot, &stamped.header(), reason),
+            Err(reason) => return self.refuse(slot, &stamped.header(), reason),
         }
         let payload = payload.take(self.port(slot), stamped.length());
         let (charged, id) = (self.port(account).id, self.port(receiver).id);
         if self.port(account).charge(bytes, id) {
             self.port(account).stop(id);
         }
+        self.see_held(slot, receiver, &stamped, &payload);
         self.port(receiver).held.push_back(Held { raw: stamped, payload, charged });
         self.note(receiver, &stamped);
     }

@@ -4,6 +4,7 @@ use super::Switch;
 use super::backlog::Payload;
 use super::parcels::bringing;
 use super::port::Port;
+use strait_protocol::tap::Fate;
 use strait_protocol::{Corrupt, FLAG_MORE, Kind, MAX_RECEIVERS, RawHeader, Reason, ReserveError, WorldId};
 
 /// Records taken from one port before the next one has its turn, and bytes of ring. After that many bytes it is also time to show the receiver
@@ -119,14 +120,17 @@ impl Switch {
         if target.id != id || !target.is_touched || !target.held.is_empty() {
             return Ok(());
         }
+        let taps = sender.taps | target.taps;
         while !turn.is_over() && sender.endpoint.fetch()? {
             let raw = sender.endpoint.head();
             if raw.kind() != Kind::Message || raw.destination() != id || raw.brings() {
                 break;
             }
             let stamped = raw.stamped(sender.id, sender.sequence + 1);
-            if target.take_over(sender.endpoint.theirs(), sender.endpoint.head_payload(), &stamped).is_err() {
-                break;
+            let from = sender.endpoint.theirs();
+            let Ok(at) = target.take_over(from, sender.endpoint.head_payload(), &stamped) else { break };
+            if taps != 0 {
+                self.taps.see(taps, &stamped, Fate::Delivered, target.shown(sender, at));
             }
             sender.endpoint.pass(stamped.stride());
             sender.sequence += 1;
@@ -194,7 +198,12 @@ impl Switch {
         }
         let stamped = bringing(raw.stamped(sender.id, sender.sequence + 1), brought);
         match target.take_over(sender.endpoint.theirs(), at, &stamped) {
-            Ok(()) => {}
+            Ok(at) => {
+                let taps = sender.taps | target.taps;
+                if taps != 0 {
+                    self.taps.see(taps, &stamped, Fate::Delivered, target.shown(sender, at));
+                }
+            }
             Err(ReserveError::TooLarge { .. } | ReserveError::Full) => return Ok(Outcome::Blocked(target.id)),
             Err(ReserveError::Corrupt(corrupt)) => {
                 // The receiver's fault, not the sender's, whose record then has no receiver any more.

@@ -48,7 +48,7 @@ fn what_is_sent_over_a_link_is_from_its_sender_and_not_seen_by_the_switch() {
     let (mut a, mut b) = link(a, b);
     a.send(B, b"opening").unwrap();
     receive(&mut b);
-    let before = bench.count(20).sent;
+    let before = bench.count(20).counters.sent;
     for n in 1..=1000u64 {
         a.send(B, &n.to_ne_bytes()).unwrap();
         let (header, payload) = receive(&mut b);
@@ -56,9 +56,9 @@ fn what_is_sent_over_a_link_is_from_its_sender_and_not_seen_by_the_switch() {
         assert_eq!((header.sequence & 0xff_ffff_ffff, payload), (n + 1, n.to_ne_bytes().to_vec()));
         assert!(header.sequence & LINKED != 0);
     }
-    assert_eq!(bench.count(20).sent, before);
+    assert_eq!(bench.count(20).counters.sent, before);
     let count = bench.count(20);
-    assert_eq!((count.links, count.linked_bytes), (1, 64 + 16 + 1000 * 80));
+    assert_eq!((count.counters.links, count.counters.linked_bytes), (1, 64 + 16 + 1000 * 80));
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn the_order_holds_whichever_way_each_record_goes() {
     assert!((20_000..29_000).contains(&linked), "{linked}");
     let mut a = sender.join().unwrap();
     settle(&mut a);
-    assert_eq!(bench.count(20).links, 1);
+    assert_eq!(bench.count(20).counters.links, 1);
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn who_takes_no_part_is_not_waited_for() {
     settle(&mut b);
     settle(&mut a);
     assert!(!b.is_linked(A) && !a.is_linked(B));
-    assert_eq!((bench.count(20).links, bench.count(21).links), (0, 0));
+    assert_eq!((bench.count(20).counters.links, bench.count(21).counters.links), (0, 0));
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn an_unlinked_request_ends_and_its_answer_goes_nowhere() {
     settle(&mut a);
     a.send(B, b"by the switch").unwrap();
     assert_eq!(receive(&mut b).0.sequence & LINKED, 0);
-    assert_eq!((bench.count(20).links, bench.count(21).links), (0, 0));
+    assert_eq!((bench.count(20).counters.links, bench.count(21).counters.links), (0, 0));
 }
 
 #[test]

@@ -22,8 +22,9 @@ mod multicast;
 mod parcels;
 mod port;
 mod requests;
+mod tap;
 
-use crate::link::{Command, Event as Report, Link};
+use crate::link::{Command, Count, Event as Report, Link};
 use links::Links;
 use port::{AttachError, Port};
 use requests::Requests;
@@ -34,8 +35,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 use strait_protocol::wait::{Event, Via};
-use strait_protocol::{Corrupt, Reason, WorldId};
+use strait_protocol::{Corrupt, Counters, Reason, WorldId};
 use strait_sys::wake;
+use tap::Taps;
 
 /// Passes without work before the switch sleeps, yielding after each. KERNEL_FACTS: what makes three parties on two cores quick.
 const LOOKS: u32 = 50;
@@ -60,6 +62,7 @@ pub(crate) struct Switch {
     touched: Vec<usize>,
     requests: Requests,
     links: Links,
+    taps: Taps,
     /// Parcels ever made: the last one's serial number.
     parcels_made: u64,
     /// Worlds that were found corrupt and not yet forgotten.
@@ -84,6 +87,7 @@ impl Switch {
             touched: Vec::new(),
             requests: Requests::default(),
             links: Links::default(),
+            taps: Taps::default(),
             parcels_made: 0,
             doomed: Vec::new(),
             muted: VecDeque::new(),
@@ -147,6 +151,7 @@ impl Switch {
         }
         let now = clock::now();
         self.unmute(now);
+        self.flush_taps(now);
         while let Some((key, open)) = self.requests.overdue(now) {
             self.end_request(key, &open, Reason::Deadline);
         }
@@ -181,7 +186,8 @@ impl Switch {
 
     fn next_deadline(&self) -> Option<Instant> {
         let unmuted = self.muted.front().map(|(until, _)| *until);
-        [self.requests.next_deadline(), self.links.next_deadline(), unmuted].into_iter().flatten().min()
+        let others = [self.links.next_deadline(), self.taps.next_due(), unmuted];
+        others.into_iter().chain([self.requests.next_deadline()]).flatten().min()
     }
 
     /// Takes a port out of the active ones, unless there is work for it after all. The caller removes it from the list.
@@ -238,6 +244,7 @@ impl Switch {
     /// A world rang: who waits for its room may look, and it is looked at in each pass from now on, if there is something to be seen.
     fn wake(&mut self, slot: usize) {
         let Some(port) = self.ports.get_mut(slot).and_then(Option::as_mut) else { return };
+        port.tally.rings += 1;
         if std::mem::take(&mut port.is_awaited) {
             self.has_news = true;
             self.call_next(slot);
@@ -333,21 +340,45 @@ impl Switch {
                 self.unlink_worlds(WorldId(one), WorldId(other));
                 Ok(())
             }
+            Command::Tap { tapper, pattern, payload } => {
+                // Written by the supervisor from a pattern that it has read.
+                if let Ok(pattern) = pattern.parse() {
+                    self.tap(WorldId(tapper), pattern, payload);
+                }
+                Ok(())
+            }
+            Command::Untap { tapper } => {
+                self.untap(WorldId(tapper));
+                Ok(())
+            }
             Command::Count { ticket, ids } => {
-                let port = |id: &u64| self.by_id.get(&WorldId(*id)).and_then(|slot| self.ports[*slot].as_ref());
-                let rows = ids.iter().filter_map(port).map(|port| port.count(self.links.count(port.id))).collect();
+                let rows = ids.iter().filter_map(|id| self.count(WorldId(*id))).collect();
                 self.link.send(&Report::Counted { ticket, rows }, &[])
             }
         }
     }
 
-    fn attach(&mut self, port: Port) -> Result<(), AttachError> {
+    fn count(&mut self, id: WorldId) -> Option<Count> {
+        let slot = *self.by_id.get(&id)?;
+        let of_port = self.ports[slot].as_mut()?.count();
+        let (links, bytes) = self.links.count(id);
+        let counters = Counters {
+            owed_replies: self.requests.owed_by(id),
+            links: links.into(),
+            linked_bytes: of_port.linked_bytes.saturating_add(bytes),
+            ..of_port
+        };
+        Some(Count { id: id.0, counters })
+    }
+
+    fn attach(&mut self, mut port: Port) -> Result<(), AttachError> {
         if self.by_id.contains_key(&port.id) {
             return Err(AttachError::Twice(port.id));
         }
         let slot = self.ports.iter().position(Option::is_none).unwrap_or(self.ports.len());
         listen(&self.epoll, &port, slot).map_err(AttachError::Epoll)?;
         self.by_id.insert(port.id, slot);
+        port.taps = self.taps.of(&port);
         if slot == self.ports.len() {
             self.ports.push(None);
         }
@@ -365,6 +396,7 @@ impl Switch {
         // The world may hold the same eventfd: closing ours would not take it out of the set.
         let _ = epoll::delete(&self.epoll, &port.bell);
         self.by_id.remove(&port.id);
+        self.untap(port.id);
         self.drop_links(port.id);
         port.holdings.drain().for_each(|parcel| self.let_go(parcel));
         for held in &port.held {
@@ -450,5 +482,7 @@ fn listen(epoll: &OwnedFd, port: &Port, slot: usize) -> Result<(), Errno> {
 
 #[cfg(test)]
 mod links_tests;
+#[cfg(test)]
+mod tap_tests;
 #[cfg(test)]
 mod tests;

@@ -28,7 +28,7 @@ impl Switch {
                 }
                 Outcome::Refused(reason) => {
                     let sequence = self.port(slot).sequence + 1;
-                    self.notify(slot, &Header { sequence, ..one.header() }, reason);
+                    self.refuse(slot, &Header { sequence, ..one.header() }, reason);
                 }
             }
             if let Some(port) = &mut self.ports[slot] {

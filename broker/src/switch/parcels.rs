@@ -79,6 +79,11 @@ impl Holdings {
         self.by_number.len() as u32
     }
 
+    /// Bytes that its world is charged for them.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// The next number that nothing has.
     fn next_number(&self) -> u32 {
         let mut number = self.last_number;

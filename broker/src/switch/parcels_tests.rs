@@ -164,6 +164,6 @@ fn parcels_that_had_to_wait_for_room_are_not_counted_twice() {
         assert_eq!((record.payload()[0], record.parcel().unwrap().bytes()[0]), (n, 3));
     }
     settle(&mut b);
-    assert_eq!(bench.count(21).parcels, 0);
-    assert_eq!(bench.count(20).parcels, 1);
+    assert_eq!(bench.count(21).counters.parcels, 0);
+    assert_eq!(bench.count(20).counters.parcels, 1);
 }

@@ -3,7 +3,8 @@
 use super::backlog::Blocked;
 use super::lane::Lane;
 use super::parcels::Holdings;
-use crate::link::{Count, Passport};
+use super::tap::Shown;
+use crate::link::Passport;
 use crate::policy::{Reach, Way};
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,8 +13,8 @@ use strait_memory::{ReadOnly, SliceError, SliceFile, Writable, transfer};
 use strait_protocol::handshake::DESCRIPTORS;
 use strait_protocol::wait::{Event, Via};
 use strait_protocol::{
-    Endpoint, MAX_STOPS, Name, NameError, RawHeader, ReserveError, SliceMemory, SliceSize, SliceSizeError, WorldId,
-    WritableMemory,
+    Counters, Endpoint, MAX_STOPS, Name, NameError, RawHeader, Reason, ReserveError, SliceMemory, SliceSize,
+    SliceSizeError, WorldId, WritableMemory,
 };
 use strait_sys::wake;
 
@@ -61,6 +62,26 @@ pub(crate) enum AttachError {
     Epoll(rustix::io::Errno),
 }
 
+/// What is counted where it costs nothing: off the way of a record that goes where it is sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    pub denied: u64,
+    pub returned: u64,
+    pub waits: u64,
+    pub wakeups: u64,
+    pub rings: u64,
+}
+
+impl Tally {
+    /// A record of the world goes nowhere.
+    pub(super) fn refuse(&mut self, reason: Reason) {
+        match reason {
+            Reason::Refused => self.denied += 1,
+            _ => self.returned += 1,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Port {
     pub id: WorldId,
@@ -77,6 +98,9 @@ pub(crate) struct Port {
     pub reach: Reach,
     /// Bytes that it says it has written to links that are gone.
     pub linked_bytes: u64,
+    /// The taps that see it, a bit each, and whether they may see payloads.
+    pub taps: u8,
+    pub shows_payload: bool,
     /// Where the last record went, so that a stream to one place is looked up once.
     pub last_route: Option<(WorldId, usize)>,
     /// What this world's next record waits for, if it has to.
@@ -98,6 +122,7 @@ pub(crate) struct Port {
     /// Records taken from it: the sequence number of the last one.
     pub sequence: u64,
     pub received: u64,
+    pub tally: Tally,
     /// The world runs on another processor than the switch.
     pub is_far: bool,
     /// Rings since its last record was taken that there was nothing to be done for.
@@ -132,6 +157,8 @@ impl Port {
             holdings: Holdings::new(passport.parcel_count, passport.parcel_bytes),
             reach: Reach::parse(&passport.send, &passport.link)?,
             linked_bytes: 0,
+            taps: 0,
+            shows_payload: passport.tap_payload,
             last_route: None,
             blocked: None,
             waiters: VecDeque::new(),
@@ -144,6 +171,7 @@ impl Port {
             open_requests: 0,
             sequence: 0,
             received: 0,
+            tally: Tally::default(),
             is_far: false,
             empty_rings: 0,
             idle_passes: 0,
@@ -245,9 +273,9 @@ impl Port {
         Ok(())
     }
 
-    /// Moves a record's payload from where it lies in another world's outbox straight into the inbox.
+    /// Moves a record's payload from where it lies in another world's outbox straight into the inbox, and says where it is there.
     #[inline]
-    pub(crate) fn take_over(&mut self, from: &ReadOnly, at: u32, header: &RawHeader) -> Result<(), ReserveError> {
+    pub(crate) fn take_over(&mut self, from: &ReadOnly, at: u32, header: &RawHeader) -> Result<u32, ReserveError> {
         let bytes = header.length() as usize;
         let slot = self.endpoint.reserve(bytes)?;
         // A few small records are with their reader sooner by way of the cache.
@@ -256,7 +284,15 @@ impl Port {
         transfer(from, at, self.endpoint.mine_mut(), slot.payload_offset(), bytes);
         self.endpoint.commit(&slot, header);
         self.received += 1;
-        Ok(())
+        Ok(slot.payload_offset())
+    }
+
+    /// What of a payload can be shown that a world sent to this one, and that is in its inbox at this place.
+    pub(super) fn shown(&self, sender: &Self, at: u32) -> Shown<'_> {
+        match sender.shows_payload && self.shows_payload {
+            true => Shown::Delivered(self.endpoint.mine(), at),
+            false => Shown::Nothing,
+        }
     }
 
     /// Copies payload out of the outbox.
@@ -271,22 +307,42 @@ impl Port {
 
     /// Wakes the world if it sleeps for what happened.
     pub(crate) fn ring(&mut self, event: Event) {
-        match self.endpoint.ring_for(event) {
+        let via = self.endpoint.ring_for(event);
+        self.tally.wakeups += u64::from(via.is_some());
+        match via {
             Some(Via::Futex) => wake::futex_wake(&self.endpoint.mine().control().bell),
             Some(Via::Fd) => wake::ring_pipe(self.wakeup.as_fd()),
             None => {}
         }
     }
 
-    pub(crate) fn count(&self, (links, bytes): (u32, u64)) -> Count {
-        Count {
-            links,
-            linked_bytes: self.linked_bytes.saturating_add(bytes),
-            id: self.id.0,
+    /// What there is to be told of it but what others know: who owes it what, and its links.
+    pub(super) fn count(&mut self) -> Counters {
+        // A cursor that can't be true is found again, and acted on, in the next pass.
+        let _ = (self.endpoint.room(), self.endpoint.hear_produced());
+        Counters {
             sent: self.sequence,
+            sent_bytes: self.endpoint.read_to(),
             received: self.received,
+            received_bytes: self.endpoint.written(),
+            unread_bytes: self.endpoint.written() - self.endpoint.consumed(),
+            untaken_bytes: self.endpoint.heard_to() - self.endpoint.read_to(),
+            held_records: self.held.len() as u64,
             held_bytes: self.held_bytes,
-            parcels: self.holdings.count(),
+            budget_bytes: self.budget_bytes,
+            open_requests: self.open_requests.into(),
+            denied: self.tally.denied,
+            returned: self.tally.returned,
+            waits: self.tally.waits,
+            waits_for: self.blocked.map_or(0, |blocked| blocked.on.0),
+            waiters: self.waiters.len() as u64,
+            stops: self.stops.iter().flatten().count() as u64,
+            wakeups: self.tally.wakeups,
+            rings: self.tally.rings,
+            parcels: self.holdings.count().into(),
+            parcel_bytes: self.holdings.bytes(),
+            linked_bytes: self.linked_bytes,
+            ..Counters::default()
         }
     }
 }

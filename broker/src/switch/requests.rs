@@ -21,6 +21,8 @@ pub(crate) struct Open {
 pub(crate) struct Requests {
     open: HashMap<Key, Open>,
     by_deadline: BTreeSet<(Instant, Key)>,
+    /// How many each world was asked.
+    owed: HashMap<WorldId, u64>,
 }
 
 impl Requests {
@@ -30,6 +32,7 @@ impl Requests {
         if fresh {
             self.open.insert(key, request);
             self.by_deadline.insert((request.deadline, key));
+            *self.owed.entry(request.to).or_default() += 1;
         }
         fresh
     }
@@ -47,7 +50,15 @@ impl Requests {
     fn remove(&mut self, key: Key) -> Option<Open> {
         let open = self.open.remove(&key)?;
         self.by_deadline.remove(&(open.deadline, key));
+        if let Some(owed) = self.owed.get_mut(&open.to) {
+            *owed -= 1;
+        }
         Some(open)
+    }
+
+    /// Requests that a world was asked and hasn't answered.
+    pub(crate) fn owed_by(&self, world: WorldId) -> u64 {
+        self.owed.get(&world).copied().unwrap_or(0)
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
@@ -67,6 +78,7 @@ impl Requests {
     pub(crate) fn forget(&mut self, gone: WorldId) -> Vec<(Key, Open)> {
         let concerned = |(key, open): (&Key, &Open)| (key.0 == gone || open.to == gone).then_some(*key);
         let keys: Vec<Key> = self.open.iter().filter_map(concerned).collect();
+        self.owed.remove(&gone);
         let ended = keys.into_iter().filter_map(|key| self.remove(key).map(|open| (key, open)));
         ended.filter(|(key, _)| key.0 != gone).collect()
     }

@@ -44,6 +44,7 @@ impl Bench {
             budget_bytes: 64 * 1024,
             parcel_count: 4,
             parcel_bytes: 64 * 1024,
+            tap_payload: name != "shy",
         };
         let fds = [outbox.as_fd(), inbox.as_fd(), bell.as_fd(), write.as_fd(), giving.as_fd()];
         self.link.send(&Command::Attach(passport), &fds).unwrap();
@@ -81,12 +82,23 @@ impl Bench {
         self.link.send(&Command::Unlink { one, other }, &[]).unwrap();
     }
 
+    pub(super) fn tap(&mut self, tapper: u64, pattern: &str, payload: bool) {
+        self.link.send(&Command::Tap { tapper, pattern: pattern.into(), payload }, &[]).unwrap();
+        // Obeyed in order: with this answer, it is on.
+        self.count(tapper);
+    }
+
+    pub(super) fn untap(&mut self, tapper: u64) {
+        self.link.send(&Command::Untap { tapper }, &[]).unwrap();
+        self.count(tapper);
+    }
+
     pub(super) fn detach(&mut self, id: u64) {
         self.link.send(&Command::Detach { id }, &[]).unwrap();
         assert!(matches!(self.report(), Report::Detached { .. }));
     }
 
-    pub(super) fn count(&mut self, id: u64) -> crate::link::Count {
+    pub(super) fn count(&mut self, id: u64) -> Count {
         self.link.send(&Command::Count { ticket: 1, ids: vec![id] }, &[]).unwrap();
         match self.report() {
             Report::Counted { rows, .. } => rows[0],
@@ -208,13 +220,13 @@ fn a_receiver_that_doesnt_read_holds_up_nobody_else() {
     }
     a.send(WorldId(22), b"through").unwrap();
     assert_eq!(receive(&mut c).1, b"through");
-    assert!(bench.count(20).held_bytes > 0);
+    assert!(bench.count(20).counters.held_bytes > 0);
     for n in 0..20u32 {
         assert_eq!(receive(&mut deaf).1, [n as u8; 1000]);
     }
     a.send(WorldId(21), b"last").unwrap();
     assert_eq!(receive(&mut deaf).1, b"last");
-    assert_eq!(bench.count(20).held_bytes, 0);
+    assert_eq!(bench.count(20).counters.held_bytes, 0);
 }
 
 #[test]
@@ -358,12 +370,12 @@ fn what_is_held_is_bounded_and_its_sender_waits() {
         sent += 1;
         while c.try_receive().unwrap().is_some() {}
     }
-    let held = bench.count(20).held_bytes;
+    let held = bench.count(20).counters.held_bytes;
     assert!(held <= 64 * 1024, "{held} bytes are held");
     for _ in 0..sent {
         assert_eq!(receive(&mut deaf).1.len(), 1000);
     }
-    assert_eq!(bench.count(20).held_bytes, 0);
+    assert_eq!(bench.count(20).counters.held_bytes, 0);
 }
 
 #[test]
@@ -491,7 +503,7 @@ fn budget_that_comes_back_is_noticed() {
         a.send(WorldId(21), &[1; 1000]).unwrap();
     }
     let mut to_slow = [0; 15];
-    while bench.count(20).held_bytes < 62 * 1024 {
+    while bench.count(20).counters.held_bytes < 62 * 1024 {
         for (n, sent) in to_slow.iter_mut().enumerate() {
             *sent += u32::from(a.send_before(soon(), WorldId(30 + n as u64), &[2; 2000]).is_ok());
             let _ = a.send_before(soon(), WorldId(23), b"");
@@ -524,7 +536,7 @@ fn what_was_held_for_a_corrupt_world_is_told_and_uncharged() {
         assert!(matches!(bench.report(), Report::Quarantined { .. }));
         let (notice, _) = receive(&mut a);
         assert_eq!((notice.kind, notice.code, notice.sequence), (Kind::Notice, Reason::Died as u16, lost));
-        assert_eq!(bench.count(20).held_bytes, 0);
+        assert_eq!(bench.count(20).counters.held_bytes, 0);
     }
 }
 
@@ -546,7 +558,7 @@ fn an_asker_that_reads_no_answers_stops_no_server() {
     let (head, _) = receive(&mut server);
     server.reply(&head, 0, b"!").unwrap();
     assert_eq!(receive(&mut honest).0.correlation, asked);
-    let held = bench.count(21).held_bytes;
+    let held = bench.count(21).counters.held_bytes;
     assert!(held <= 64 * 1024 + 200 * 128, "{held} bytes are held for one that doesn't read");
     // And each of its requests has one end: the answer, or the notice that there was no room for it.
     for _ in 0..200 {
@@ -643,6 +655,6 @@ fn who_asks_the_switch_and_reads_no_answer_is_not_read() {
         }
         rogue.write(&request);
     }
-    let held = bench.count(20).held_bytes;
+    let held = bench.count(20).counters.held_bytes;
     assert!((64 * 1024..66 * 1024).contains(&held), "{held}");
 }

@@ -5,7 +5,7 @@ use super::super::entry::{Entry, State};
 use crate::link::{Command, Count};
 use crate::policy::Permission;
 use strait_protocol::control::{Answer, MAX_WORLDS_PER_ANSWER, WorldRow};
-use strait_protocol::{Header, WorldId};
+use strait_protocol::{Counters, Header, WorldId};
 
 /// Lists that may wait for the switch's counters: so few that questions and answers always fit into the link, and neither side of it
 /// waits for the other.
@@ -41,8 +41,7 @@ impl Supervisor {
         let Some((asker, mut worlds, more)) = self.counts.remove(&ticket) else { return };
         for row in &mut worlds {
             if let Some(count) = counts.iter().find(|count| count.id == row.id) {
-                (row.sent, row.received, row.held_bytes) = (count.sent, count.received, count.held_bytes);
-                (row.links, row.linked_bytes) = (count.links, count.linked_bytes);
+                row.counters = count.counters;
             }
         }
         self.answer(&asker, &Answer::Worlds { worlds, more });
@@ -64,10 +63,6 @@ fn row(entry: &Entry) -> WorldRow {
         pid: entry.pid,
         uid: entry.uid,
         age_ms: entry.started.elapsed().as_millis() as u64,
-        sent: 0,
-        received: 0,
-        held_bytes: 0,
-        links: 0,
-        linked_bytes: 0,
+        counters: Counters::default(),
     }
 }

@@ -3,6 +3,7 @@
 mod looks;
 mod names;
 mod policy;
+mod taps;
 mod worlds;
 
 use super::entry::Entry;
@@ -72,6 +73,8 @@ impl Supervisor {
             Request::Inspect { name } => self.inspect(asker, &name),
             Request::Judge { from, what } => self.judge_policy(asker, &from, &what),
             Request::Policy { name } => self.show_policy(asker, &name),
+            Request::Tap { pattern, payload } => self.tap(asker, &pattern, payload),
+            Request::Untap => self.untap(asker),
         }
     }
 

@@ -92,6 +92,7 @@ impl Stage {
             link: Vec::new(),
             parcel_count: 4,
             parcel_bytes: 64 * 1024,
+            tap_payload: true,
         };
         let mut world = World::new(WorldId(passport.id), name.parse().expect("a name"), seat < HONEST, patterns(send));
         (world.inbox_payload, world.budget_bytes) = (SliceSize::MIN.ring_bytes() - Header::BYTES, budget_bytes);
