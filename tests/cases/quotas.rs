@@ -55,7 +55,7 @@ impl Scene {
 
     fn received(&mut self, world: WorldId, count: u64) {
         let end = Instant::now() + LONG;
-        while self.stage.row(world).received < count {
+        while self.stage.row(world).counters.received < count {
             assert!(Instant::now() < end, "{:?} has not received {count}", self.stage.row(world));
             std::thread::sleep(Duration::from_millis(20));
         }
