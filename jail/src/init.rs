@@ -19,11 +19,11 @@ use crate::error::{At, SpawnError, Step, refused};
 use crate::mounts::Mount;
 use crate::payload;
 use crate::privilege;
-use crate::root::{Kind, Root, leave_namespace, open_source};
+use crate::root::{Kind, Root, Source, adopt_source, leave_namespace, open_source};
 use crate::ruleset::{self, Rights};
 use crate::seat::tell;
 use crate::seccomp::Filters;
-use crate::spec::Spec;
+use crate::spec::{Access, Bind, Spec};
 use crate::system::{self, INNER_ID};
 use crate::wire::{EXIT_BYTES, Progress};
 
@@ -37,6 +37,8 @@ pub struct Init<'a> {
     pub rendezvous: Option<BorrowedFd<'a>>,
     /// The restorer and what it restores, if the payload is made of an image.
     pub image: Option<[BorrowedFd<'a>; 2]>,
+    /// What it may write, in the order of the grants: [`crate::owner`].
+    pub trees: &'a [OwnedFd],
     /// [`Progress`] goes here. A number above those that a payload gets.
     pub report: BorrowedFd<'a>,
     /// The launcher's socket: its other end hangs up when the supervisor is gone.
@@ -79,9 +81,7 @@ impl Init<'_> {
         }
         let system = system::open(spec.system, spec.profile.base)?;
         let noexec = spec.profile.is_write_xor_execute();
-        let binds =
-            spec.binds.iter().map(|bind| open_source(&bind.source, &bind.target, Kind::of(bind.access, noexec)));
-        let binds = binds.collect::<Result<Vec<_>, _>>()?;
+        let binds = self.open_binds(noexec)?;
 
         privilege::become_user(INNER_ID, INNER_ID, spec.uid.is_some())?;
         privilege::hide()?;
@@ -109,6 +109,16 @@ impl Init<'_> {
             privilege::refuse_new_code()?;
         }
         Ok((connection, mounts))
+    }
+
+    fn open_binds(&self, noexec: bool) -> Result<Vec<Source>, SpawnError> {
+        let mut trees = self.trees.iter();
+        let mut adopted = |bind: &Bind| (bind.access == Access::ReadWrite).then(|| trees.next()).flatten();
+        let open = |bind: &Bind| match adopted(bind) {
+            Some(tree) => adopt_source(tree.try_clone().at(Step::Sources, "dup")?, &bind.source, &bind.target),
+            None => open_source(&bind.source, &bind.target, Kind::of(bind.access, noexec)),
+        };
+        self.spec.binds.iter().map(open).collect()
     }
 
     /// Dies with the supervisor, whatever the supervisor dies of.

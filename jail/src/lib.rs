@@ -75,6 +75,7 @@ mod error;
 mod init;
 mod launcher;
 mod mounts;
+mod owner;
 mod payload;
 mod place;
 mod privilege;

@@ -87,8 +87,22 @@ fn tree_of(source: &Path) -> Result<OwnedFd, Errno> {
 }
 
 fn copy(source: &Path, target: &Path, kind: Kind, tree: Result<OwnedFd, Errno>) -> Result<Source, SpawnError> {
+    adopt_source(with_attributes(source, kind, tree)?, source, target)
+}
+
+/// A detached copy without the place where it goes.
+pub fn tree_of_bind(source: &Path, kind: Kind) -> Result<OwnedFd, SpawnError> {
+    with_attributes(source, kind, tree_of(source))
+}
+
+fn with_attributes(source: &Path, kind: Kind, tree: Result<OwnedFd, Errno>) -> Result<OwnedFd, SpawnError> {
     let tree = tree.at_path(Step::Sources, "open_tree", source)?;
     add_attributes(&tree, kind.attributes(), true).at_path(Step::Sources, "mount_setattr", source)?;
+    Ok(tree)
+}
+
+/// A copy that was made before.
+pub fn adopt_source(tree: OwnedFd, source: &Path, target: &Path) -> Result<Source, SpawnError> {
     let stat = rustix::fs::fstat(&tree).at_path(Step::Sources, "fstat", source)?;
     let is_directory = FileType::from_raw_mode(stat.st_mode).is_dir();
     Ok(Source { tree, is_directory, target: target.to_owned() })

@@ -23,6 +23,7 @@ use crate::attest::Attested;
 use crate::cgroup::{Group, Home, Label};
 use crate::error::{At, SpawnError, Step, refused};
 use crate::init::Init;
+use crate::owner::writable;
 use crate::seccomp::Filters;
 use crate::wire::{First, MAX_BYTES, Order, Progress};
 
@@ -91,12 +92,16 @@ impl Seat {
     }
 
     /// Hands over an order, as it came, and waits until its program runs, or why it doesn't.
-    pub fn order(&self, order: &[u8], descriptors: &[OwnedFd]) -> Result<Attested, SpawnError> {
-        let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-        match socket::send(self.socket.as_fd(), order, &descriptors) {
-            // Why it has ended is what it said last.
-            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => {}
-            Err(error) => Err(error).at(Step::Release, "sendmsg")?,
+    pub fn order(&self, order: &[u8], descriptors: &[OwnedFd], trees: &[OwnedFd]) -> Result<Attested, SpawnError> {
+        let trees = trees.chunks(socket::MAX_DESCRIPTORS).map(|trees| (&[0][..], trees));
+        for (bytes, descriptors) in std::iter::once((order, descriptors)).chain(trees) {
+            let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+            match socket::send(self.socket.as_fd(), bytes, &descriptors) {
+                Ok(()) => {}
+                // Why it has ended is what it said last.
+                Err(Errno::PIPE | Errno::CONNRESET) => break,
+                Err(error) => Err(error).at(Step::Release, "sendmsg")?,
+            }
         }
         self.follow(Instant::now() + PATIENCE)
     }
@@ -164,6 +169,7 @@ fn begin(
     let [stdin, stdout, stderr, status, others @ ..] = descriptors else {
         return Err(refused(Step::Receive, format!("{} descriptors came with the order", descriptors.len())));
     };
+    let trees = receive_trees(launcher, writable(&order.spec).count())?;
     // What it is called in a list of processes; no harm if it isn't.
     let _ = rustix::thread::set_name(c"strait-init");
     let init = Init {
@@ -172,11 +178,25 @@ fn begin(
         status: status.as_fd(),
         rendezvous: others.first().map(AsFd::as_fd),
         image: order.image(others),
+        trees: &trees,
         report: launcher.as_fd(),
         lifeline: givens.supervisor,
         filters: givens.filters,
     };
     init.run()
+}
+
+/// The trees of grants for writing, which the launcher sends after the order.
+fn receive_trees(launcher: &OwnedFd, count: usize) -> Result<Vec<OwnedFd>, SpawnError> {
+    let mut trees = Vec::new();
+    while trees.len() < count {
+        let received = rustix::io::retry_on_intr(|| socket::receive(launcher.as_fd(), &mut [0]));
+        match received.at(Step::Receive, "recvmsg")? {
+            (1, more) if !more.is_empty() => trees.extend(more),
+            _ => return Err(refused(Step::Receive, format!("{} of {count} paths to write came", trees.len()))),
+        }
+    }
+    Ok(trees)
 }
 
 /// Everything that doesn't depend on the order.

@@ -130,9 +130,17 @@ fn common_refusals() -> Result<Rules, SpawnError> {
     rules.insert(libc::SYS_sendmsg, bits(2, FAST_OPEN)?);
     rules.insert(libc::SYS_sendmmsg, bits(3, FAST_OPEN)?);
     rules.insert(libc::SYS_socketpair, pairs()?);
-    rules.insert(libc::SYS_mknodat, kinds(2)?);
+    rules.insert(libc::SYS_mknodat, [kinds(2)?, bits(2, BORROWED)?].concat());
+    rules.insert(libc::SYS_fchmod, bits(1, BORROWED)?);
+    rules.insert(libc::SYS_fchmodat, bits(2, BORROWED)?);
+    rules.insert(libc::SYS_openat, creations(2, 3)?);
     #[cfg(target_arch = "x86_64")]
-    rules.insert(libc::SYS_mknod, kinds(1)?);
+    {
+        rules.insert(libc::SYS_mknod, [kinds(1)?, bits(1, BORROWED)?].concat());
+        rules.insert(libc::SYS_chmod, bits(1, BORROWED)?);
+        rules.insert(libc::SYS_creat, bits(1, BORROWED)?);
+        rules.insert(libc::SYS_open, creations(1, 2)?);
+    }
     rules.insert(libc::SYS_personality, vec![rule(vec![condition(0, Op::Ne, 0)?, condition(0, Op::Ne, QUERY)?])?]);
     // Pid 1 has the same uid, which is all that the kernel asks for before it lets limits be changed. And the limit on core dumps is not
     // for the world to change: see `privilege::limit`.
@@ -170,6 +178,9 @@ const NEW_NAMESPACES: &[i32] = &[
     libc::CLONE_NEWUTS,
     libc::CLONE_NEWCGROUP,
 ];
+/// A program that runs as its file's owner or group, whoever starts it. Nothing does inside, but the file may be one of the host's, and somebody
+/// there may start it.
+const BORROWED: &[i32] = &[libc::S_ISUID as i32, libc::S_ISGID as i32];
 const FAST_OPEN: &[i32] = &[libc::MSG_FASTOPEN];
 /// Typing into a terminal, or taking one over, on behalf of whoever looks at it.
 const TERMINAL_INPUT: &[u64] = &[libc::TIOCSTI, libc::TIOCLINUX, libc::TIOCSCTTY];
@@ -199,6 +210,13 @@ fn pairs() -> Result<Vec<SeccompRule>, SpawnError> {
     let other_types = (0..=TYPE).filter(|kind| !connected.contains(kind));
     let refused = other_types.map(|kind| rule(vec![condition(1, Op::MaskedEq(TYPE), kind)?]));
     std::iter::once(Ok(other_family)).chain(refused).collect()
+}
+
+/// Opening with such a mode, where the mode counts: without `O_CREAT` or `O_TMPFILE` it is whatever the register held.
+fn creations(flags: u8, mode: u8) -> Result<Vec<SeccompRule>, SpawnError> {
+    const TEMPORARY: i32 = libc::O_TMPFILE & !libc::O_DIRECTORY;
+    let pairs = [libc::O_CREAT, TEMPORARY].into_iter().flat_map(|flag| BORROWED.iter().map(move |&bit| (flag, bit)));
+    pairs.map(|(flag, bit)| rule(vec![has(flags, flag)?, has(mode, bit)?])).collect()
 }
 
 /// File types that are devices.

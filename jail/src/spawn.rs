@@ -12,6 +12,7 @@ use strait_sys::socket;
 use crate::attest::Attested;
 use crate::cgroup::{Home, Label};
 use crate::error::{At, SpawnError, Step};
+use crate::owner::open_writable;
 use crate::seat::{Givens, Seat};
 use crate::seccomp::Filters;
 use crate::spec::Spec;
@@ -114,12 +115,16 @@ impl<'a> Service<'a> {
             Ok(ids) => ids,
             Err(error) => return self.tell(order.ticket, None, Err(error)),
         };
+        let trees = match open_writable(&order.spec) {
+            Ok(trees) => trees,
+            Err(error) => return self.tell(order.ticket, None, Err(error)),
+        };
         let seat = match self.take_seat(order.spec.limits.cpu_permille.is_some()) {
             Ok(seat) => seat,
             Err(error) => return self.tell(order.ticket, None, Err(error)),
         };
         let limited = seat.group.limit(&order.spec.limits).and_then(|()| ids.write(seat.pid));
-        match limited.and_then(|()| seat.order(bytes, descriptors)) {
+        match limited.and_then(|()| seat.order(bytes, descriptors, &trees)) {
             Ok(attested) => {
                 let told = self.tell(order.ticket, Some(&seat), Ok(Some(attested)));
                 if told.is_none() {

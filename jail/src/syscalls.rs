@@ -1,7 +1,7 @@
 //! The lists behind the seccomp filters: what a payload may call, and what it is told "not permitted" for.
 //!
 //! What is on neither list doesn't exist (`ENOSYS`), and a program falls back as on an older kernel: `clone3` to `clone`, `io_uring` to
-//! `epoll`. Not on the allowlist for want of need, though harmless as far as we know: System V IPC, POSIX message queues,
+//! `epoll`, `openat2` to `openat`, whose mode a filter can read. Not on the allowlist for want of need, though harmless as far as we know: System V IPC, POSIX message queues,
 //! quotas, NUMA placement.
 
 use libc::c_long;
@@ -10,7 +10,7 @@ use libc::c_long;
 #[rustfmt::skip]
 pub const ALLOWED: &[c_long] = &[
     // Files. The root, the mounts and Landlock decide which.
-    libc::SYS_openat, libc::SYS_openat2, libc::SYS_close, libc::SYS_close_range, libc::SYS_read, libc::SYS_write,
+    libc::SYS_openat, libc::SYS_close, libc::SYS_close_range, libc::SYS_read, libc::SYS_write,
     libc::SYS_readv, libc::SYS_writev, libc::SYS_pread64, libc::SYS_pwrite64, libc::SYS_preadv, libc::SYS_pwritev,
     libc::SYS_preadv2, libc::SYS_pwritev2, libc::SYS_lseek, libc::SYS_fstat, libc::SYS_newfstatat, libc::SYS_statx,
     libc::SYS_statfs, libc::SYS_fstatfs, libc::SYS_faccessat, libc::SYS_faccessat2, libc::SYS_getdents64,

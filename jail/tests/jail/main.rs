@@ -6,6 +6,7 @@
 
 mod cases;
 mod groups;
+mod owner;
 mod probe;
 mod profiles;
 mod world;

@@ -14,6 +14,7 @@ pub fn run(what: &[&str]) -> ExitCode {
         ["refusals"] => refusals(),
         ["memory"] => println!("{}", word(memory())),
         ["execute-memory"] => println!("{}", word(execute_memory())),
+        ["borrow", dir] => crate::owner::borrow(dir.as_ref()),
         ["threads"] => threads(),
         ["supervise", uid] => return supervise(uid.parse().ok()),
         ["enclose", inside, uid] => return enclose(inside, uid.parse().ok()),

@@ -1,0 +1,78 @@
+//! What a world writes into a granted directory is its owner's, and nobody's way to become the owner.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, chmodat};
+use rustix::io::Errno;
+use strait_jail::{Bind, Exit};
+
+use crate::cases::{Given, as_root, skip_unless};
+use crate::world::{Scratch, probe, run, shell};
+
+/// A user of the host without a name. The directory is theirs alone.
+const OWNER: u32 = 61_234;
+
+pub fn belongs(given: &mut Given<'_>) {
+    skip_unless(as_root());
+    for owner in [0, OWNER] {
+        let scratch = Scratch::new("owner");
+        let (ours, others) = (scratch.path().join("ours"), scratch.path().join("others"));
+        fs::write(&ours, "old").expect("write");
+        fs::write(&others, "theirs").expect("write");
+        for (path, owner, mode) in [(scratch.path(), owner, 0o700), (&ours, owner, 0o600), (&others, OWNER + 1, 0o600)]
+        {
+            chown(path, Some(owner), Some(owner)).expect("chown");
+            fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("chmod");
+        }
+        let mut spec = shell("cat /data/ours; echo new > /data/made && stat -c ' %u' /data/made; cat /data/others");
+        spec.binds = vec![Bind::read_write(scratch.path(), "/data")];
+        let (text, exit) = run(given.launcher, &spec);
+        // Inside, it is the world's own; what belongs to a third is as closed as before.
+        assert!(text.starts_with("old 1000\n") && exit == Exit::Code(1), "{text}");
+        let made = fs::metadata(scratch.path().join("made")).expect("made");
+        assert_eq!((made.uid(), made.gid()), (owner, owner));
+        // To read is another grant, and says nothing of whose files these are.
+        spec.binds = vec![Bind::read_only(scratch.path(), "/data")];
+        assert!(run(given.launcher, &spec).0.contains("Permission denied"));
+    }
+}
+
+pub fn borrows_nothing(given: &mut Given<'_>) {
+    let scratch = Scratch::new("borrowed");
+    fs::set_permissions(scratch.path(), PermissionsExt::from_mode(0o777)).expect("chmod");
+    let mut spec = probe(given.own, &["borrow", "/data"]);
+    spec.binds.push(Bind::read_write(scratch.path(), "/data"));
+    assert_eq!(run(given.launcher, &spec).0, "open 1\ntemporary 1\nmknod 1\nchmod 1\nfchmod 1\nplain ok\n");
+    // Whatever was made there: nothing has one of the two bits.
+    for entry in fs::read_dir(scratch.path()).expect("list") {
+        assert_eq!(entry.expect("entry").metadata().expect("metadata").mode() & 0o6000, 0);
+    }
+    let outside = std::process::Command::new(given.own.path()).args(["probe", "borrow"]).arg(scratch.path()).output();
+    let outside = outside.expect("unjailed").stdout;
+    assert_eq!(String::from_utf8_lossy(&outside), "open ok\ntemporary ok\nmknod ok\nchmod ok\nfchmod ok\nplain ok\n");
+}
+
+/// Each way to a file that runs as its owner or group; and one that is none.
+pub fn borrow(dir: &Path) {
+    let say = |what: &str, result: Result<(), Errno>| {
+        println!("{what} {}", result.map_or_else(|error| error.raw_os_error().to_string(), |()| "ok".into()));
+    };
+    let borrowed = Mode::SUID | Mode::RUSR | Mode::XUSR;
+    let open = |name: &str, flags, mode| rustix::fs::open(dir.join(name), flags | OFlags::WRONLY, mode);
+    let file = dir.join("file");
+    let made = open("file", OFlags::CREATE, Mode::RUSR | Mode::WUSR);
+    say("open", open("opened", OFlags::CREATE, borrowed).map(drop));
+    say("temporary", open("", OFlags::TMPFILE, Mode::SGID | Mode::WUSR).map(drop));
+    say("mknod", rustix::fs::mknodat(CWD, dir.join("node"), rustix::fs::FileType::RegularFile, borrowed, 0));
+    say("chmod", chmodat(CWD, &file, borrowed, AtFlags::empty()));
+    say(
+        "fchmod",
+        made.as_ref().map_err(|error| *error).and_then(|file| rustix::fs::fchmod(file, Mode::SGID | borrowed)),
+    );
+    say(
+        "plain",
+        made.as_ref().map_err(|error| *error).and_then(|file| rustix::fs::fchmod(file, Mode::RUSR | Mode::WUSR)),
+    );
+}
