@@ -26,3 +26,11 @@ pub fn actor(role: &[&str], send: &[&str]) -> Outcome<World> {
     world.send = send.iter().map(ToString::to_string).collect();
     Ok(world)
 }
+
+/// The `index`th argument of a person, or what stands for it.
+pub fn argument<T: std::str::FromStr>(index: usize, default: T) -> Outcome<T>
+where
+    T::Err: Error + 'static,
+{
+    Ok(std::env::args().nth(index).map_or(Ok(default), |text| text.parse())?)
+}

@@ -26,3 +26,11 @@ fn plugins_cost_their_host_nothing() {
     let told = run("plugins", &[]);
     assert!(told.ends_with("The host has lost nothing.\n"), "{told}");
 }
+
+#[test]
+fn a_film_passes_through_three_worlds() {
+    let dir = std::env::temp_dir().join(format!("strait-video-{}", std::process::id()));
+    let told = run("video", &["4", dir.to_str().unwrap()]);
+    assert!(told.starts_with("4 frames of 1920x1080") && told.contains("each verified"), "{told}");
+    std::fs::remove_dir_all(dir).unwrap();
+}
