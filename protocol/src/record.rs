@@ -11,6 +11,9 @@
 //! word 7   timeout_ms u32 | stream u32       stream: which of its source's streams a piece belongs to, or the number of the
 //!                                            parcel that comes with it; 0 for none
 //! ```
+//!
+//! Of a message that comes by a topic ([`FLAG_TOPIC`]) two words are the switch's: `correlation` is the number of the subscription (upper half) and
+//! that of the topic (lower half), `timeout_ms` how many messages were missed for this subscription and topic since the last one.
 
 use crate::packed::Item;
 use crate::{Corrupt, WorldId, layout::RECORD_ALIGN};
@@ -21,6 +24,11 @@ pub const FLAG_PARCEL: u8 = 0x08;
 /// This record says something about the direct link with the number in `stream` and not to the user of the client: see [`crate::crossing`]. The
 /// switch sets it again after it has found that there is such a link between the two.
 pub const FLAG_MARK: u8 = 0x04;
+/// This message comes by a topic; see [`RawHeader::topic`]. The switch's word.
+pub const FLAG_TOPIC: u8 = 0x01;
+/// Of a message to a topic: keep it for those who subscribe later, in the place of what was kept before; without a payload, keep nothing. Of a
+/// message by a topic: this was kept.
+pub const FLAG_RETAIN: u8 = 0x02;
 /// Set in the sequence number of what came over a direct link: such are numbered by their receiver, each link by itself.
 pub const LINKED: u64 = 1 << 63;
 /// Flags from here up belong to worlds and pass unchanged; those below are the switch's and are cleared.
@@ -331,6 +339,40 @@ impl RawHeader {
         self.0[0] &= !FLAGS_OF_THE_SWITCH;
         self.0[1] = source.0;
         self.0[4] = sequence;
+        self
+    }
+
+    /// The topic that it comes by, and the number of the subscription, if it comes by one.
+    #[inline]
+    pub fn topic(&self) -> Option<(WorldId, u32)> {
+        let is_topic = self.flags() & FLAG_TOPIC != 0 && self.kind() == Kind::Message;
+        is_topic.then(|| (WorldId::topic(self.correlation() as u32), (self.correlation() >> 32) as u32))
+    }
+
+    /// Of a message by a topic: how many were missed before it.
+    #[inline]
+    pub fn missed(&self) -> u32 {
+        self.0[7] as u32
+    }
+
+    /// What a subscriber gets of a message to a topic, before it is [stamped](Self::stamped).
+    pub fn by_topic(mut self, subscriber: WorldId, subscription: u32, missed: u32) -> Self {
+        let topic = self.0[2] as u32;
+        self.0[2] = subscriber.0;
+        self.0[3] = u64::from(subscription) << 32 | u64::from(topic);
+        self.with_missed(missed)
+    }
+
+    /// The same with another count of what was missed before it.
+    pub fn with_missed(mut self, missed: u32) -> Self {
+        self.0[7] = self.0[7] & !0xffff_ffff | u64::from(missed);
+        self
+    }
+
+    /// The same with flags of the switch.
+    #[inline]
+    pub fn with_flags(mut self, flags: u8) -> Self {
+        self.0[0] |= u64::from(flags) << 40;
         self
     }
 

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 /// Names a world for as long as the broker runs; never given twice.
 ///
-/// 0 is the switch itself, 1 the control service.
+/// 0 is the switch itself, 1 the control service. Ids with the highest bit set are not worlds but topics: what is sent there goes to
+/// whoever subscribes. The number of a topic is in its lower 32 bits, and never given twice either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorldId(pub u64);
 
@@ -16,6 +17,18 @@ impl WorldId {
     pub const CONTROL: Self = Self(1);
     /// The first id that a world can get; smaller ones are for services.
     pub const FIRST: Self = Self(16);
+    const TOPIC: u64 = 1 << 63;
+
+    /// The topic with this number.
+    pub const fn topic(number: u32) -> Self {
+        Self(Self::TOPIC | number as u64)
+    }
+
+    /// Whether it is a topic.
+    #[inline]
+    pub const fn is_topic(self) -> bool {
+        self.0 & Self::TOPIC != 0
+    }
 }
 
 impl fmt::Display for WorldId {
