@@ -23,8 +23,37 @@ pub(crate) enum Command {
     Tap { tapper: u64, pattern: String, payload: bool },
     /// It sees nothing of others any more.
     Untap { tapper: u64 },
+    /// This world may publish on this topic, which is open from now on if it wasn't.
+    OpenTopic { topic: u32, publisher: u64 },
+    /// It may no longer, and the value that is kept there goes if it is its own.
+    LeaveTopic { topic: u32, publisher: u64 },
+    /// This topic is no more.
+    CloseTopic { topic: u32 },
+    /// Each of these subscriptions gets what is published on each of these topics from now on.
+    Subscribe { subscriptions: Vec<Subscription>, topics: Vec<u32> },
+    /// This subscription gets nothing more.
+    Unsubscribe { world: u64, number: u32 },
+    /// The control service says something on a topic of its own, to these worlds and subscriptions.
+    Announce { topic: u32, subscribers: Vec<(u64, u32)>, payload: Vec<u8> },
+    /// Say when everything before this is done.
+    Fence { ticket: u64 },
     /// Counters of these worlds.
     Count { ticket: u64, ids: Vec<u64> },
+}
+
+/// What the switch must know of a subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Subscription {
+    pub world: u64,
+    /// The subscriber's own.
+    pub number: u32,
+    /// The newest value wins, where there is no room for all.
+    pub newest: bool,
+    /// What was kept is wanted, too.
+    pub retained: bool,
+    /// Wanted is what has this tag, as far as the mask goes.
+    pub tag_mask: u64,
+    pub tag: u64,
 }
 
 /// What the switch must know of a world.
@@ -62,6 +91,8 @@ pub(crate) enum Event {
     Discarded,
     /// A world says that another wrote what can't be true over their direct link: its word against the other's.
     Accused { by: u64, of: u64 },
+    /// The answer to `Fence`.
+    Passed { ticket: u64 },
     /// The answer to `Count`.
     Counted { ticket: u64, rows: Vec<Count> },
 }

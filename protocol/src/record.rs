@@ -109,6 +109,9 @@ pub enum Reason {
     /// The link is gone over which the request was asked, or the record was to go.
     #[error("the link that it went over is gone")]
     Unlinked = 19,
+    /// The record was for a topic, and was a piece of something larger or brought a parcel.
+    #[error("a topic takes whole records only, without a parcel")]
+    NotByTopic = 24,
 }
 
 impl Reason {
@@ -116,8 +119,8 @@ impl Reason {
     pub fn from_code(code: u16) -> Option<Self> {
         use Reason::*;
         let delivery = [NoSuchWorld, Refused, Died, Deadline, Quota, NoSuchRequest, TooLarge, Incomplete];
-        let parcels = [NoSuchParcel, Unsealed, ParcelQuota, Unlinked];
-        delivery.into_iter().chain(parcels).find(|reason| *reason as u16 == code)
+        let others = [NoSuchParcel, Unsealed, ParcelQuota, Unlinked, NotByTopic];
+        delivery.into_iter().chain(others).find(|reason| *reason as u16 == code)
     }
 }
 

@@ -203,6 +203,7 @@ impl Supervisor {
             }
             // The descriptors that came with it are closed by now.
             Event::Discarded => {}
+            Event::Passed { .. } => {}
             Event::Counted { ticket, rows } => self.answer_counted(ticket, &rows),
         }
     }

@@ -23,6 +23,8 @@ const TURNS_BEFORE_LOOKING: u32 = 4;
 pub(super) struct Blocked {
     /// The receiver.
     pub on: WorldId,
+    /// In whose window it would be held: the receiver's, or its topic's.
+    pub window: WorldId,
     /// Bytes of inbox that it needs.
     pub needed: u32,
     /// Bytes of outbox, from the record on, that are known to be for the same receiver.
@@ -41,7 +43,7 @@ pub(super) enum Payload {
 }
 
 impl Payload {
-    fn take(&mut self, sender: &Port, bytes: u32) -> Rc<[u8]> {
+    pub(super) fn take(&mut self, sender: &Port, bytes: u32) -> Rc<[u8]> {
         if let Self::At(at) = self {
             let mut copy = vec![0; bytes as usize];
             sender.copy_out(*at, &mut copy);
@@ -63,6 +65,7 @@ impl Switch {
         slot: usize,
         raw: &RawHeader,
         receiver: WorldId,
+        window: WorldId,
         is_followed: bool,
     ) -> Result<bool, Corrupt> {
         if self.port(slot).is_leaving || raw.kind() == Kind::Reply {
@@ -70,12 +73,12 @@ impl Switch {
         }
         // Before anything else: a cursor that can't be true must be found here, whoever pays.
         self.port(slot).endpoint.hear_produced()?;
-        let may_hold = self.port(slot).can_hold(u64::from(raw.stride()), receiver);
+        let may_hold = self.port(slot).can_hold(u64::from(raw.stride()), window);
         // A request too, so that its time runs: it isn't open before it was taken.
         if may_hold && (is_followed || raw.kind() == Kind::Request) {
             return Ok(true);
         }
-        self.wait_in_line(slot, receiver, raw.stride());
+        self.wait_in_line(slot, receiver, window, raw.stride());
         let consumed = self.by_id.get(&receiver).map_or(0, |slot| self.ports[*slot].as_ref().map_or(0, Port::consumed));
         let port = self.port(slot);
         let Some(blocked) = &mut port.blocked else { return Ok(false) };
@@ -97,12 +100,12 @@ impl Switch {
     }
 
     /// Puts a sender at the end of those who wait for a receiver, unless it waits there already.
-    fn wait_in_line(&mut self, slot: usize, receiver: WorldId, needed: u32) {
+    fn wait_in_line(&mut self, slot: usize, receiver: WorldId, window: WorldId, needed: u32) {
         let head_bytes = self.port(slot).endpoint.head().stride();
         if let Some(blocked) = &mut self.port(slot).blocked
             && blocked.on == receiver
         {
-            blocked.needed = needed;
+            (blocked.window, blocked.needed) = (window, needed);
             blocked.looked_past = blocked.looked_past.max(head_bytes);
             return;
         }
@@ -110,7 +113,7 @@ impl Switch {
         let sender = self.port(slot).id;
         if let Some(target) = self.by_id.get(&receiver).copied() {
             self.port(target).waiters.push_back(sender);
-            let blocked = Blocked { on: receiver, needed, looked_past: head_bytes, consumed: 0, turns: 0 };
+            let blocked = Blocked { on: receiver, window, needed, looked_past: head_bytes, consumed: 0, turns: 0 };
             let port = self.port(slot);
             port.blocked = Some(blocked);
             port.tally.waits += 1;
@@ -156,10 +159,11 @@ impl Switch {
         receiver: WorldId,
         account: usize,
         payload: &mut Payload,
+        flags: u8,
     ) {
         let receiver = self.by_id[&receiver];
         let sender = self.port(slot);
-        let mut stamped = raw.stamped(sender.id, sender.sequence + 1);
+        let mut stamped = raw.stamped(sender.id, sender.sequence + 1).with_flags(flags);
         let bytes = Held::bytes_of(&stamped);
         if account == receiver && !self.port(account).can_charge(bytes) {
             if stamped.kind() == Kind::Reply {
@@ -177,12 +181,13 @@ impl Switch {
             Err(reason) => return self.refuse(slot, &stamped.header(), reason),
         }
         let payload = payload.take(self.port(slot), stamped.length());
-        let (charged, id) = (self.port(account).id, self.port(receiver).id);
-        if self.port(account).charge(bytes, id) {
-            self.port(account).stop(id);
+        let held = Held { raw: stamped, payload, charged: self.port(account).id };
+        let window = held.window(self.port(receiver).id);
+        if self.port(account).charge(bytes, window) {
+            self.port(account).stop(window);
         }
-        self.see_held(slot, receiver, &stamped, &payload);
-        self.port(receiver).held.push_back(Held { raw: stamped, payload, charged });
+        self.see_held(slot, receiver, &stamped, &held.payload);
+        self.port(receiver).held.push_back(held);
         self.note(receiver, &stamped);
     }
 
@@ -195,7 +200,8 @@ impl Switch {
             match port.put(&first.raw, &first.payload) {
                 Ok(()) => {
                     moved = true;
-                    self.uncharge(first.charged, id, first.bytes());
+                    port.unseated += 1;
+                    self.uncharge(first.charged, first.window(id), first.bytes());
                 }
                 Err(error) => {
                     // Also if its world is at fault: what is held is uncharged and told when that is forgotten.
@@ -215,11 +221,11 @@ impl Switch {
         moved
     }
 
-    pub(super) fn uncharge(&mut self, account: WorldId, receiver: WorldId, bytes: u64) {
+    pub(super) fn uncharge(&mut self, account: WorldId, window: WorldId, bytes: u64) {
         let Some(slot) = self.by_id.get(&account).copied() else { return };
         let port = self.port(slot);
         let waits = port.held_bytes > port.budget_bytes || port.blocked.is_some();
-        if port.uncharge(bytes, receiver) && port.go_on(receiver) {
+        if port.uncharge(bytes, window) && port.go_on(window) {
             port.ring(Event::ROOM);
         }
         if waits {
@@ -248,14 +254,14 @@ impl Switch {
         let Ok(data) = port.endpoint.hear_produced() else { return true };
         let Some(blocked) = port.blocked else { return data };
         let unlooked = !matches!(port.endpoint.peek_past(blocked.looked_past), Ok(None));
-        let kind = match port.endpoint.fetch() {
-            Ok(true) => port.endpoint.head().kind(),
+        let (kind, is_topic) = match port.endpoint.fetch() {
+            Ok(true) => (port.endpoint.head().kind(), port.endpoint.head().destination().is_topic()),
             // What was blocked was held, and nothing is behind it.
             Ok(false) => return false,
             Err(_) => return true,
         };
-        let is_followed = unlooked || matches!(kind, Kind::Multicast | Kind::Request);
-        if kind == Kind::Reply || is_followed && port.can_hold(u64::from(blocked.needed), blocked.on) {
+        let is_followed = unlooked || is_topic || matches!(kind, Kind::Multicast | Kind::Request);
+        if kind == Kind::Reply || is_followed && port.can_hold(u64::from(blocked.needed), blocked.window) {
             return true;
         }
         let id = port.id;

@@ -25,18 +25,18 @@ pub(super) enum Outcome {
 }
 
 /// What is left of a port's turn.
-struct Turn {
+pub(super) struct Turn {
     records: u32,
     bytes: u32,
 }
 
 impl Turn {
-    fn spend(&mut self, bytes: u32) {
+    pub(super) fn spend(&mut self, bytes: u32) {
         self.records = self.records.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.records == 0 || self.bytes == 0
     }
 }
@@ -85,6 +85,9 @@ impl Switch {
             turn.spend(raw.stride().saturating_mul(copies));
             return self.multicast(slot, &raw, at);
         }
+        if raw.destination().is_topic() {
+            return self.publish(slot, &raw, at, turn);
+        }
         match self.deliver(slot, &raw, at)? {
             Outcome::Taken => {
                 let stays = self.step(slot, raw.stride());
@@ -101,11 +104,11 @@ impl Switch {
                 Ok(stays)
             }
             Outcome::Blocked(receiver) => {
-                if !self.makes_way(slot, &raw, receiver, false)? {
+                if !self.makes_way(slot, &raw, receiver, receiver, false)? {
                     return Ok(false);
                 }
                 let account = self.account(slot, &raw);
-                self.hold(slot, &raw, receiver, account, &mut Payload::At(at));
+                self.hold(slot, &raw, receiver, account, &mut Payload::At(at), 0);
                 Ok(self.step_held(slot, raw.stride()))
             }
         }
@@ -181,9 +184,15 @@ impl Switch {
             }
             Err(reason) => return Ok(Outcome::Refused(reason)),
         };
+        Ok(self.hand_over(slot, receiver, raw, at, 0))
+    }
+
+    /// Moves a record that may go there to its receiver, if that has room, with the flags that the switch adds.
+    #[inline]
+    pub(super) fn hand_over(&mut self, slot: usize, receiver: usize, raw: &RawHeader, at: u32, flags: u8) -> Outcome {
         let brought = match self.brought_by(slot, receiver, raw) {
             Ok(brought) => brought,
-            Err(outcome) => return Ok(outcome),
+            Err(outcome) => return outcome,
         };
         let [Some(sender), Some(target)] =
             self.ports.get_disjoint_mut([slot, receiver]).expect("two worlds, two slots")
@@ -191,12 +200,12 @@ impl Switch {
             unreachable!("a route leads to a port in use");
         };
         if raw.length() > target.endpoint.max_payload() {
-            return Ok(Outcome::Refused(Reason::TooLarge));
+            return Outcome::Refused(Reason::TooLarge);
         }
         if !target.has_turn(sender.id) {
-            return Ok(Outcome::Blocked(target.id));
+            return Outcome::Blocked(target.id);
         }
-        let stamped = bringing(raw.stamped(sender.id, sender.sequence + 1), brought);
+        let stamped = bringing(raw.stamped(sender.id, sender.sequence + 1).with_flags(flags), brought);
         match target.take_over(sender.endpoint.theirs(), at, &stamped) {
             Ok(at) => {
                 let taps = sender.taps | target.taps;
@@ -204,15 +213,15 @@ impl Switch {
                     self.taps.see(taps, &stamped, Fate::Delivered, target.shown(sender, at));
                 }
             }
-            Err(ReserveError::TooLarge { .. } | ReserveError::Full) => return Ok(Outcome::Blocked(target.id)),
+            Err(ReserveError::TooLarge { .. } | ReserveError::Full) => return Outcome::Blocked(target.id),
             Err(ReserveError::Corrupt(corrupt)) => {
                 // The receiver's fault, not the sender's, whose record then has no receiver any more.
                 self.quarantine(receiver, &corrupt);
-                return Ok(Outcome::Refused(Reason::NoSuchWorld));
+                return Outcome::Refused(Reason::NoSuchWorld);
             }
         }
         self.note(receiver, &stamped);
-        Ok(Outcome::Taken)
+        Outcome::Taken
     }
 
     /// After a record was delivered or held: its receiver has a turn in this pass, and a request is open or answered.

@@ -23,6 +23,7 @@ mod parcels;
 mod port;
 mod requests;
 mod tap;
+mod topics;
 
 use crate::link::{Command, Count, Event as Report, Link};
 use links::Links;
@@ -38,6 +39,7 @@ use strait_protocol::wait::{Event, Via};
 use strait_protocol::{Corrupt, Counters, Reason, WorldId};
 use strait_sys::wake;
 use tap::Taps;
+use topics::Topics;
 
 /// Passes without work before the switch sleeps, yielding after each. KERNEL_FACTS: what makes three parties on two cores quick.
 const LOOKS: u32 = 50;
@@ -63,6 +65,7 @@ pub(crate) struct Switch {
     requests: Requests,
     links: Links,
     taps: Taps,
+    topics: Topics,
     /// Parcels ever made: the last one's serial number.
     parcels_made: u64,
     /// Worlds that were found corrupt and not yet forgotten.
@@ -88,6 +91,7 @@ impl Switch {
             requests: Requests::default(),
             links: Links::default(),
             taps: Taps::default(),
+            topics: Topics::default(),
             parcels_made: 0,
             doomed: Vec::new(),
             muted: VecDeque::new(),
@@ -336,6 +340,31 @@ impl Switch {
                 }
                 self.link.send(&Report::Detached { id }, &[])
             }
+            Command::OpenTopic { topic, publisher } => {
+                self.open_topic(WorldId::topic(topic), WorldId(publisher));
+                Ok(())
+            }
+            Command::LeaveTopic { topic, publisher } => {
+                self.leave_topic(WorldId::topic(topic), WorldId(publisher));
+                Ok(())
+            }
+            Command::CloseTopic { topic } => {
+                self.close_topic(WorldId::topic(topic));
+                Ok(())
+            }
+            Command::Subscribe { subscriptions, topics } => {
+                self.subscribe(&subscriptions, &topics);
+                Ok(())
+            }
+            Command::Unsubscribe { world, number } => {
+                self.unsubscribe(WorldId(world), number);
+                Ok(())
+            }
+            Command::Announce { topic, subscribers, payload } => {
+                self.announce(WorldId::topic(topic), &subscribers, &payload);
+                Ok(())
+            }
+            Command::Fence { ticket } => self.link.send(&Report::Passed { ticket }, &[]),
             Command::Unlink { one, other } => {
                 self.unlink_worlds(WorldId(one), WorldId(other));
                 Ok(())
@@ -398,10 +427,13 @@ impl Switch {
         self.by_id.remove(&port.id);
         self.untap(port.id);
         self.drop_links(port.id);
+        self.leave_topics(&port);
         port.holdings.drain().for_each(|parcel| self.let_go(parcel));
         for held in &port.held {
-            self.uncharge(held.charged, port.id, held.bytes());
-            self.tell_lost(&held.raw.header());
+            self.uncharge(held.charged, held.window(port.id), held.bytes());
+            if held.raw.topic().is_none() {
+                self.tell_lost(&held.raw.header());
+            }
         }
         self.inherit(port.id);
         for (key, open) in self.requests.forget(port.id) {

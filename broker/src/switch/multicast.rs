@@ -15,16 +15,16 @@ impl Switch {
         let mut payload = Payload::At(at);
         while let Some(port) = &mut self.ports[slot]
             && let Some(receiver) = list.get(port.served as usize).copied()
-            && port.served < receivers
+            && port.served < u64::from(receivers)
         {
             let one = raw.to_one(receiver, ids);
             match self.deliver(slot, &one, at)? {
                 Outcome::Taken => {}
                 Outcome::Blocked(blocked) => {
-                    if !self.makes_way(slot, &one, blocked, true)? {
+                    if !self.makes_way(slot, &one, blocked, blocked, true)? {
                         return Ok(false);
                     }
-                    self.hold(slot, &one, blocked, slot, &mut payload);
+                    self.hold(slot, &one, blocked, slot, &mut payload, 0);
                 }
                 Outcome::Refused(reason) => {
                     let sequence = self.port(slot).sequence + 1;

@@ -6,7 +6,7 @@ use super::parcels::Holdings;
 use super::tap::Shown;
 use crate::link::Passport;
 use crate::policy::{Reach, Way};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use strait_memory::{ReadOnly, SliceError, SliceFile, Writable, transfer};
@@ -42,6 +42,14 @@ impl Held {
 
     pub(crate) fn bytes(&self) -> u64 {
         Self::bytes_of(&self.raw)
+    }
+
+    /// In which window of the account it counts: its receiver's, or that of the topic that it comes by. On the receiver's own, in none.
+    pub(crate) fn window(&self, receiver: WorldId) -> WorldId {
+        match self.raw.topic() {
+            Some((topic, _)) if self.charged != receiver => topic,
+            _ => receiver,
+        }
     }
 }
 
@@ -107,14 +115,22 @@ pub(crate) struct Port {
     pub blocked: Option<Blocked>,
     /// Worlds whose next record waits for room in this one's inbox, who came first in front.
     pub waiters: VecDeque<WorldId>,
-    /// Receivers of the multicast record at the head of the outbox that have been served.
-    pub served: u32,
+    /// Receivers of the multicast record at the head of the outbox that have been served; of a message to a topic, the last one's serial number.
+    pub served: u64,
     /// Records for this world that found its inbox full, in order.
     pub held: VecDeque<Held>,
+    /// How many of those found room in the end.
+    pub unseated: u64,
+    /// Topics that it may be a publisher or subscriber of.
+    pub topics: HashSet<WorldId>,
+    /// Bytes of values kept on topics on its account.
+    pub retained_bytes: u64,
+    /// What it missed of the control service's announcements since the last that it got.
+    pub unannounced: u32,
     /// Bytes held anywhere on this world's account, and how many may be.
     pub held_bytes: u64,
     pub budget_bytes: u64,
-    /// Of the bytes held, how many for each receiver.
+    /// Of the bytes held, how many for each receiver or topic.
     held_for: HashMap<WorldId, u64>,
     /// Receivers that it was told not to send to, at the places where its inbox says so.
     stops: Vec<Option<WorldId>>,
@@ -164,6 +180,10 @@ impl Port {
             waiters: VecDeque::new(),
             served: 0,
             held: VecDeque::new(),
+            unseated: 0,
+            topics: HashSet::new(),
+            retained_bytes: 0,
+            unannounced: 0,
             held_bytes: 0,
             budget_bytes: passport.budget_bytes,
             held_for: HashMap::new(),
@@ -198,10 +218,39 @@ impl Port {
         self.held_bytes == 0 || self.held_bytes + bytes <= self.budget_bytes
     }
 
-    /// The same, and whether it fits this world's window for one receiver: a quarter of its budget, or one record.
+    /// The same, and whether it fits this world's window for one receiver or topic: a quarter of its budget, or one record.
     pub(crate) fn can_hold(&self, bytes: u64, receiver: WorldId) -> bool {
         let held = self.held_for.get(&receiver).copied().unwrap_or(0);
         self.can_charge(bytes) && (held == 0 || held + bytes <= self.window())
+    }
+
+    /// Whether a value may be kept on its account in the place of one of so many bytes: all of them together fit a quarter of its budget, which is
+    /// beside what may be held.
+    pub(crate) fn can_retain(&self, raw: &RawHeader, replaced: u64) -> bool {
+        raw.length() == 0 || self.retained_bytes - replaced + Held::bytes_of(raw) <= self.window()
+    }
+
+    /// Holds something for this world on its own account: in the place of the value that waits at `seat`, if that is of the same subscription
+    /// and topic and so missed, else behind all that waits; `seat` is then where. False if there is no room on the account.
+    pub(crate) fn keep(&mut self, mut held: Held, seat: &mut Option<u64>) -> bool {
+        let place = seat.and_then(|seat| seat.checked_sub(self.unseated)).map(|place| place as usize);
+        let waiting = place.and_then(|place| self.held.get_mut(place));
+        let waiting = waiting.filter(|other| other.charged == held.charged && other.raw.topic() == held.raw.topic());
+        let (missed, freed) = waiting.as_ref().map_or((0, 0), |w| (w.raw.missed().saturating_add(1), w.bytes()));
+        let left = self.held_bytes - freed;
+        if left > 0 && left + held.bytes() > self.budget_bytes {
+            return false;
+        }
+        held.raw = held.raw.with_missed(held.raw.missed().saturating_add(missed));
+        self.held_bytes = left + held.bytes();
+        match waiting {
+            Some(waiting) => *waiting = held,
+            None => {
+                *seat = Some(self.unseated + self.held.len() as u64);
+                self.held.push_back(held);
+            }
+        }
+        true
     }
 
     fn window(&self) -> u64 {

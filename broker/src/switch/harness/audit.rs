@@ -4,10 +4,13 @@ use crate::switch::Switch;
 use crate::switch::port::Held;
 use strait_protocol::Header;
 
+/// Receivers that a multicast record of a script has at most.
+const RECEIVERS: u64 = 8;
+
 /// What may be held on one account: its budget or, if nothing is on it, one record of any size; then the notices of requests that end
-/// while their asker reads nothing, and that of the record that was being taken.
+/// while their asker reads nothing, and those of the record that was being taken: one for each receiver of a multicast record.
 fn bound(budget_bytes: u64, asked: u64, largest: u64) -> u64 {
-    budget_bytes.max(largest + Held::KEEPING) + (asked + 1) * (u64::from(Header::BYTES) + Held::KEEPING)
+    budget_bytes.max(largest + Held::KEEPING) + (asked + RECEIVERS) * (u64::from(Header::BYTES) + Held::KEEPING)
 }
 
 /// Checks every account. `asked` is how many requests a world can have had open.
@@ -17,6 +20,8 @@ pub(super) fn check(switch: &Switch, asked: u64, largest: u64) {
         let held: u64 =
             switch.ports.iter().flatten().flat_map(|other| &other.held).filter(charged).map(|held| held.bytes()).sum();
         assert_eq!(port.held_bytes, held, "the account of {}", port.id);
+        assert_eq!(port.retained_bytes, switch.retained_bytes(port.id), "what is kept for {}", port.id);
+        assert!(port.retained_bytes <= port.budget_bytes / 4, "{} is kept for {}", port.retained_bytes, port.id);
         let bound = bound(port.budget_bytes, asked, largest);
         assert!(held <= bound, "{held} bytes are held for {}, which may have {bound}", port.id);
         let paid_by_nobody = |held: &&Held| !switch.by_id.contains_key(&held.charged);

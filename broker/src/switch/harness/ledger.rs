@@ -1,6 +1,7 @@
 //! The oracle: what honest worlds sent, and what has become of each record.
 
 use super::mark::{MAX_RECORDS, MAX_WORLDS, Mark};
+use super::topics::Topics;
 use crate::switch::port::Held;
 use std::time::{Duration, Instant};
 use strait_protocol::layout::RECORD_ALIGN;
@@ -17,7 +18,7 @@ pub(super) struct World {
     pub inbox_payload: u32,
     pub budget_bytes: u64,
     send: Vec<Pattern>,
-    sent: Vec<Sent>,
+    pub sent: Vec<Sent>,
     /// Requests that it has read: the index of who asked, and the header.
     pub asked: Vec<Header>,
     /// Of each other world: the sequence of the last record from it.
@@ -68,26 +69,28 @@ impl World {
 }
 
 /// A record that an honest world published.
-struct Sent {
-    header: Header,
+pub(super) struct Sent {
+    pub header: Header,
     /// Bytes of payload for each receiver.
-    bytes: u32,
-    to: Vec<Share>,
+    pub bytes: u32,
+    /// Of what is published: one, for the topic.
+    pub to: Vec<Share>,
     deadline: Instant,
     /// Of a request: whether it has ended.
     has_ended: bool,
 }
 
 /// What one receiver is to get.
-struct Share {
+pub(super) struct Share {
     receiver: WorldId,
     is_delivered: bool,
-    is_noticed: bool,
+    pub is_noticed: bool,
 }
 
 #[derive(Default)]
 pub(super) struct Ledger {
     pub worlds: Vec<World>,
+    pub topics: Topics,
 }
 
 impl Ledger {
@@ -100,7 +103,10 @@ impl Ledger {
     /// The header and payload of a world's next record, to be written down if it is published. `None` when it has said enough.
     pub(super) fn next(&self, from: usize, kind: Kind, to: &[WorldId], bytes: u32) -> Option<(Header, Vec<u8>)> {
         let sequence = self.worlds[from].sent.len() as u64 + 1;
-        let receivers = to.iter().filter_map(|id| self.index(*id)).fold(0, |bits, world| bits | 1 << world);
+        let receivers = match to {
+            [topic] if topic.is_topic() => self.audience(*topic),
+            _ => to.iter().filter_map(|id| self.index(*id)).fold(0, |bits, world| bits | 1 << world),
+        };
         let mark = Mark::new(from, receivers, sequence);
         let mut payload = Vec::new();
         let mut header = Header::new(kind, *to.first()?, 0);
@@ -127,10 +133,16 @@ impl Ledger {
     /// Judges what an honest world has read.
     pub(super) fn judge(&mut self, me: usize, header: &Header, payload: &[u8], now: Instant) {
         assert_eq!(header.destination, self.worlds[me].id, "the address of {header:?}");
+        if header.kind == Kind::Notice && header.source.is_topic() {
+            return self.judge_unpublished(me, header);
+        }
         if header.kind == Kind::Notice {
             return self.judge_notice(me, header, now);
         }
         let source = self.index(header.source).unwrap_or_else(|| panic!("nobody is the source of {header:?}"));
+        if RawHeader::from(header).topic().is_some() {
+            return self.judge_published(me, source, header, payload);
+        }
         assert_eq!(header.flags & (FIRST_FLAG_OF_WORLDS - 1), 0, "flags of the switch in {header:?}");
         assert!(!self.worlds[me].knows_dead[source], "after the notice of its death: {header:?}");
         let last = std::mem::replace(&mut self.worlds[me].heard[source], header.sequence);
@@ -235,7 +247,9 @@ impl Ledger {
             let id = self.worlds[heir].id;
             let notices = (64 + Held::KEEPING) * self.open_copies(heir, self.worlds[dead].id).count() as u64;
             let left: u64 = self.open_copies(dead, id).map(|bytes| u64::from(bytes) + Held::KEEPING).sum();
-            self.worlds[dead].may_lose[heir] = held(id) + notices + left > self.worlds[heir].budget_bytes;
+            let publishes = self.worlds[dead].sent.iter().any(|sent| sent.header.destination.is_topic());
+            let is_full = held(id) + notices + left > self.worlds[heir].budget_bytes;
+            self.worlds[dead].may_lose[heir] = publishes || is_full;
         }
     }
 
@@ -250,6 +264,7 @@ impl Ledger {
 
     /// After everything was read and every deadline has passed: each record between honest worlds has come to one end.
     pub(super) fn is_balanced(&self) {
+        self.topics_are_balanced();
         for (me, world) in self.worlds.iter().enumerate().filter(|(_, world)| world.is_honest) {
             for sent in &world.sent {
                 assert!(

@@ -6,6 +6,7 @@
 //!
 //! What is claimed, whatever the hostile worlds do:
 //! - a record between honest worlds is delivered once, in order, as it was sent, or its sender is told, once, for a reason that is so;
+//! - a lossless subscriber gets all that is published, in order, another one the newest, and each knows how much it missed;
 //! - a request ends exactly once; nothing comes from a world after the notice of its death;
 //! - no honest world is called corrupt; no record has a source but its own; policy holds;
 //! - nothing reaches an inbox that isn't for it;
@@ -22,14 +23,17 @@ mod race;
 mod stage;
 #[cfg(test)]
 mod tests;
+mod topics;
 
 pub use operation::{Act, Operation, operations};
 
+use crate::link::Command;
 use crate::switch::clock::hands;
 use stage::{ALL, HONEST, Party, Stage};
 use std::time::Duration;
 use strait_protocol::wait::{Event, Via};
-use strait_protocol::{FLAG_MORE, Header, Kind, SliceSize, WorldId};
+use strait_protocol::{FLAG_MORE, FLAG_RETAIN, Header, Kind, SliceSize, WorldId};
+use topics::TOPICS;
 
 /// Plays a script and judges it. Panics where the switch breaks a promise.
 pub fn play(script: &[Operation]) {
@@ -63,6 +67,15 @@ impl Play {
             Operation::Reply { from, which, bytes } => self.answer(honest(from), which, Kind::Reply, bytes),
             Operation::Piece { from, which, bytes } => self.answer(honest(from), which, Kind::Message, bytes),
             Operation::Multicast { from, to, bytes } => self.multicast(honest(from), to, bytes),
+            Operation::Publish { from, topic, bytes, retain } => {
+                let topic = TOPICS[usize::from(topic) % TOPICS.len()];
+                let flags = if retain { FLAG_RETAIN } else { 0 };
+                self.put(honest(from), Kind::Message, &[topic], bytes, |header| header.flags = flags);
+            }
+            Operation::Open { who, topic } => self.open(who, topic),
+            Operation::Leave { who, topic } => self.leave(who, topic),
+            Operation::Subscribe { who, topic, how } => self.subscribe(who, topic, how),
+            Operation::Unsubscribe { who, which } => self.unsubscribe(who, which),
             Operation::Receive { who, records } => drop(self.receive(honest(who), usize::from(records))),
             Operation::Release { who } => self.release(honest(who)),
             Operation::Sleep { who, how } => self.sleep(honest(who), how),
@@ -126,6 +139,48 @@ impl Play {
         let to: Vec<WorldId> = (0..ALL).filter(|seat| to >> seat & 1 == 1).map(|seat| self.stage.id(seat)).collect();
         if MULTICAST {
             self.put(seat, Kind::Multicast, &to, bytes, |_| {});
+        }
+    }
+
+    // --- what the control service says of topics ---
+
+    /// Who sits at a seat, and a topic that it may have to do with.
+    fn concerned(&self, who: u8, topic: u8) -> (usize, WorldId) {
+        let seat = usize::from(who) % ALL;
+        let topics = if seat < HONEST { &TOPICS[..] } else { &TOPICS[..1] };
+        (self.stage.worlds[seat], topics[usize::from(topic) % topics.len()])
+    }
+
+    fn open(&mut self, who: u8, topic: u8) {
+        let (world, topic) = self.concerned(who, topic);
+        let publisher = self.stage.ledger.worlds[world].id.0;
+        if self.stage.ledger.worlds[world].is_alive {
+            self.stage.ledger.opens(world, topic);
+            self.stage.command(&Command::OpenTopic { topic: topic.0 as u32, publisher });
+        }
+    }
+
+    fn leave(&mut self, who: u8, topic: u8) {
+        let (world, topic) = self.concerned(who, topic);
+        let publisher = self.stage.ledger.worlds[world].id.0;
+        self.stage.ledger.leaves(world, topic);
+        self.stage.command(&Command::LeaveTopic { topic: topic.0 as u32, publisher });
+    }
+
+    fn subscribe(&mut self, who: u8, topic: u8, how: u8) {
+        let (world, topic) = self.concerned(who, topic);
+        // The control service matches subscriptions with topics that are open.
+        if self.stage.ledger.worlds[world].is_alive && self.stage.ledger.is_open(topic) {
+            let subscriptions = vec![self.stage.ledger.subscribes(world, topic, how)];
+            self.stage.command(&Command::Subscribe { subscriptions, topics: vec![topic.0 as u32] });
+        }
+    }
+
+    fn unsubscribe(&mut self, who: u8, which: u8) {
+        let (world, _) = self.concerned(who, 0);
+        if let Some(number) = self.stage.ledger.unsubscribes(world, which) {
+            let world = self.stage.ledger.worlds[world].id.0;
+            self.stage.command(&Command::Unsubscribe { world, number });
         }
     }
 

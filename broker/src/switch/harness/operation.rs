@@ -14,6 +14,16 @@ pub enum Operation {
     Piece { from: u8, which: u8, bytes: u16 },
     /// An honest world sends one payload to several: a bit for each seat.
     Multicast { from: u8, to: u8, bytes: u16 },
+    /// An honest world publishes, perhaps something to be kept.
+    Publish { from: u8, topic: u8, bytes: u16, retain: bool },
+    /// A world of any kind may publish on a topic from now on.
+    Open { who: u8, topic: u8 },
+    /// It may no longer.
+    Leave { who: u8, topic: u8 },
+    /// A world of any kind subscribes: bit 0 for the newest, bit 1 for what was kept, too, bit 2 for some tags only.
+    Subscribe { who: u8, topic: u8, how: u8 },
+    /// One of its subscriptions ends.
+    Unsubscribe { who: u8, which: u8 },
     /// An honest world reads some records.
     Receive { who: u8, records: u8 },
     /// An honest world gives back what it has read.
@@ -87,7 +97,7 @@ impl Input<'_> {
     }
 
     fn operation(&mut self) -> Operation {
-        match self.byte() % 21 {
+        match self.byte() % 28 {
             0 | 1 => Operation::Send { from: self.byte(), to: self.byte(), bytes: self.short() },
             2 => Operation::Request { from: self.byte(), to: self.byte(), bytes: self.short(), seconds: self.byte() },
             3 => Operation::Reply { from: self.byte(), which: self.byte(), bytes: self.short() },
@@ -102,7 +112,15 @@ impl Input<'_> {
             15..=17 => Operation::Pass,
             18 => Operation::Settle,
             19 => Operation::Time { seconds: self.byte() },
-            _ => Operation::Piece { from: self.byte(), which: self.byte(), bytes: self.short() },
+            20 => Operation::Piece { from: self.byte(), which: self.byte(), bytes: self.short() },
+            21 => Operation::Open { who: self.byte(), topic: self.byte() },
+            22 => Operation::Leave { who: self.byte(), topic: self.byte() },
+            23 | 24 => Operation::Subscribe { who: self.byte(), topic: self.byte(), how: self.byte() },
+            25 => Operation::Unsubscribe { who: self.byte(), which: self.byte() },
+            _ => {
+                let (from, topic, bytes) = (self.byte(), self.byte(), self.short());
+                Operation::Publish { from, topic, bytes, retain: topic & 4 != 0 }
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use super::ledger::{Ledger, World};
 use super::mark::MAX_WORLDS;
 use super::operation::Act;
 use super::race::Races;
+use super::topics::TOPICS;
 use crate::link::{Command, Event as Report, Link, Passport};
 use crate::switch::{Switch, clock::hands};
 use rustix::event::Timespec;
@@ -132,7 +133,7 @@ impl Stage {
 
     /// Tells the hostile ones who is there.
     fn introduce(&mut self) {
-        let targets: Vec<WorldId> = (0..self.parties.len()).map(|seat| self.id(seat)).collect();
+        let targets: Vec<WorldId> = (0..self.parties.len()).map(|seat| self.id(seat)).chain(TOPICS).collect();
         for party in &self.parties {
             if let Party::Hostile(hostile) = party {
                 hostile.borrow_mut().targets.clone_from(&targets);
@@ -147,6 +148,7 @@ impl Stage {
         }
         let dead = self.worlds[seat];
         let switch = &self.switch;
+        TOPICS.iter().for_each(|topic| self.ledger.leaves(dead, *topic));
         self.ledger.dies(dead, |id| {
             switch.by_id.get(&id).map_or(0, |slot| switch.ports[*slot].as_ref().map_or(0, |port| port.held_bytes))
         });
@@ -176,10 +178,17 @@ impl Stage {
         }
     }
 
+    /// What the control service says.
+    pub(super) fn command(&mut self, command: &Command) {
+        self.link.send(command, &[]).expect("the link");
+        self.look_at_bells();
+    }
+
     fn is_cut_off(&mut self, id: WorldId, why: &str) {
         let world = self.ledger.index(id).expect("a world that was attached");
         assert!(!self.ledger.worlds[world].is_honest, "an honest world is called corrupt: {why}");
         self.ledger.worlds[world].is_alive = false;
+        TOPICS.iter().for_each(|topic| self.ledger.leaves(world, *topic));
         if let Some(seat) = self.worlds.iter().position(|other| *other == world) {
             let party = std::mem::replace(&mut self.parties[seat], Party::Gone);
             if let Party::Hostile(hostile) = party {

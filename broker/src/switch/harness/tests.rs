@@ -30,6 +30,12 @@ fn operation() -> impl Strategy<Value = Operation> {
         3 => (from.clone(), any::<u8>(), bytes()).prop_map(|(from, which, bytes)| Operation::Reply { from, which, bytes }),
         2 => (from.clone(), any::<u8>(), bytes()).prop_map(|(from, which, bytes)| Operation::Piece { from, which, bytes }),
         2 => (from.clone(), any::<u8>(), bytes()).prop_map(|(from, to, bytes)| Operation::Multicast { from, to, bytes }),
+        6 => (from.clone(), any::<u8>(), bytes(), any::<bool>())
+            .prop_map(|(from, topic, bytes, retain)| Operation::Publish { from, topic, bytes, retain }),
+        2 => (any::<u8>(), any::<u8>()).prop_map(|(who, topic)| Operation::Open { who, topic }),
+        1 => (any::<u8>(), any::<u8>()).prop_map(|(who, topic)| Operation::Leave { who, topic }),
+        3 => (any::<u8>(), any::<u8>(), any::<u8>()).prop_map(|(who, topic, how)| Operation::Subscribe { who, topic, how }),
+        1 => (any::<u8>(), any::<u8>()).prop_map(|(who, which)| Operation::Unsubscribe { who, which }),
         5 => (from.clone(), 0..20u8).prop_map(|(who, records)| Operation::Receive { who, records }),
         3 => from.clone().prop_map(|who| Operation::Release { who }),
         2 => (from, any::<u8>()).prop_map(|(who, how)| Operation::Sleep { who, how }),
@@ -54,6 +60,20 @@ fn burst() -> impl Strategy<Value = Vec<Operation>> {
     })
 }
 
+/// Much that is published, beside something for somebody else.
+fn flood() -> impl Strategy<Value = Vec<Operation>> {
+    let publish = (0..HONEST as u8, 0..2u8, prop_oneof![0..400u16, 1000..12_000u16], 1..40usize, any::<[u8; 4]>());
+    publish.prop_map(|(from, topic, bytes, times, hows)| {
+        let mut flood = vec![Operation::Open { who: from, topic }];
+        let subscribers =
+            (0..4).map(|n| Operation::Subscribe { who: from + 1 + n / 2, topic, how: hows[usize::from(n)] });
+        flood.extend(subscribers);
+        flood.extend([Operation::Publish { from, topic, bytes, retain: false }, Operation::Pass].repeat(times));
+        flood.push(Operation::Send { from, to: from + 1, bytes: 16 });
+        flood
+    })
+}
+
 /// A record that is good when it is judged and another one some reads later.
 fn switched() -> impl Strategy<Value = Vec<Operation>> {
     let record = (0..2u8, 0..5u8, 1..=3u8, bytes());
@@ -70,7 +90,7 @@ fn switched() -> impl Strategy<Value = Vec<Operation>> {
 }
 
 fn script() -> impl Strategy<Value = Vec<Operation>> {
-    let some = prop_oneof![12 => operation().prop_map(|one| vec![one]), 1 => burst(), 2 => switched()];
+    let some = prop_oneof![12 => operation().prop_map(|one| vec![one]), 1 => burst(), 1 => flood(), 2 => switched()];
     prop::collection::vec(some, 1..120).prop_map(|parts| parts.concat())
 }
 
