@@ -39,6 +39,8 @@ pub fn open_again_and_again(prefix: Prefix, load: &Load, placement: Placement) -
         link: Vec::new(),
         may: Vec::new(),
         ask: Vec::new(),
+        publish: Vec::new(),
+        subscribe: Vec::new(),
     };
     let config = Config { socket: Some(socket.clone()), attach: vec![rule], ..Config::default() };
     let mut host = Host::start(&config)?;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use strait_jail::ProfileError;
-use strait_protocol::{Name, NameError, Pattern, SliceSizeError};
+use strait_protocol::{Name, NameError, Pattern, SliceSizeError, TopicError};
 
 /// Everything a broker is told when it starts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,6 +75,12 @@ pub struct AttachRule {
     /// What it may ask to be granted; see `World::ask`.
     #[serde(default)]
     pub ask: Vec<String>,
+    /// On which topics it may publish; see `World::publish`.
+    #[serde(default)]
+    pub publish: Vec<String>,
+    /// To which topics it may subscribe; see `World::subscribe`.
+    #[serde(default)]
+    pub subscribe: Vec<String>,
 }
 
 /// What is wrong with a configuration.
@@ -93,6 +99,14 @@ pub enum ConfigError {
         text: String,
         /// What is wrong with it.
         error: NameError,
+    },
+    /// A topic or pattern of topics that isn't one.
+    #[error("`{text}`: {error}")]
+    Topic {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        error: TopicError,
     },
     /// System calls that can't be allowed or denied.
     #[error(transparent)]

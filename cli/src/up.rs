@@ -38,6 +38,8 @@ fn config(plan: &Plan, path: &Path) -> Config {
         link: Vec::new(),
         may: vec!["admin".into()],
         ask: Vec::new(),
+        publish: Vec::new(),
+        subscribe: Vec::new(),
     };
     // The first rule that fits decides.
     config.attach.insert(0, own);

@@ -94,6 +94,39 @@ pub enum Request {
         /// The world's name, or that of one that could be started from a template.
         name: String,
     },
+    /// Publish on a topic of this name from now on. Answered by [`Answer::Topic`], to whose id messages are sent.
+    OpenTopic {
+        /// The name.
+        name: String,
+    },
+    /// Publish there no longer.
+    CloseTopic {
+        /// The topic's id.
+        id: u64,
+    },
+    /// Subscribe to topics, those that are there and those to come. Answered by [`Answer::Subscribed`].
+    Subscribe {
+        /// Names with `*` for one token and `>` for the rest.
+        pattern: String,
+        /// Where there is no room, the newest value takes the place of the one before it, instead of the publisher waiting.
+        newest: bool,
+        /// The last values that publishers had kept are wanted, too.
+        retained: bool,
+        /// Which bits of the tag matter, and what they must be: 0 and 0 for all messages.
+        tag_mask: u64,
+        /// See `tag_mask`.
+        tag: u64,
+    },
+    /// End a subscription. What is on its way still arrives.
+    Unsubscribe {
+        /// The number of the subscription.
+        number: u32,
+    },
+    /// Which name has this topic?
+    NameTopic {
+        /// The topic's id.
+        id: u64,
+    },
     /// What does the kernel say is in force for this world?
     Inspect {
         /// The world's name.
@@ -141,6 +174,20 @@ pub enum Answer {
     },
     /// The lines of a policy, as a configuration has them.
     Policy(Vec<String>),
+    /// A topic.
+    Topic {
+        /// Its id.
+        id: u64,
+        /// Its name.
+        name: String,
+    },
+    /// There is a subscription.
+    Subscribed {
+        /// Its number, which messages by it bear.
+        number: u32,
+        /// How many topics it meets now.
+        topics: u32,
+    },
     /// It is done, or under way.
     Done,
     /// No, and why.

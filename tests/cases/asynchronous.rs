@@ -33,6 +33,8 @@ impl Scene {
             link: Vec::new(),
             may: Vec::new(),
             ask: Vec::new(),
+            publish: Vec::new(),
+            subscribe: Vec::new(),
         };
         let config = Config { socket: Some(socket.clone()), attach: vec![rule], ..Config::default() };
         let stage = Stage::with(&config);

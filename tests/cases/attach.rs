@@ -38,6 +38,8 @@ fn config(scratch: &Scratch) -> Config {
         link: Vec::new(),
         may: vec!["list".into()],
         ask: Vec::new(),
+        publish: Vec::new(),
+        subscribe: Vec::new(),
     };
     Config {
         socket: Some(scratch.0.join("socket")),

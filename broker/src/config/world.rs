@@ -54,6 +54,12 @@ pub struct World {
     /// `network example.com:443`, `read /path`, `write /path`, or what `may` takes. A world with the role `control` decides, or a person.
     #[serde(default)]
     pub ask: Vec<String>,
+    /// On which topics it may publish: `sensors.kitchen.temp`, or patterns with `*` for one token and `>` for the rest. None by default.
+    #[serde(default)]
+    pub publish: Vec<String>,
+    /// To which topics it may subscribe, likewise. Those that start with `strait.` are named only by a pattern that does, too.
+    #[serde(default)]
+    pub subscribe: Vec<String>,
     /// What it is to the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
@@ -199,6 +205,8 @@ impl World {
             link: Vec::new(),
             may: Vec::new(),
             ask: Vec::new(),
+            publish: Vec::new(),
+            subscribe: Vec::new(),
             role: None,
             tap_payload: false,
             slice: slice_bytes(),

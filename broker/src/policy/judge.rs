@@ -16,22 +16,29 @@ pub struct Judgement {
 }
 
 /// Judges as switch and supervisor do. `what` is a world's name, which asks whether the one may send to the other, or words as `ask` and
-/// `may` have them: `link db`, `start worker`, `memory 1 GiB`. `find` gives the policies of worlds that there are, or could be.
+/// `may` have them: `link db`, `start worker`, `memory 1 GiB`, or `publish a.b`, `subscribe a.*`. `find` gives the policies of worlds that there are, or could be.
 pub fn judge(from: &str, what: &str, find: impl Fn(&Name) -> Option<Policy>) -> Result<Judgement, String> {
     let own: Name = from.parse().map_err(|error| format!("`{from}`: {error}"))?;
     let policy = find(&own).ok_or_else(|| format!("there is no world named `{own}`, and nothing to make one of"))?;
+    if let Some(verdict) = policy.judge_topics(what) {
+        return Ok(told(&own, verdict?));
+    }
     let resource = match what.parse::<Name>() {
         Ok(name) => Resource::Reach(Way::Send, Pattern::Exactly(name)),
         Err(error) if !what.contains(' ') => return Err(format!("`{what}`: {error}")),
         Err(_) => what.parse().map_err(|error: crate::ConfigError| error.to_string())?,
     };
+    Ok(told(&own, verdict(&own, &policy, &resource, find)))
+}
+
+fn told(own: &Name, verdict: Verdict) -> Judgement {
     let may_not = |what: String| Judgement { is_allowed: false, why: format!("`{own}` may not: it takes {what}") };
-    Ok(match verdict(&own, &policy, &resource, find) {
+    match verdict {
         Ok(line) => Judgement { is_allowed: true, why: format!("`{own}` may: {line}") },
         Err(Missing { line, may_ask: false }) => may_not(format!("`{line}`")),
         Err(Missing { line, may_ask: true }) if line == GRANT => may_not("a grant, which it may ask for".into()),
         Err(Missing { line, may_ask: true }) => may_not(format!("`{line}`, or a grant, which it may ask for")),
-    })
+    }
 }
 
 fn verdict(own: &Name, policy: &Policy, resource: &Resource, find: impl Fn(&Name) -> Option<Policy>) -> Verdict {

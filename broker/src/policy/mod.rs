@@ -4,6 +4,8 @@
 //! send = ["db/*"]          whom it may send to                            Reach
 //! link = ["x"]             whom it may be linked with, if that agrees     Reach
 //! may = ["start worker"]   what it may ask the control service            Permission
+//! publish = ["a.*"]        on which topics it may publish                  Feeds
+//! subscribe = ["a.>"]      and to which it may subscribe                   Feeds
 //! ask = ["memory 2 GiB"]   what it may ask to be granted beyond           Resource
 //! role = "control"         it decides what is asked, and commands         Role
 //! ```
@@ -17,6 +19,7 @@ mod reach;
 mod resource;
 #[cfg(test)]
 mod tests;
+mod topics;
 
 pub use judge::{Judgement, judge};
 pub use permission::Permission;
@@ -27,6 +30,7 @@ use crate::config::{AttachRule, ConfigError, World, patterns};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use strait_protocol::{Name, Pattern};
+use topics::Feeds;
 
 /// What a world is to the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +80,7 @@ pub(crate) struct Missing {
 pub struct Policy {
     pub(crate) reach: Reach,
     may: Vec<Permission>,
+    feeds: Feeds,
     ask: Vec<Resource>,
     pub(crate) role: Option<Role>,
 }
@@ -86,18 +91,21 @@ impl Policy {
             reach: Reach::new(patterns(send)?, patterns(link)?),
             may: may.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
             ask: ask.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+            feeds: Feeds::default(),
             role: None,
         })
     }
 
     /// What a configuration says of a world.
     pub fn of_world(world: &World) -> Result<Self, ConfigError> {
-        Ok(Self { role: world.role, ..Self::new(&world.send, &world.link, &world.may, &world.ask)? })
+        let feeds = Feeds::new(&world.publish, &world.subscribe)?;
+        Ok(Self { role: world.role, feeds, ..Self::new(&world.send, &world.link, &world.may, &world.ask)? })
     }
 
     /// What a configuration says of host programs that attach.
     pub fn of_rule(rule: &AttachRule) -> Result<Self, ConfigError> {
-        Self::new(&rule.send, &rule.link, &rule.may, &rule.ask)
+        let feeds = Feeds::new(&rule.publish, &rule.subscribe)?;
+        Ok(Self { feeds, ..Self::new(&rule.send, &rule.link, &rule.may, &rule.ask)? })
     }
 
     /// Whether it may have the control service do something.
@@ -122,7 +130,7 @@ impl Policy {
         let may = self.may.iter().map(|line| key("may", line));
         let ask = self.ask.iter().map(|line| key("ask", line));
         let role = self.role.iter().map(|Role::Control| key("role", &"control"));
-        reach.chain(may).chain(ask).chain(role).map(|line| line.to_string()).collect()
+        reach.chain(may).chain(self.feeds.lines()).chain(ask).chain(role).map(|line| line.to_string()).collect()
     }
 
     /// Whether it may be told that a world of this name is there: if it may send to it, be linked with it for its part, or

@@ -168,8 +168,16 @@ fn a_line_reads_as_it_was_written() {
 fn a_configuration_knows_the_policy_of_who_isnt_there() {
     let mut worker = World::new(["true"]);
     worker.send = vec!["db".into()];
-    let rule =
-        AttachRule { name: "cli/*".into(), uid: 0, send: vec!["*".into()], link: vec![], may: vec![], ask: vec![] };
+    let rule = AttachRule {
+        name: "cli/*".into(),
+        uid: 0,
+        send: vec!["*".into()],
+        link: vec![],
+        may: vec![],
+        ask: vec![],
+        publish: vec![],
+        subscribe: vec![],
+    };
     let config = Config { templates: [("worker".into(), worker)].into(), attach: vec![rule], ..Config::default() };
     let lines = |name: &str| config.policy_of(&name.parse().unwrap()).map(|policy| policy.lines());
     assert_eq!(lines("worker"), Some(vec!["send = [\"db\"]".into()]));

@@ -146,6 +146,8 @@ impl Supervisor {
         self.names.remove(&entry.name);
         self.tappers.remove(&id);
         let ended = ended(&entry);
+        self.forget_topics(id);
+        self.announce_end(&entry.name, &ended);
         if let Some(asker) = &entry.asked_by {
             self.answer(asker, &Answer::Refused(entry.note.clone()));
         }

@@ -12,6 +12,7 @@ mod log;
 mod shares;
 mod spawn;
 mod start;
+mod topics;
 
 use crate::config::Config;
 use crate::link::{Event, Link};
@@ -31,6 +32,7 @@ use strait_jail::{Launcher, Ticket};
 use strait_protocol::control::{Ended, WorldRow};
 use strait_protocol::{Header, Name, WorldId};
 use strait_sys::socket::Peer;
+use topics::Topics;
 
 pub(crate) use start::main;
 
@@ -115,6 +117,7 @@ struct Supervisor {
     shares: Shares,
     /// Worlds that see what passes between others.
     tappers: BTreeSet<WorldId>,
+    topics: Topics,
     counts: HashMap<u64, (Header, Vec<WorldRow>, bool)>,
     next_id: u64,
     next_uid: u32,
@@ -203,7 +206,7 @@ impl Supervisor {
             }
             // The descriptors that came with it are closed by now.
             Event::Discarded => {}
-            Event::Passed { .. } => {}
+            Event::Passed { ticket } => self.take_passed(ticket),
             Event::Counted { ticket, rows } => self.answer_counted(ticket, &rows),
         }
     }

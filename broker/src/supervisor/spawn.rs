@@ -115,6 +115,7 @@ impl Supervisor {
                     let _ = process.kill();
                 }
                 entry.process = Some(process);
+                self.announce("started", id);
                 self.answer_if_started(id);
                 self.match_connection(id);
             }
@@ -256,9 +257,11 @@ impl Supervisor {
         if let Some(stop) = &mut entry.stop {
             stop.signal_at = None;
         }
+        let is_sealed = entry.channel.outbox.is_sealed();
         // Looked at and not made so from here: whoever has the file can keep others from sealing it, but not from looking.
-        if !entry.channel.outbox.is_sealed() {
-            self.kill(id, "it says that its outbox is mapped, and has not sealed it");
+        match is_sealed {
+            true => self.announce("ready", id),
+            false => self.kill(id, "it says that its outbox is mapped, and has not sealed it"),
         }
     }
 

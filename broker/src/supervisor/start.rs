@@ -2,6 +2,7 @@
 
 use super::entry::{Channel, Entry, Nature, State};
 use super::shares::Shares;
+use super::topics::Topics;
 use super::{MAX_WORLDS, Supervisor, Token, log, open_path};
 use crate::config::Config;
 use crate::link::{Command, Event, Link};
@@ -107,6 +108,7 @@ fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
         history: VecDeque::new(),
         shares: Shares::default(),
         tappers: BTreeSet::new(),
+        topics: Topics::default(),
         counts: HashMap::new(),
         next_id: WorldId::FIRST.0 - 1,
         next_uid: 0,

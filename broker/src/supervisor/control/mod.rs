@@ -4,9 +4,11 @@ mod looks;
 mod names;
 mod policy;
 mod taps;
+mod topics;
 mod worlds;
 
 use super::entry::Entry;
+use super::topics::Wishes;
 use super::{Supervisor, log};
 use crate::policy::Permission;
 use strait_protocol::control::{Answer, MAX_REQUEST_BYTES, Request};
@@ -70,6 +72,13 @@ impl Supervisor {
             Request::Stop { name, deadline_ms, reason } => self.stop(asker, &name, deadline_ms, &reason),
             Request::Unlink { one, other } => self.unlink(asker, one, other),
             Request::Wait { id } => self.wait(asker, WorldId(id)),
+            Request::OpenTopic { name } => self.asked_to_open(asker, &name),
+            Request::CloseTopic { id } => self.close_topic(asker, WorldId(id)),
+            Request::Subscribe { pattern, newest, retained, tag_mask, tag } => {
+                self.asked_to_subscribe(asker, &pattern, Wishes { newest, retained, tag_mask, tag })
+            }
+            Request::Unsubscribe { number } => self.unsubscribe(asker, number),
+            Request::NameTopic { id } => self.name_topic(asker, id),
             Request::Inspect { name } => self.inspect(asker, &name),
             Request::Judge { from, what } => self.judge_policy(asker, &from, &what),
             Request::Policy { name } => self.show_policy(asker, &name),
