@@ -42,6 +42,10 @@ pub fn writable(spec: &Spec) -> impl Iterator<Item = &Bind> {
 fn open(bind: &Bind, kind: Kind, id: u32) -> Result<OwnedFd, SpawnError> {
     let tree = tree_of_bind(&bind.source, kind)?;
     let owner = rustix::fs::fstat(&tree).at_path(Step::Sources, "fstat", &bind.source)?;
+    // A directory for everybody, such as /tmp: to its owner others' files would be as if they were his.
+    if owner.st_mode & libc::S_ISVTX != 0 {
+        return Ok(tree);
+    }
     let namespace = mapping((owner.st_uid, owner.st_gid), id)?;
     match map_ids(&tree, &namespace) {
         // A file system that can't, or is mapped already: then the world has there what others have.

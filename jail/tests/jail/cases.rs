@@ -34,6 +34,7 @@ const CASES: &[Case] = &[
     ("a compiler at run time takes its profile", profiles::just_in_time),
     ("a read-only bind can't be written, a read-write one can", binds),
     ("what is written in a bind is its owner's (root)", owner::belongs),
+    ("a directory for everybody is nobody's in particular (root)", owner::shared),
     ("no file is made that runs as its owner", owner::borrows_nothing),
     ("nothing is made in a bind", nested_binds),
     ("a granted file below a closed directory", closed_directory),

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use strait_jail::{Bind, Exit};
 
 use crate::cases::{Given, as_root, skip_unless};
-use crate::world::{Scratch, probe, run, shell};
+use crate::world::{Scratch, kernel_uid, probe, run, shell};
 
 /// A user of the host without a name. The directory is theirs alone.
 const OWNER: u32 = 61_234;
@@ -36,6 +36,22 @@ pub fn belongs(given: &mut Given<'_>) {
         // To read is another grant, and says nothing of whose files these are.
         spec.binds = vec![Bind::read_only(scratch.path(), "/data")];
         assert!(run(given.launcher, &spec).0.contains("Permission denied"));
+    }
+}
+
+pub fn shared(given: &mut Given<'_>) {
+    skip_unless(as_root());
+    let scratch = Scratch::new("shared");
+    let others = scratch.path().join("others");
+    fs::write(&others, "theirs").expect("write");
+    let mut spec = shell("rm -f /data/others; echo mine > /data/made");
+    spec.binds = vec![Bind::read_write(scratch.path(), "/data")];
+    for (mode, is_kept, owner) in [(0o1777, true, kernel_uid()), (0o777, false, 0)] {
+        fs::set_permissions(scratch.path(), PermissionsExt::from_mode(mode)).expect("chmod");
+        run(given.launcher, &spec);
+        assert_eq!(others.exists(), is_kept, "{mode:o}");
+        assert_eq!(fs::metadata(scratch.path().join("made")).expect("made").uid(), owner);
+        fs::remove_file(scratch.path().join("made")).expect("unlink");
     }
 }
 
