@@ -8,8 +8,8 @@ use strait_sys::launch::{check_single_threaded, unshare_namespaces};
 
 use crate::error::{At, Error, SpawnError, Step, refused};
 use crate::privilege;
-use crate::root::Root;
-use crate::ruleset;
+use crate::root::{self, Root};
+use crate::ruleset::Rules;
 use crate::seccomp;
 use crate::spec::Limits;
 
@@ -53,7 +53,9 @@ fn steps(enclosure: &Enclosure) -> Result<(), SpawnError> {
         Some(_) => unshare_namespaces(namespaces).at(Step::Clone, "unshare of five namespaces")?,
         None => enter_user_namespace(namespaces)?,
     }
-    Root::make()?.enter()?;
+    let root = Root::cover(root::empty()?)?;
+    root.enter()?;
+    root.seal()?;
     rustix::system::sethostname(enclosure.name.as_bytes()).at(Step::HostName, "sethostname")?;
     // Before the change of user: the locked bits keep the kernel from adjusting capabilities then, so they go here and for one reason.
     privilege::limit(&enclosure.limits)?;
@@ -67,7 +69,7 @@ fn steps(enclosure: &Enclosure) -> Result<(), SpawnError> {
     privilege::drop_capabilities()?;
     privilege::no_new_privileges()?;
     privilege::hide()?;
-    ruleset::confine(&[])?;
+    Rules::new()?.enforce()?;
     privilege::refuse_new_code()?;
     seccomp::allow_only(&enclosure.syscalls)
 }

@@ -16,11 +16,13 @@ use strait_sys::launch::{Cloned, clone_process, exit_now, place, retain_only};
 
 use crate::attest::attest;
 use crate::error::{At, SpawnError, Step, refused};
+use crate::ground::Ground;
 use crate::mounts::Mount;
 use crate::payload;
 use crate::privilege;
-use crate::root::{Kind, Root, Source, adopt_source, leave_namespace, open_source};
-use crate::ruleset::{self, Rights};
+use crate::profile::Base;
+use crate::root::{Kind, Source, adopt_source, leave_namespace, open_source};
+use crate::ruleset::Rights;
 use crate::seat::tell;
 use crate::seccomp::Filters;
 use crate::spec::{Access, Bind, Spec};
@@ -48,8 +50,8 @@ pub struct Init<'a> {
 
 impl Init<'_> {
     /// The whole life of pid 1.
-    pub fn run(self) -> ! {
-        let Err(error) = self.live();
+    pub fn run(self, ground: Ground) -> ! {
+        let Err(error) = self.live(ground);
         self.fail(error)
     }
 
@@ -59,59 +61,69 @@ impl Init<'_> {
         exit_now(1)
     }
 
-    fn live(&self) -> Result<Infallible, SpawnError> {
-        let (connection, mounts) = self.build()?;
+    fn live(&self, ground: Ground) -> Result<Infallible, SpawnError> {
+        let Built { connection, mounts, slow } = self.build(ground)?;
         let gate = Gate::make()?;
         tell(self.report, &Progress::Built(attest(&self.spec.profile, mounts)?))
             .at(Step::Payload, "write to the launcher")?;
         let cloned = clone_process(0, false).at(Step::Payload, "clone3")?;
         // Both close descriptors by number, behind the backs of the values here: neither may come back.
         let Err(error) = match &cloned {
-            Cloned::Child => self.become_payload(connection.as_ref(), &gate),
-            Cloned::Parent { pid, .. } => self.attend(*pid, &gate),
+            Cloned::Child => {
+                drop(slow);
+                self.become_payload(connection.as_ref(), &gate)
+            }
+            Cloned::Parent { pid, .. } => self.attend(*pid, &gate, &slow),
         };
         self.fail(error)
     }
 
     /// The jail, step by step. Each step needs something that a later one gives up. See the crate's documentation for why this order.
-    fn build(&self) -> Result<(Option<OwnedFd>, Vec<Mount>), SpawnError> {
+    fn build(&self, ground: Ground) -> Result<Built, SpawnError> {
         let spec = self.spec;
-        if spec.uid.is_some() {
-            forbid_executable_memfds()?;
+        let (settings, binds) = self.open_sources()?;
+        ground.enter()?;
+        let Ground { mut root, rules, proc, host, .. } = ground;
+        for source in settings {
+            root.attach(source, Rights::Read, Step::Etc)?;
         }
-        let system = system::open(spec.system, spec.profile.base)?;
-        let noexec = spec.profile.is_write_xor_execute();
-        let binds = self.open_binds(noexec)?;
+        let mut grants = vec![root.tmp(spec.limits.tmp_bytes, spec.profile.is_write_xor_execute())?];
+        for (source, bind) in binds.into_iter().zip(&spec.binds) {
+            grants.push(root.attach(source, Rights::Bind(bind.access), Step::Bind)?);
+        }
+        grants.push(root.seal()?);
+        let rules = rules.allow(&grants)?;
+        let (mounts, copy) = leave_namespace(&proc)?;
 
         privilege::become_user(INNER_ID, INNER_ID, spec.uid.is_some())?;
         privilege::hide()?;
         self.tie()?;
-        let connection = self.rendezvous.map(connect).transpose()?;
-
-        rustix::process::umask(Mode::empty());
-        let mut root = Root::make()?;
-        let mut grants = system.attach(&mut root)?;
-        grants.push(root.proc()?);
-        grants.push(root.tmp(spec.limits.tmp_bytes, noexec)?);
-        for (source, bind) in binds.into_iter().zip(&spec.binds) {
-            grants.push(root.attach(source, Rights::Bind(bind.access), Step::Bind)?);
-        }
-        grants.push(root.enter()?);
-        let mounts = leave_namespace()?;
+        let connection = self.rendezvous.map(|inode| connect(inode, &proc)).transpose()?;
 
         self.settle()?;
         privilege::limit(&spec.limits)?;
         privilege::no_new_privileges()?;
         privilege::lock_secure_bits()?;
         privilege::drop_capabilities()?;
-        ruleset::confine(&grants)?;
+        rules.enforce()?;
         if spec.profile.refuses_new_code() {
             privilege::refuse_new_code()?;
         }
-        Ok((connection, mounts))
+        Ok(Built { connection, mounts, slow: [host, proc, copy] })
     }
 
-    fn open_binds(&self, noexec: bool) -> Result<Vec<Source>, SpawnError> {
+    /// What is granted beside the system: settings of language VMs, and the binds.
+    fn open_sources(&self) -> Result<(Vec<Source>, Vec<Source>), SpawnError> {
+        let spec = self.spec;
+        let settings = match spec.system && spec.profile.base == Base::Jit {
+            true => system::open_java_settings()?,
+            false => Vec::new(),
+        };
+        Ok((settings, self.open_binds()?))
+    }
+
+    fn open_binds(&self) -> Result<Vec<Source>, SpawnError> {
+        let noexec = self.spec.profile.is_write_xor_execute();
         let mut trees = self.trees.iter();
         let mut adopted = |bind: &Bind| (bind.access == Access::ReadWrite).then(|| trees.next()).flatten();
         let open = |bind: &Bind| match adopted(bind) {
@@ -160,13 +172,16 @@ impl Init<'_> {
 
     /// Waits for the payload, reaping every orphan of the jail on the way; then reports and ends, and with pid 1 the kernel
     /// ends every process that is left.
-    fn attend(&self, payload: Pid, gate: &Gate) -> Result<Infallible, SpawnError> {
-        retain_only(&[self.status, self.report, gate.0.as_fd()]).at(Step::Descriptors, "close_range")?;
+    fn attend(&self, payload: Pid, gate: &Gate, slow: &[OwnedFd]) -> Result<Infallible, SpawnError> {
+        let mut kept = vec![self.status, self.report, gate.0.as_fd()];
+        kept.extend(slow.iter().map(AsFd::as_fd));
+        retain_only(&kept).at(Step::Descriptors, "close_range")?;
         self.filters.apply_to_first_process()?;
         gate.open()?;
         // From here on nothing can fail in a way that anybody could be told of; and the launcher waits for the end of this socket.
-        // The value still owns the number, but is never dropped: this function doesn't return.
+        // The values still own the numbers, but are never dropped: this function doesn't return.
         strait_sys::launch::close_number(self.report);
+        slow.iter().for_each(strait_sys::launch::close_number);
         loop {
             match rustix::process::wait(WaitOptions::from_bits_retain(libc::__WALL.cast_unsigned())) {
                 Ok(Some((pid, status))) if pid == payload => {
@@ -179,6 +194,14 @@ impl Init<'_> {
             }
         }
     }
+}
+
+/// A jail that stands around pid 1.
+struct Built {
+    connection: Option<OwnedFd>,
+    mounts: Vec<Mount>,
+    /// The mount namespaces that the jail has left, and what was made to leave them: to close them makes the kernel wait for every processor.
+    slow: [OwnedFd; 3],
 }
 
 /// What holds the payload back until pid 1 has confined itself: nobody runs beside a pid 1 that could still fail to.
@@ -213,16 +236,17 @@ fn record(code: Option<i32>, signal: Option<i32>) -> [u8; EXIT_BYTES] {
 
 /// `memfd_create` followed by `fexecve` would run a program that no mount and no Landlock rule knows of. The setting belongs to
 /// the pid namespace, but its file to the host's root: only a launcher that is root can do this, before it changes its user.
-fn forbid_executable_memfds() -> Result<(), SpawnError> {
+pub fn forbid_executable_memfds() -> Result<(), SpawnError> {
     let path = Path::new("/proc/sys/vm/memfd_noexec");
     std::fs::write(path, "2").at_path(Step::Memfd, "write", path)
 }
 
-/// Connects to a socket inode. The kernel notes the connecting process, its uid and its pidfd for the one who accepts: that is why
-/// pid 1 does it, with its final uid, and not the launcher.
-fn connect(inode: BorrowedFd<'_>) -> Result<OwnedFd, SpawnError> {
+/// Connects to a socket inode, by its name in a `/proc`. The kernel notes the connecting process, its uid and its pidfd for the one who accepts:
+/// that is why pid 1 does it, with its final uid, and not the launcher.
+fn connect(inode: BorrowedFd<'_>, proc: &OwnedFd) -> Result<OwnedFd, SpawnError> {
     let step = Step::Rendezvous;
-    let path = format!("/proc/self/fd/{}", inode.as_raw_fd());
+    rustix::process::fchdir(proc).at(step, "fchdir to /proc")?;
+    let path = format!("self/fd/{}", inode.as_raw_fd());
     let address = SocketAddrUnix::new(&*path).at(step, "sockaddr_un")?;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
     let socket = socket.at(step, "socket AF_UNIX SOCK_SEQPACKET")?;

@@ -53,8 +53,8 @@ pub struct Image<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Jails that are begun ahead of time, while nobody asks for one, at most [`MAX_SEATS`]: their spawn is quicker by what the namespaces and
-    /// the control groups cost. Each is an idle process of some 200 KiB. As many again, of another kind, once a world with a processor limit
-    /// was spawned.
+    /// the control groups and the root cost. Each is an idle process of some 200 KiB. As many again of each other kind, once one was spawned: with a
+    /// processor limit, without the system.
     pub seats: usize,
     /// Whether all worlds without a processor limit of their own, and the launcher, are put into one group of the scheduler. See
     /// [`Launcher::take_turns`].

@@ -47,15 +47,16 @@
 //! none over the host. This may be long before anybody asks for a jail ([`Options::seats`]). Pid 1:
 //!
 //! 1. closes the launcher's descriptors, before anything can go wrong with them; enters its control groups, makes its network and its view of the
-//!    groups (two more namespaces), and waits for its order. When that comes the launcher sets the limits of the groups, maps the user (which only
-//!    somebody outside can do) and hands it over;
-//! 2. forbids executable memory files in its pid namespace, and opens the sources of all binds: both with the launcher's uid, which may pass
-//!    directories that the world may not;
-//! 3. becomes the world's user, for good. The capabilities over the namespaces stay, they aren't tied to a uid;
-//! 4. hides (not dumpable) and ties its life to the supervisor's: after the change of user, which would undo both;
-//! 5. connects to the rendezvous: with the final uid, so that the kernel vouches for that, and while the host's `/proc` is there;
-//! 6. builds the root and enters it, and detaches the old one. From here on the host's files are out of reach. Then it moves onto a copy of
-//!    that root that is in no mount namespace, so that nobody can read there where on the host they were;
+//!    groups (two more namespaces), and forbids executable memory files in its pid namespace;
+//! 2. builds the root with the system in it, in a second mount namespace from which it detaches everything of the host's; goes back to the
+//!    first, and waits for its order. When that comes the launcher sets the limits of the groups where they aren't the usual ones, maps the user (which only
+//!    somebody outside can do) and hands it over. Without root (rootless) this step waits for the order too: nobody can make a file before the user is mapped;
+//! 3. opens the sources of all binds with the launcher's uid, which may pass directories that the world may not; enters the root, from where
+//!    the host's files are out of reach, and attaches them. Then it moves onto a copy of that root that is in no mount namespace, so that nobody can read
+//!    there where on the host they were;
+//! 4. becomes the world's user, for good. The capabilities over the namespaces stay, they aren't tied to a uid;
+//! 5. hides (not dumpable) and ties its life to the supervisor's: after the change of user, which would undo both;
+//! 6. connects to the rendezvous: with the final uid, so that the kernel vouches for that;
 //! 7. sets host name, session, working directory and limits;
 //! 8. gives up new privileges, locks the secure bits, drops all capabilities with the bounding set: nothing after needs any;
 //! 9. confines itself with Landlock, which forbids mounting, so it comes after the last mount; and refuses new code, unless the profile
@@ -72,9 +73,11 @@ mod attest;
 mod cgroup;
 mod enclose;
 mod error;
+mod ground;
 mod init;
 mod launcher;
 mod mounts;
+mod outlook;
 mod owner;
 mod payload;
 mod place;

@@ -41,6 +41,10 @@ impl Places {
         Ok(Places { root, device, last: Directory { path: "/".into(), file, is_own: true } })
     }
 
+    pub fn root(&self) -> &OwnedFd {
+        &self.root
+    }
+
     pub fn into_root(self) -> OwnedFd {
         self.root
     }

@@ -1,9 +1,8 @@
 //! The root of a jail: an empty memory file system, filled with what was granted, then entered for good.
 //!
 //! The sources are opened first, as detached copies ([`open_source`]): with the launcher's rights, and before anything covers the
-//! host's tree. Then the new root is put on top of the old one, filled through descriptors only, and entered with
-//! `pivot_root(".", ".")`, after which the old one is detached. Everything happens in the jail's own mount namespace; nothing of
-//! it is seen outside or outlives it.
+//! host's tree. Then the new root is put on top of the old one, entered with `pivot_root(".", ".")`, after which the old one is detached, and
+//! filled through descriptors only. Everything happens in mount namespaces of the jail's own; nothing of it is seen outside or outlives it.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -21,6 +20,7 @@ use crate::mounts::{self, Mount};
 use crate::place::{Places, cover_root};
 use crate::ruleset::{Grant, Rights};
 use crate::spec::Access;
+use crate::system::INNER_ID;
 
 const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
 const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
@@ -109,19 +109,16 @@ pub fn adopt_source(tree: OwnedFd, source: &Path, target: &Path) -> Result<Sourc
 }
 
 /// The new root while it is filled.
+#[derive(Debug)]
 pub struct Root {
     pub places: Places,
 }
 
 impl Root {
-    /// Makes the memory file system and puts it on top of the old root, in a mount namespace that hears nothing from outside
-    /// and tells nothing.
-    pub fn make() -> Result<Root, SpawnError> {
+    /// Puts an empty file system on top of the old root, in a mount namespace that hears nothing from outside and tells nothing.
+    pub fn cover(root: OwnedFd) -> Result<Root, SpawnError> {
         let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
         mount_change("/", private).at(Step::Root, "mount MS_PRIVATE|MS_REC /")?;
-        // Room for mount points and the few files of /etc; nobody can write there once the jail stands.
-        let options = [("size", "1m"), ("nr_inodes", "4k"), ("mode", "0755")];
-        let root = make_file_system(Step::Root, "tmpfs", &options, MountAttrFlags::empty())?;
         cover_root(&root).at(Step::Root, "move_mount tmpfs to /")?;
         Ok(Root { places: Places::of(root)? })
     }
@@ -148,40 +145,55 @@ impl Root {
         let bytes = bytes.max(4096);
         // One file per 4 KiB page and some: without a bound of their own, empty files would cost kernel memory beyond the size.
         let inodes = (bytes / 4096).max(64).to_string();
-        let options = [("size", &*bytes.to_string()), ("nr_inodes", &inodes), ("mode", "1777")];
+        let owner = INNER_ID.to_string();
+        let size = bytes.to_string();
+        let options = [("size", &*size), ("nr_inodes", &inodes), ("mode", "1777"), ("uid", &owner), ("gid", &owner)];
         let noexec = if noexec { MountAttrFlags::MOUNT_ATTR_NOEXEC } else { MountAttrFlags::empty() };
         let tmp = make_file_system(Step::Tmp, "tmpfs", &options, hardened() | noexec)?;
         self.places.attach(&tmp, Path::new("/tmp"), true, Step::Tmp)?;
         Ok(Grant { file: tmp, is_directory: true, rights: Rights::Bind(Access::ReadWrite) })
     }
 
-    /// Makes it the root of this process, detaches the old one, and makes it unwritable. The grant is to list what is there.
-    pub fn enter(self) -> Result<Grant, SpawnError> {
-        let root = self.places.into_root();
-        rustix::process::fchdir(&root).at(Step::Pivot, "fchdir to the new root")?;
+    /// Makes it the root of this process, and detaches the old one: from here on nobody in this mount namespace can come to the host's files.
+    pub fn enter(&self) -> Result<(), SpawnError> {
+        rustix::process::fchdir(self.places.root()).at(Step::Pivot, "fchdir to the new root")?;
         rustix::process::pivot_root(".", ".").at(Step::Pivot, "pivot_root . .")?;
         // The old root now lies on top of the new one, and the working directory is below it.
         unmount(".", UnmountFlags::DETACH).at(Step::Pivot, "umount2 MNT_DETACH of the old root")?;
-        rustix::process::chdir("/").at(Step::Pivot, "chdir /")?;
+        rustix::process::chdir("/").at(Step::Pivot, "chdir /")
+    }
+
+    /// Makes it unwritable. The grant is to list what is there.
+    pub fn seal(self) -> Result<Grant, SpawnError> {
+        let root = self.places.into_root();
         add_attributes(&root, RDONLY | NOSUID | NODEV | NOEXEC, false).at(Step::Pivot, "mount_setattr /")?;
         // Rights reach downwards, so this one lets everything visible be listed. It can only list what was put there.
         Ok(Grant { file: root, is_directory: true, rights: Rights::List })
     }
 }
 
-/// Moves this process onto a detached copy of all that is mounted, and says what that is.
+/// A file system for the root of a jail: room for mount points and the few files of /etc. Nobody can write there once the jail stands.
+pub fn empty() -> Result<OwnedFd, SpawnError> {
+    let options = [("size", "1m"), ("nr_inodes", "4k"), ("mode", "0755")];
+    make_file_system(Step::Root, "tmpfs", &options, MountAttrFlags::empty())
+}
+
+/// A `/proc` that is mounted nowhere. Who has once looked at himself in the jail's own is remembered there by name, and then found by others.
+pub fn unmounted_proc() -> Result<OwnedFd, SpawnError> {
+    make_file_system(Step::Proc, "proc", &[("subset", "pid")], hardened())
+}
+
+/// Moves this process onto a detached copy of all that is mounted, and says what that is. To close the copy takes the kernel long.
 ///
 /// A detached copy is in no mount namespace, so `/proc/self/mountinfo` has nothing to list (`proc_pid_mountinfo(5)`): otherwise it would tell
 /// where on the host the source of every bind is. The copy lives for as long as somebody has his root in it. Programs see
 /// nothing of this, but for those that list file systems (`df`, `findmnt`).
-pub fn leave_namespace() -> Result<Vec<Mount>, SpawnError> {
-    // Another /proc than the jail's: who has once looked at himself there is remembered by name, and then found by others.
-    let proc = make_file_system(Step::Pivot, "proc", &[("subset", "pid")], hardened())?;
-    let mounts = mounts::read(&proc).at(Step::Pivot, "read /proc/self/mountinfo")?;
+pub fn leave_namespace(proc: &OwnedFd) -> Result<(Vec<Mount>, OwnedFd), SpawnError> {
+    let mounts = mounts::read(proc).at(Step::Pivot, "read /proc/self/mountinfo")?;
     let copy = tree_of(Path::new("/")).at(Step::Pivot, "open_tree /")?;
     rustix::process::fchdir(&copy).at(Step::Pivot, "fchdir to the copy of the root")?;
     rustix::process::chroot(".").at(Step::Pivot, "chroot")?;
-    Ok(mounts)
+    Ok((mounts, copy))
 }
 
 fn hardened() -> MountAttrFlags {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetStatus, Scope,
+    RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 
 use crate::error::{SpawnError, Step, refused};
@@ -61,24 +61,35 @@ impl Grant {
     }
 }
 
-/// Confines this process and all that it makes to the grants. No TCP, and no signals or abstract sockets out of the jail.
-pub fn confine(grants: &[Grant]) -> Result<(), SpawnError> {
-    let status = enforce(grants).map_err(|error| refused(Step::Landlock, error))?;
-    match status {
-        RulesetStatus::FullyEnforced => Ok(()),
-        other => Err(refused(Step::Landlock, format!("{other:?} instead of fully enforced"))),
+/// What will be allowed. Without any grant: nothing, no TCP, and no signals or abstract sockets out of the jail.
+#[derive(Debug)]
+pub struct Rules(RulesetCreated);
+
+impl Rules {
+    pub fn new() -> Result<Rules, SpawnError> {
+        create().map(Rules).map_err(|error| refused(Step::Landlock, error))
+    }
+
+    pub fn allow(self, grants: &[Grant]) -> Result<Rules, SpawnError> {
+        let add =
+            |rules: RulesetCreated, grant: &Grant| rules.add_rule(PathBeneath::new(grant.file.as_fd(), grant.bits()));
+        grants.iter().try_fold(self.0, add).map(Rules).map_err(|error| refused(Step::Landlock, error))
+    }
+
+    /// Confines this process and all that it makes to what is allowed.
+    pub fn enforce(self) -> Result<(), SpawnError> {
+        match self.0.restrict_self().map_err(|error| refused(Step::Landlock, error))?.ruleset {
+            RulesetStatus::FullyEnforced => Ok(()),
+            other => Err(refused(Step::Landlock, format!("{other:?} instead of fully enforced"))),
+        }
     }
 }
 
-fn enforce(grants: &[Grant]) -> Result<RulesetStatus, landlock::RulesetError> {
-    let mut ruleset = Ruleset::default()
+fn create() -> Result<RulesetCreated, landlock::RulesetError> {
+    Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(AccessFs::from_all(REQUIRED))?
         .handle_access(AccessNet::from_all(REQUIRED))?
         .scope(Scope::from_all(REQUIRED))?
-        .create()?;
-    for grant in grants {
-        ruleset = ruleset.add_rule(PathBeneath::new(grant.file.as_fd(), grant.bits()))?;
-    }
-    Ok(ruleset.restrict_self()?.ruleset)
+        .create()
 }

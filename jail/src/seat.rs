@@ -1,8 +1,9 @@
 //! Jails begun ahead of time: a first process that sits in its namespaces and control groups and waits for its order.
 //!
-//! What takes long doesn't depend on what will run: namespaces (an empty network takes the kernel 0.4 to 0.6 ms), and in version 1 the move
-//! into a control group, which may wait 10 ms for the kernel's readers. A [`Seat`] has done all that. It is fresh, used once, and never handed from one
-//! world to another, so nothing has to be cleaned out of a namespace. Its network belongs to its own user namespace, as if it had been made on order.
+//! What takes long doesn't depend on what will run: namespaces (an empty network takes the kernel 0.4 to 0.6 ms), in version 1 the move
+//! into a control group, which may wait 10 ms for the kernel's readers, and the root with the system in it (`ground.rs`). A [`Seat`] has done all that. It is
+//! fresh, used once, and never handed from one world to another, so nothing has to be cleaned out of a namespace. Its network belongs to its own
+//! user namespace, as if it had been made on order.
 //!
 //! While it waits it is a process of ours: the launcher's code and descriptors (two sockets), the launcher's uid, all capabilities over its own
 //! namespaces and none over the host. It ends when the launcher's end of its socket does.
@@ -15,16 +16,19 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, pidfd_send_signal};
+use rustix::process::{Pid, Signal, geteuid, pidfd_send_signal};
 use strait_sys::launch::{Cloned, clone_process_into, exit_now, retain_only, unshare_namespaces};
 use strait_sys::socket;
 
 use crate::attest::Attested;
 use crate::cgroup::{Group, Home, Label};
 use crate::error::{At, SpawnError, Step, refused};
-use crate::init::Init;
+use crate::ground::Ground;
+use crate::init::{Init, forbid_executable_memfds};
 use crate::owner::writable;
+use crate::root;
 use crate::seccomp::Filters;
+use crate::spec::Limits;
 use crate::wire::{First, MAX_BYTES, Order, Progress};
 
 /// The namespaces that a process can only be born into, and those that cost little.
@@ -43,6 +47,8 @@ pub struct Seat {
     pub pid: Pid,
     pub pidfd: OwnedFd,
     pub group: Group,
+    /// In force in its group.
+    limits: Limits,
     socket: OwnedFd,
 }
 
@@ -53,26 +59,41 @@ pub struct Givens<'a> {
     /// The launcher's socket: its other end hangs up when the supervisor is gone.
     pub supervisor: BorrowedFd<'a>,
     pub filters: &'a Filters,
+    /// Whether the host's programs and libraries are visible.
+    pub system: bool,
 }
 
 impl Seat {
     /// Makes one. It may still be settling when this returns; an order can be given at once.
-    pub fn make(label: Label, givens: Givens<'_>) -> Result<Seat, SpawnError> {
+    pub fn make(label: Label, limits: &Limits, givens: Givens<'_>) -> Result<Seat, SpawnError> {
         let group = Group::new(givens.home, label);
         let entry = group.make()?;
-        let made = socket::pair().at(Step::Descriptors, "socketpair").and_then(|(ours, theirs)| {
+        let made = group.limit(limits).and_then(|()| {
+            let (ours, theirs) = socket::pair().at(Step::Descriptors, "socketpair")?;
+            // Only root can make files in it before the user of the jail is mapped: the file system has to be root's.
+            let empty = geteuid().is_root().then(root::empty).transpose()?;
             let born_into = entry.born_into.as_ref().map(AsFd::as_fd);
             let cloned =
                 clone_process_into(BORN_INTO, true, born_into).at(Step::Clone, "clone3 with five namespaces")?;
-            Ok((ours, theirs, cloned))
+            Ok((ours, theirs, empty, cloned))
         });
         match made {
-            Ok((_, theirs, Cloned::Child)) => sit(&theirs, &entry.moves_to, givens),
-            Ok((socket, _, Cloned::Parent { pid, pidfd })) => Ok(Seat { pid, pidfd, group, socket }),
+            Ok((_, theirs, empty, Cloned::Child)) => sit(&theirs, &entry.moves_to, empty, givens),
+            Ok((socket, _, _, Cloned::Parent { pid, pidfd })) => {
+                Ok(Seat { pid, pidfd, group, limits: *limits, socket })
+            }
             Err(error) => {
                 group.remove();
                 Err(error)
             }
+        }
+    }
+
+    /// Sets the limits of its group to those of an order.
+    pub fn limit(&self, limits: &Limits) -> Result<(), SpawnError> {
+        match self.limits == *limits {
+            true => Ok(()),
+            false => self.group.limit(limits),
         }
     }
 
@@ -134,18 +155,16 @@ impl Seat {
 }
 
 /// The first process until its order comes, and then the whole of its life.
-fn sit(launcher: &OwnedFd, moves_to: &[PathBuf], givens: Givens<'_>) -> ! {
+fn sit(launcher: &OwnedFd, moves_to: &[PathBuf], empty: Option<OwnedFd>, givens: Givens<'_>) -> ! {
     // Above every number that a payload gets, so that placing those doesn't overwrite the way to report a failed execve.
     let moved = rustix::io::fcntl_dupfd_cloexec(launcher, 16).at(Step::Descriptors, "fcntl F_DUPFD_CLOEXEC");
     let launcher = moved.unwrap_or_else(|error| give_up(launcher, error));
-    if let Err(error) = settle(&launcher, moves_to, givens) {
-        give_up(&launcher, error);
-    }
+    let ground = settle(&launcher, moves_to, empty, givens).unwrap_or_else(|error| give_up(&launcher, error));
     let mut buffer = vec![0; MAX_BYTES];
     let received = rustix::io::retry_on_intr(|| socket::receive(launcher.as_fd(), &mut buffer));
     match received.at(Step::Receive, "recvmsg") {
         Ok((0, _)) => exit_now(0),
-        Ok((length, descriptors)) => match begin(&buffer[..length], &descriptors, &launcher, givens) {
+        Ok((length, descriptors)) => match begin(&buffer[..length], &descriptors, &launcher, ground, givens) {
             Ok(never) => match never {},
             Err(error) => give_up(&launcher, error),
         },
@@ -163,6 +182,7 @@ fn begin(
     order: &[u8],
     descriptors: &[OwnedFd],
     launcher: &OwnedFd,
+    ground: Option<Ground>,
     givens: Givens<'_>,
 ) -> Result<Infallible, SpawnError> {
     let order: Order = postcard::from_bytes(order).map_err(|error| refused(Step::Receive, error))?;
@@ -170,6 +190,10 @@ fn begin(
         return Err(refused(Step::Receive, format!("{} descriptors came with the order", descriptors.len())));
     };
     let trees = receive_trees(launcher, writable(&order.spec).count())?;
+    let ground = match ground {
+        Some(ground) => ground,
+        None => Ground::lay(root::empty()?, order.spec.system)?,
+    };
     // What it is called in a list of processes; no harm if it isn't.
     let _ = rustix::thread::set_name(c"strait-init");
     let init = Init {
@@ -183,7 +207,7 @@ fn begin(
         lifeline: givens.supervisor,
         filters: givens.filters,
     };
-    init.run()
+    init.run(ground)
 }
 
 /// The trees of grants for writing, which the launcher sends after the order.
@@ -200,14 +224,27 @@ fn receive_trees(launcher: &OwnedFd, count: usize) -> Result<Vec<OwnedFd>, Spawn
 }
 
 /// Everything that doesn't depend on the order.
-fn settle(launcher: &OwnedFd, moves_to: &[PathBuf], givens: Givens<'_>) -> Result<(), SpawnError> {
-    retain_only(&[launcher.as_fd(), givens.supervisor]).at(Step::Descriptors, "close_range")?;
+fn settle(
+    launcher: &OwnedFd,
+    moves_to: &[PathBuf],
+    empty: Option<OwnedFd>,
+    givens: Givens<'_>,
+) -> Result<Option<Ground>, SpawnError> {
+    let mut kept = vec![launcher.as_fd(), givens.supervisor];
+    kept.extend(empty.as_ref().map(AsFd::as_fd));
+    retain_only(&kept).at(Step::Descriptors, "close_range")?;
     rustix::thread::set_name(c"strait-seat").at(Step::Descriptors, "prctl PR_SET_NAME")?;
     for file in moves_to {
         std::fs::write(file, "0").at_path(Step::Group, "write '0' to", file)?;
     }
     unshare_namespaces(MADE_INSIDE).at(Step::Clone, "unshare of the network and control group namespaces")?;
-    tell(launcher, &Progress::Seated).at(Step::Descriptors, "write")
+    let ground = empty.map(|empty| {
+        forbid_executable_memfds()?;
+        Ground::lay(empty, givens.system)
+    });
+    let ground = ground.transpose()?;
+    tell(launcher, &Progress::Seated).at(Step::Descriptors, "write")?;
+    Ok(ground)
 }
 
 /// A word to the launcher.

@@ -12,10 +12,11 @@ use strait_sys::socket;
 use crate::attest::Attested;
 use crate::cgroup::{Home, Label};
 use crate::error::{At, SpawnError, Step};
+use crate::outlook::Outlook;
 use crate::owner::open_writable;
 use crate::seat::{Givens, Seat};
 use crate::seccomp::Filters;
-use crate::spec::Spec;
+use crate::spec::{Limits, Spec};
 use crate::system::INNER_ID;
 use crate::wire::{Answer, MAX_BYTES, NOBODY, Order};
 
@@ -30,33 +31,66 @@ pub struct Service<'a> {
     filters: &'a Filters,
     home: &'a Arc<Home>,
     pool: Pool,
+    outlook: Outlook,
     next_group: u64,
 }
 
-/// Seats of both kinds, without a share of the processor of their own and with one. Those with one are kept only once somebody has asked for one.
-#[derive(Default)]
+/// What jails differ in from the beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Kind {
+    /// A share of the processor of its own, as a limit needs it.
+    own_cpu: bool,
+    /// The host's programs and libraries.
+    system: bool,
+}
+
+impl Kind {
+    fn of(spec: &Spec) -> Kind {
+        Kind { own_cpu: spec.limits.cpu_permille.is_some(), system: spec.system }
+    }
+}
+
+/// The seats of one kind.
+struct Row {
+    kind: Kind,
+    seats: VecDeque<Seat>,
+}
+
+/// Seats of every kind that was ever asked for, and of the usual one.
 struct Pool {
+    /// Of each kind.
     size: usize,
-    seats: [VecDeque<Seat>; 2],
-    wants_own_cpu: bool,
+    rows: Vec<Row>,
 }
 
 impl Pool {
-    fn lacking(&self) -> Option<bool> {
-        let [shared, own] = self.seats.each_ref().map(|seats| seats.len() < self.size);
-        if shared { Some(false) } else { (own && self.wants_own_cpu).then_some(true) }
+    fn new(size: usize) -> Pool {
+        let mut pool = Pool { size, rows: Vec::new() };
+        pool.of(Kind { own_cpu: false, system: true });
+        pool
     }
 
-    fn of(&mut self, own_cpu: bool) -> &mut VecDeque<Seat> {
-        &mut self.seats[usize::from(own_cpu)]
+    fn lacking(&self) -> Option<Kind> {
+        self.rows.iter().find(|row| row.seats.len() < self.size).map(|row| row.kind)
+    }
+
+    fn of(&mut self, kind: Kind) -> &mut VecDeque<Seat> {
+        let at = self.rows.iter().position(|row| row.kind == kind).unwrap_or_else(|| {
+            self.rows.push(Row { kind, seats: VecDeque::new() });
+            self.rows.len() - 1
+        });
+        &mut self.rows[at].seats
+    }
+
+    fn take_all(&mut self) -> Vec<Seat> {
+        self.rows.iter_mut().flat_map(|row| std::mem::take(&mut row.seats)).collect()
     }
 }
 
 impl<'a> Service<'a> {
     /// With so many jails of each kind begun ahead of time.
     pub fn new(supervisor: BorrowedFd<'a>, filters: &'a Filters, home: &'a Arc<Home>, seats: usize) -> Self {
-        let pool = Pool { size: seats, ..Pool::default() };
-        Service { supervisor, filters, home, pool, next_group: 0 }
+        Service { supervisor, filters, home, pool: Pool::new(seats), outlook: Outlook::new(), next_group: 0 }
     }
 
     /// Answers orders until the supervisor ends it: with an empty message, or with its own end, after which the groups of what it started are
@@ -73,13 +107,13 @@ impl<'a> Service<'a> {
 
     /// Makes seats while nobody asks for anything. `None`: the supervisor is gone.
     fn next_order(&mut self, buffer: &mut [u8]) -> Option<(usize, Vec<OwnedFd>)> {
-        while let Some(own_cpu) = self.pool.lacking() {
+        while let Some(kind) = self.pool.lacking() {
             if self.is_asked(CALM) {
                 break;
             }
             // What is the matter will be said when it is asked for.
-            let Ok(seat) = self.make_seat(own_cpu) else { break };
-            self.pool.of(own_cpu).push_back(seat);
+            let Ok(seat) = self.make_seat(kind, &Limits::default()) else { break };
+            self.pool.of(kind).push_back(seat);
         }
         rustix::io::retry_on_intr(|| socket::receive(self.supervisor, buffer)).ok()
     }
@@ -90,22 +124,33 @@ impl<'a> Service<'a> {
         poll(&mut ready, Some(&within)).is_ok_and(|ready| ready > 0)
     }
 
-    fn make_seat(&mut self, own_cpu: bool) -> Result<Seat, SpawnError> {
+    fn make_seat(&mut self, kind: Kind, limits: &Limits) -> Result<Seat, SpawnError> {
         self.next_group += 1;
-        let label = Label { number: self.next_group, own_cpu };
-        Seat::make(label, Givens { home: self.home, supervisor: self.supervisor, filters: self.filters })
+        let label = Label { number: self.next_group, own_cpu: kind.own_cpu };
+        let Service { home, supervisor, filters, .. } = *self;
+        Seat::make(label, limits, Givens { home, supervisor, filters, system: kind.system })
     }
 
     /// One that waits, or else a new one.
-    fn take_seat(&mut self, own_cpu: bool) -> Result<Seat, SpawnError> {
-        self.pool.wants_own_cpu |= own_cpu;
-        while let Some(seat) = self.pool.of(own_cpu).pop_front() {
+    fn take_seat(&mut self, spec: &Spec) -> Result<Seat, SpawnError> {
+        if self.outlook.has_changed() {
+            self.clear_pool();
+        }
+        let kind = Kind::of(spec);
+        while let Some(seat) = self.pool.of(kind).pop_front() {
             if seat.is_alive() {
                 return Ok(seat);
             }
             let _ = self.tell(NOBODY, Some(&seat), Ok(None));
         }
-        self.make_seat(own_cpu)
+        self.make_seat(kind, &spec.limits)
+    }
+
+    /// Ends the seats. Only the supervisor, as their parent, can take them off the process table. `None`: it is gone.
+    fn clear_pool(&mut self) -> Option<()> {
+        let seats = self.pool.take_all();
+        seats.iter().for_each(Seat::kill);
+        seats.iter().try_for_each(|seat| self.tell(NOBODY, Some(seat), Ok(None)))
     }
 
     fn answer(&mut self, bytes: &[u8], descriptors: &[OwnedFd]) -> Option<()> {
@@ -119,11 +164,11 @@ impl<'a> Service<'a> {
             Ok(trees) => trees,
             Err(error) => return self.tell(order.ticket, None, Err(error)),
         };
-        let seat = match self.take_seat(order.spec.limits.cpu_permille.is_some()) {
+        let seat = match self.take_seat(&order.spec) {
             Ok(seat) => seat,
             Err(error) => return self.tell(order.ticket, None, Err(error)),
         };
-        let limited = seat.group.limit(&order.spec.limits).and_then(|()| ids.write(seat.pid));
+        let limited = seat.limit(&order.spec.limits).and_then(|()| ids.write(seat.pid));
         match limited.and_then(|()| seat.order(bytes, descriptors, &trees)) {
             Ok(attested) => {
                 let told = self.tell(order.ticket, Some(&seat), Ok(Some(attested)));
@@ -148,12 +193,8 @@ impl<'a> Service<'a> {
         socket::send(self.supervisor, &bytes, &pidfd).ok()
     }
 
-    /// Ends the seats. Only the supervisor, as their parent, can take them off the process table.
     fn dismiss(&mut self) {
-        let seats: Vec<Seat> = self.pool.seats.iter_mut().flat_map(std::mem::take).collect();
-        seats.iter().for_each(Seat::kill);
-        let told = seats.iter().all(|seat| self.tell(NOBODY, Some(seat), Ok(None)).is_some());
-        if !told || self.is_orphaned() {
+        if self.clear_pool().is_none() || self.is_orphaned() {
             self.home.clear(LAST_WAIT);
         }
     }

@@ -8,7 +8,6 @@ use rustix::fs::{CWD, readlinkat};
 use rustix::io::Errno;
 
 use crate::error::{At, SpawnError, Step};
-use crate::profile::Base;
 use crate::root::{Kind, Root, Source, open_if_there, open_source};
 use crate::ruleset::{Grant, Rights};
 use crate::spec::Access;
@@ -62,8 +61,8 @@ pub struct System {
     devices: Vec<Source>,
 }
 
-/// Opens the host's side of it. Devices are part of every jail; the rest only if `wanted`, and what only language VMs read only for those.
-pub fn open(wanted: bool, base: Base) -> Result<System, SpawnError> {
+/// Opens the host's side of it. Devices are part of every jail; the rest only if `wanted`.
+pub fn open(wanted: bool) -> Result<System, SpawnError> {
     let mut system = System::default();
     for device in DEVICES.map(Path::new) {
         system.devices.push(open_source(device, device, Kind::Device)?);
@@ -71,9 +70,6 @@ pub fn open(wanted: bool, base: Base) -> Result<System, SpawnError> {
     if wanted {
         PROGRAMS.iter().try_for_each(|path| system.open_programs(Path::new(path)))?;
         SETTINGS.iter().try_for_each(|path| system.open_settings(Path::new(path)))?;
-    }
-    if wanted && base == Base::Jit {
-        java_settings()?.iter().try_for_each(|path| system.open_settings(path))?;
     }
     Ok(system)
 }
@@ -124,9 +120,15 @@ impl System {
 }
 
 /// Where distributions keep the settings of their JVMs, which don't start without: `/etc/java-17-openjdk`, `/etc/java`.
-fn java_settings() -> Result<Vec<PathBuf>, SpawnError> {
+pub fn open_java_settings() -> Result<Vec<Source>, SpawnError> {
     let etc = Path::new("/etc");
     let entries = std::fs::read_dir(etc).at_path(Step::Sources, "opendir", etc)?;
     let is_java = |entry: &std::fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(b"java");
-    Ok(entries.flatten().filter(is_java).map(|entry| entry.path()).collect())
+    let paths = entries.flatten().filter(is_java).map(|entry| entry.path());
+    paths.filter_map(|path| open_if_there(&path, &path, Kind::Data).transpose()).collect()
+}
+
+/// What was opened of the host by name, and isn't any more what it was if the host has put something else in its place.
+pub fn names() -> impl Iterator<Item = &'static Path> {
+    PROGRAMS.iter().chain(&SETTINGS).map(Path::new)
 }

@@ -73,7 +73,8 @@ impl Group {
         Ok(entry)
     }
 
-    /// Sets the limits; one that was asked for and can't be had is an error. The number of processes is limited in any case, if it can be.
+    /// Sets the limits, or others than before; one that was asked for and can't be had is an error. The number of processes is limited in any
+    /// case, if it can be.
     pub fn limit(&self, limits: &Limits) -> Result<(), SpawnError> {
         if let Some(permille) = limits.cpu_permille.filter(|permille| *permille < LEAST_PERMILLE) {
             return Err(SpawnError::Spec(format!(
@@ -89,11 +90,14 @@ impl Group {
         let bytes = asked.unwrap_or(DEFAULT_MEMORY_BYTES);
         match self.dir_of(Controller::Memory) {
             None if asked.is_none() => Ok(()),
-            None => Err(self.lacking("memory_bytes", Controller::Memory)),
+            None => Err(self.lacking("memory", Controller::Memory)),
             Some((Version::One, dir)) => {
-                set(&dir, "memory.limit_in_bytes", bytes)?;
-                // Memory and swap together the same: no way out into swap. Absent where the kernel doesn't account swap.
-                set_if_there(&dir, "memory.memsw.limit_in_bytes", bytes)
+                // Memory and swap together the same: no way out into swap. Absent where the kernel doesn't account swap. Neither is ever less
+                // than memory alone: what is raised is raised first.
+                let both = || set_if_there(&dir, "memory.memsw.limit_in_bytes", bytes);
+                let memory = || set(&dir, "memory.limit_in_bytes", bytes);
+                memory().or_else(|_| both().and_then(|()| memory()))?;
+                both()
             }
             Some((Version::Two, dir)) => {
                 // A world that lost a part of itself is no world: it ends as a whole.
@@ -107,8 +111,9 @@ impl Group {
     fn limit_pids(&self, limits: &Limits) -> Result<(), SpawnError> {
         match (self.dir_of(Controller::Pids), limits.pids, limits.processes) {
             (Some((_, dir)), Some(count), _) | (Some((_, dir)), None, Some(count)) => set(&dir, "pids.max", count),
+            (Some((_, dir)), None, None) => set_text(&dir, "pids.max", "max"),
             (None, Some(_), _) => Err(self.lacking("pids", Controller::Pids)),
-            (_, None, _) => Ok(()),
+            (None, None, _) => Ok(()),
         }
     }
 
@@ -120,7 +125,7 @@ impl Group {
                 set(&dir, "cpu.cfs_quota_us", quota)
             }
             Some((Version::Two, dir)) => set_text(&dir, "cpu.max", &format!("{quota} {PERIOD_US}")),
-            None => Err(self.lacking("cpu_permille", Controller::Cpu)),
+            None => Err(self.lacking("cpu", Controller::Cpu)),
         }
     }
 

@@ -49,6 +49,7 @@ const EXCEPTIONS: &[(Option<Role>, &str, Exception, &str)] = &[
     (FIRST, "prlimit64", Unnamed, "asking for a limit, which getrlimit(2) lets nobody fail; setting one is named"),
     (FIRST, "write", Ends, "to the gate, when it is confined: it is killed for a call without a number, as which one fails here, and its world with it"),
     (FIRST, "wait4", Ends, "a pid 1 that can't wait ends, and its world with it"),
+    (LAUNCHER, "newfstatat", Harmless, "a file that can't be looked at is taken for another: jails that were begun ahead of time are begun anew"),
     (LAUNCHER, "recvmsg", Harmless, "waits for the next order, when this one is done; the launcher ends, and says so to that one"),
     (LAUNCHER, "sendmsg", Unnamed, "the answer itself: the launcher ends, and its supervisor sees that"),
     (LAUNCHER, "sendmsg", Late, "the answer itself: the world that nobody was told of is killed"),
