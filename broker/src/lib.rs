@@ -28,6 +28,6 @@ pub use config::{AttachRule, Config, ConfigError, Limits, Stdio, Uids, World};
 pub use host::{Host, HostError};
 pub use policy::{Judgement, Permission, Policy, Role, judge};
 pub use roles::init;
-pub use strait_client::{Client, Counters, Ended, Error, Header, Kind, Name, Reason, WorldId, WorldRow};
+pub use strait_client::{Client, Counters, Ended, Error, Fate, Header, Kind, Name, Reason, Sight, WorldId, WorldRow};
 #[cfg(feature = "racing")]
 pub use switch::harness;

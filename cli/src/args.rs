@@ -1,5 +1,9 @@
 //! The command line, with its help.
 
+mod watch;
+
+pub use watch::{Order, Tap, Top};
+
 use crate::units;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand};
@@ -27,6 +31,12 @@ pub enum Command {
     Run(Box<Run>),
     /// List the worlds of a broker
     Ps(Ps),
+    /// Show what the worlds do now: rates, queues, who waits for whom, who is denied
+    #[command(after_help = watch::TOP_HELP)]
+    Top(Top),
+    /// Show the headers of what worlds send each other
+    #[command(after_help = watch::TAP_HELP)]
+    Tap(Tap),
     /// Send a message to a world
     #[command(after_help = SEND_HELP)]
     Send(Send),

@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod ended;
 mod failure;
+mod feed;
 mod file;
 mod inspect;
 mod keeper;
@@ -19,8 +20,11 @@ mod run;
 mod signals;
 mod socket;
 mod stop;
+mod table;
 mod talk;
+mod tap;
 mod text;
+mod top;
 mod units;
 mod up;
 
@@ -44,6 +48,8 @@ fn main() -> ExitCode {
         Command::Up(args) => up::up(args),
         Command::Run(args) => run::run(args),
         Command::Ps(args) => ps::ps(args),
+        Command::Top(args) => top::top(args),
+        Command::Tap(args) => tap::tap(args),
         Command::Send(args) => talk::send(args),
         Command::Request(args) => talk::request(args),
         Command::Stop(args) => stop::stop(args),

@@ -2,9 +2,9 @@
 
 use crate::Outcome;
 use crate::args::Ps;
+use crate::table::{self, Column, Side};
 use crate::{socket, text, units};
 use serde_json::{Value, json};
-use std::fmt::Write;
 use strait_broker::WorldRow;
 
 pub fn ps(args: &Ps) -> Outcome {
@@ -36,20 +36,25 @@ pub fn object(row: &WorldRow) -> Value {
     object
 }
 
-const COLUMNS: usize = 11;
-const HEAD: [&str; COLUMNS] =
-    ["ID", "NAME", "STATE", "PID", "UID", "AGE", "SENT", "RECEIVED", "HELD", "LINKS", "LINKED"];
-/// Names and states start at the left, numbers end at the right.
-const IS_TEXT: [bool; COLUMNS] = [false, true, true, false, false, false, false, false, false, false, false];
+const COLUMNS: [Column; 11] = [
+    ("ID", Side::Right),
+    ("NAME", Side::Left),
+    ("STATE", Side::Left),
+    ("PID", Side::Right),
+    ("UID", Side::Right),
+    ("AGE", Side::Right),
+    ("SENT", Side::Right),
+    ("RECEIVED", Side::Right),
+    ("HELD", Side::Right),
+    ("LINKS", Side::Right),
+    ("LINKED", Side::Right),
+];
 
 fn table(rows: &[WorldRow]) -> String {
-    let mut lines = vec![HEAD.map(str::to_owned)];
-    lines.extend(rows.iter().map(cells));
-    let widths: [usize; COLUMNS] = std::array::from_fn(|at| lines.iter().map(|line| line[at].len()).max().unwrap_or(0));
-    lines.iter().map(|cells| line(cells, &widths)).collect()
+    table::table(&COLUMNS, rows.iter().map(cells))
 }
 
-fn cells(row: &WorldRow) -> [String; COLUMNS] {
+fn cells(row: &WorldRow) -> [String; COLUMNS.len()] {
     [
         row.id.to_string(),
         text::one_line(&row.name),
@@ -63,18 +68,6 @@ fn cells(row: &WorldRow) -> [String; COLUMNS] {
         row.counters.links.to_string(),
         row.counters.linked_bytes.to_string(),
     ]
-}
-
-fn line(cells: &[String; COLUMNS], widths: &[usize; COLUMNS]) -> String {
-    let mut line = String::new();
-    for ((cell, width), is_text) in cells.iter().zip(widths).zip(IS_TEXT) {
-        // Writing to a string can't fail.
-        let _ = match is_text {
-            true => write!(line, "{cell:<width$}  "),
-            false => write!(line, "{cell:>width$}  "),
-        };
-    }
-    format!("{}\n", line.trim_end())
 }
 
 #[cfg(test)]

@@ -63,12 +63,8 @@ fn on_terminal(payload: &[u8]) -> String {
     shown
 }
 
-/// The payload as text when it is text, else as hexadecimal digits.
 fn json_text(world: &str, code: u16, tag: u64, payload: &[u8]) -> String {
-    let (key, value) = match std::str::from_utf8(payload) {
-        Ok(text) => ("payload", text.to_owned()),
-        Err(_) => ("payload_hex", payload.iter().map(|byte| format!("{byte:02x}")).collect()),
-    };
+    let (key, value) = text::as_json(payload);
     let mut object = json!({ "from": world, "code": code, "tag": tag });
     object[key] = Value::String(value);
     format!("{object:#}\n")

@@ -13,10 +13,24 @@ pub fn say(line: &str) {
 
 /// Writes a result. Whoever stops reading, as `head` does, has had enough: that is no failure.
 pub fn print(bytes: &[u8]) -> Outcome {
+    print_on(bytes).map(|_| ExitCode::SUCCESS)
+}
+
+/// The same, of something that goes on. False if nobody reads it any more.
+pub fn print_on(bytes: &[u8]) -> Result<bool, Failure> {
     let mut out = io::stdout();
     match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(format!("standard output: {error}"))),
-        _ => Ok(ExitCode::SUCCESS),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::new(format!("standard output: {error}"))),
+    }
+}
+
+/// A payload for JSON, under the key that says how: as text when it is text, else as hexadecimal digits.
+pub fn as_json(payload: &[u8]) -> (&'static str, String) {
+    match std::str::from_utf8(payload) {
+        Ok(text) => ("payload", text.to_owned()),
+        Err(_) => ("payload_hex", payload.iter().map(|byte| format!("{byte:02x}")).collect()),
     }
 }
 

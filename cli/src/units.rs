@@ -1,4 +1,6 @@
-//! Assignments and ages as people write and read them; sizes and durations are the broker's (`strait_broker::quantity`).
+//! Assignments, ages, counts and times as people write and read them; sizes and durations are the broker's (`strait_broker::quantity`).
+
+use std::time::SystemTime;
 
 /// `KEY=VALUE`.
 pub fn assignment(text: &str) -> Result<(String, String), String> {
@@ -15,9 +17,77 @@ pub fn age(ms: u64) -> String {
     fitting.map_or_else(|| format!("{ms}ms"), |(unit_ms, unit)| format!("{}{unit}", ms / unit_ms))
 }
 
+/// A count in few characters: `7`, `0.5`, `1.2k`, `34.5M`.
+pub fn short(count: f64) -> String {
+    let units = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
+    // What would be rounded up to the next unit belongs there.
+    let fitting = units.into_iter().find(|(unit, _)| count >= unit * 0.99995);
+    match fitting {
+        Some((unit, name)) => format!("{:.1}{name}", count / unit),
+        None if count.fract() == 0.0 || count >= 10.0 => format!("{count:.0}"),
+        None => format!("{count:.1}"),
+    }
+}
+
+/// A time of day in UTC: `17:03:59.000123`.
+pub fn time_of_day(time: SystemTime) -> String {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seconds = since.as_secs() % 86_400;
+    format!("{:02}:{:02}:{:02}.{:06}", seconds / 3600, seconds / 60 % 60, seconds % 60, since.subsec_micros())
+}
+
+/// Date and time in UTC, as RFC 3339 has it: `2026-11-21T17:03:59.000123Z`.
+pub fn timestamp(time: SystemTime) -> String {
+    let days = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs() / 86_400;
+    let (year, month, day) = date(days);
+    format!("{year:04}-{month:02}-{day:02}T{}Z", time_of_day(time))
+}
+
+/// The date so many days after 1970-01-01, counted from the March of year 0 in eras of 400 years, so that leap days come last.
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn counts_are_short() {
+        for (count, text) in [
+            (0.0, "0"),
+            (7.0, "7"),
+            (0.5, "0.5"),
+            (12.34, "12"),
+            (999.0, "999"),
+            (999.99, "1.0k"),
+            (1234.0, "1.2k"),
+            (34.5e6, "34.5M"),
+        ] {
+            assert_eq!(short(count), text);
+        }
+    }
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::new(seconds, 5000);
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00.000005Z"),
+            (951_782_399, "2000-02-28T23:59:59.000005Z"),
+            (951_868_800, "2000-03-01T00:00:00.000005Z"),
+            (1_795_284_000, "2026-11-21T18:00:00.000005Z"),
+        ] {
+            assert_eq!(timestamp(at(seconds)), text);
+        }
+    }
 
     #[test]
     fn assignments_have_a_key() {

@@ -123,7 +123,7 @@ impl Switch {
         if target.id != id || !target.is_touched || !target.held.is_empty() {
             return Ok(());
         }
-        let taps = sender.taps | target.taps;
+        let (taps, mut unseen) = (sender.taps | target.taps, 0);
         while !turn.is_over() && sender.endpoint.fetch()? {
             let raw = sender.endpoint.head();
             if raw.kind() != Kind::Message || raw.destination() != id || raw.brings() {
@@ -132,12 +132,17 @@ impl Switch {
             let stamped = raw.stamped(sender.id, sender.sequence + 1);
             let from = sender.endpoint.theirs();
             let Ok(at) = target.take_over(from, sender.endpoint.head_payload(), &stamped) else { break };
-            if taps != 0 {
+            if self.taps.has_place(taps) {
                 self.taps.see(taps, &stamped, Fate::Delivered, target.shown(sender, at));
+            } else {
+                unseen += 1;
             }
             sender.endpoint.pass(stamped.stride());
             sender.sequence += 1;
             turn.spend(stamped.stride());
+        }
+        if taps != 0 {
+            self.taps.miss(taps, unseen);
         }
         Ok(())
     }

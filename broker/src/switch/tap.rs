@@ -2,7 +2,8 @@
 //!
 //! Each port has a bit for each tap that sees its world, so that a record between two that nobody watches costs one look at a byte. A batch is
 //! bounded, and goes out at most every [`PERIOD`]: of what is more than that, the newest is lost, counted, and told with the next
-//! batch. So a tap on a switch that moves millions of records a second costs about what it costs to count them.
+//! batch. So a tap on a switch that moves millions of records a second costs about what it costs to count them, and what
+//! is too many is counted by the turn.
 //!
 //! A payload is shown only if both its worlds say that theirs may be; it is read where it was delivered, not again where its
 //! sender can change it.
@@ -15,7 +16,7 @@ use strait_protocol::tap::{Fate, MAX_SHOWN_BYTES, MAX_TAPS, SIGHT_BYTES, append,
 use strait_protocol::{Header, Kind, Pattern, RawHeader, Reason, ReserveError, SliceMemory, WorldId};
 
 /// Time from the first sight of a batch until it goes out.
-const PERIOD: Duration = Duration::from_millis(10);
+const PERIOD: Duration = Duration::from_millis(20);
 /// And until it is tried again, if who taps has no room.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// The largest batch; at most half of what the inbox of who taps can take at once.
@@ -60,25 +61,19 @@ struct Tap {
     max_bytes: usize,
     /// Nothing more is put into this batch: what follows is lost.
     is_full: bool,
+    /// Records since the last batch that there was no place for.
     lost: u64,
     /// When the batch is to go out. `None` if nothing is in it.
     due: Option<Instant>,
 }
 
 impl Tap {
-    #[inline]
+    /// Takes a record down, if there is a place for it.
     fn see(&mut self, raw: &RawHeader, fate: Fate, shown: Shown<'_>) {
-        match self.is_full {
-            true => self.lost += 1,
-            false => self.take_down(raw, fate, shown),
-        }
-    }
-
-    fn take_down(&mut self, raw: &RawHeader, fate: Fate, shown: Shown<'_>) {
         let mut space = [0; MAX_SHOWN_BYTES];
         let shown = if self.wants_payload { shown } else { Shown::Nothing };
         let payload = shown.copy(raw.length() as usize, &mut space);
-        self.is_full = self.batch.len() + sight_stride(payload.len()) > self.max_bytes;
+        self.is_full |= self.batch.len() + sight_stride(payload.len()) > self.max_bytes;
         if self.is_full {
             self.lost += 1;
             return;
@@ -103,33 +98,51 @@ impl Tap {
 
 /// All taps, at their bits.
 #[derive(Debug, Default)]
-pub(super) struct Taps([Option<Tap>; MAX_TAPS]);
+pub(super) struct Taps {
+    all: [Option<Tap>; MAX_TAPS],
+    /// Those whose batch has a place left.
+    open: u8,
+}
 
 impl Taps {
     /// The bits of the taps that see a world of this name.
     pub(super) fn of(&self, port: &Port) -> u8 {
         let sees = |tap: &Option<Tap>| tap.as_ref().is_some_and(|tap| tap.pattern.covers(&port.name));
-        self.0.iter().enumerate().fold(0, |bits, (bit, tap)| bits | u8::from(sees(tap)) << bit)
+        self.all.iter().enumerate().fold(0, |bits, (bit, tap)| bits | u8::from(sees(tap)) << bit)
     }
 
-    /// Shows a record to those taps.
+    /// Whether one of these taps has a place for a record. Otherwise it is enough to [count](Self::miss) what they miss.
+    #[inline]
+    pub(super) fn has_place(&self, taps: u8) -> bool {
+        self.open & taps != 0
+    }
+
+    /// Shows a record to these taps.
     #[inline(never)]
-    pub(super) fn see(&mut self, mut taps: u8, raw: &RawHeader, fate: Fate, shown: Shown<'_>) {
-        while taps != 0 {
-            if let Some(tap) = &mut self.0[taps.trailing_zeros() as usize] {
-                tap.see(raw, fate, shown);
-            }
-            taps &= taps - 1;
+    pub(super) fn see(&mut self, taps: u8, raw: &RawHeader, fate: Fate, shown: Shown<'_>) {
+        for (bit, tap) in self.all.iter_mut().enumerate().filter(|(bit, _)| taps >> bit & 1 != 0) {
+            let Some(tap) = tap else { continue };
+            tap.see(raw, fate, shown);
+            self.open &= !(u8::from(tap.is_full) << bit);
         }
     }
 
+    /// So many records went by that none of these taps had a place for.
+    pub(super) fn miss(&mut self, taps: u8, records: u64) {
+        let missing = self.all.iter_mut().enumerate().filter(|(bit, _)| taps >> bit & 1 != 0);
+        missing.filter_map(|(_, tap)| tap.as_mut()).for_each(|tap| tap.lost += records);
+    }
+
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.0.iter().flatten().filter_map(|tap| tap.due).min()
+        self.all.iter().flatten().filter_map(|tap| tap.due).min()
     }
 
     fn remove(&mut self, tapper: WorldId) -> bool {
-        let place = self.0.iter_mut().find(|tap| tap.as_ref().is_some_and(|tap| tap.tapper == tapper));
-        place.and_then(Option::take).is_some()
+        let bit = self.all.iter().position(|tap| tap.as_ref().is_some_and(|tap| tap.tapper == tapper));
+        bit.is_some_and(|bit| {
+            self.open &= !(1 << bit);
+            self.all[bit].take().is_some()
+        })
     }
 }
 
@@ -138,9 +151,10 @@ impl Switch {
     pub(super) fn tap(&mut self, tapper: WorldId, pattern: Pattern, wants_payload: bool) {
         self.taps.remove(tapper);
         let port = self.by_id.get(&tapper).and_then(|slot| self.ports[*slot].as_ref());
-        if let (Some(port), Some(place)) = (port, self.taps.0.iter_mut().find(|tap| tap.is_none())) {
+        if let (Some(port), Some(bit)) = (port, self.taps.all.iter().position(Option::is_none)) {
             let max_bytes = (port.endpoint.max_payload() as usize / 2).clamp(SIGHT_BYTES, MAX_BATCH_BYTES);
-            *place = Some(Tap {
+            self.taps.open |= 1 << bit;
+            self.taps.all[bit] = Some(Tap {
                 tapper,
                 pattern,
                 wants_payload,
@@ -190,7 +204,7 @@ impl Switch {
     /// Puts the batches that are due into the inboxes of those who tap. Who has no room gets it later, with what was lost meanwhile.
     pub(super) fn flush_taps(&mut self, now: Instant) {
         for bit in 0..MAX_TAPS {
-            let Some(tap) = self.taps.0[bit].as_mut().filter(|tap| tap.due.is_some_and(|due| due <= now)) else {
+            let Some(tap) = self.taps.all[bit].as_mut().filter(|tap| tap.due.is_some_and(|due| due <= now)) else {
                 continue;
             };
             let Some(slot) = self.by_id.get(&tap.tapper).copied() else { continue };
@@ -199,6 +213,7 @@ impl Switch {
             match put {
                 Ok(()) => {
                     tap.begin_batch();
+                    self.taps.open |= 1 << bit;
                     self.activate(slot);
                     self.touch(slot);
                 }

@@ -1,0 +1,95 @@
+//! What a tap sees, with the names of those concerned.
+
+use crate::failure::Failure;
+use std::collections::HashMap;
+use std::time::{Duration, Instant, SystemTime};
+use strait_broker::{Client, Fate, Header, WorldId};
+
+/// Time between two lists at least: an id that is not known is looked up, but not for each record of it.
+const LIST_AGAIN: Duration = Duration::from_millis(100);
+/// Names of worlds that are gone are kept, for what is still to be told of them, up to so many.
+const MAX_NAMES: usize = 16 * 1024;
+
+/// One record that was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub header: Header,
+    /// Since the tap began.
+    pub at: Duration,
+    pub fate: Fate,
+    pub payload: Vec<u8>,
+}
+
+/// What was seen together.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub seen: Vec<Seen>,
+    /// Records since the batch before that there was no place for.
+    pub missed: u64,
+}
+
+/// A tap, and who is who.
+pub struct Feed {
+    client: Client,
+    names: HashMap<u64, String>,
+    listed: Instant,
+    began: SystemTime,
+}
+
+impl Feed {
+    pub fn new(mut client: Client, pattern: &str, payload: bool) -> Result<Self, Failure> {
+        client.tap(pattern, payload)?;
+        let mut feed = Self { client, names: HashMap::new(), listed: Instant::now(), began: SystemTime::now() };
+        feed.list()?;
+        Ok(feed)
+    }
+
+    /// What is seen next, or nothing when the time is over. The names of all of it are known then, as far as they can be.
+    pub fn next(&mut self, timeout: Duration) -> Result<Option<Batch>, Failure> {
+        let end = Instant::now() + timeout;
+        let batch = loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let Some(record) = self.client.receive(Some(left))? else { return Ok(None) };
+            // Whatever else somebody sends us is not for us.
+            if let Some((sights, missed)) = record.sights() {
+                let seen = |sight: strait_broker::Sight<'_>| Seen {
+                    header: sight.header,
+                    at: Duration::from_nanos(sight.at_ns),
+                    fate: sight.fate,
+                    payload: sight.payload.to_vec(),
+                };
+                break Batch { seen: sights.map(seen).collect(), missed };
+            }
+        };
+        let is_unknown = |id: WorldId| id != WorldId::SWITCH && !self.names.contains_key(&id.0);
+        let has_unknown = batch.seen.iter().any(|s| is_unknown(s.header.source) || is_unknown(s.header.destination));
+        if has_unknown && self.listed.elapsed() >= LIST_AGAIN {
+            self.list()?;
+        }
+        Ok(Some(batch))
+    }
+
+    fn list(&mut self) -> Result<(), Failure> {
+        if self.names.len() > MAX_NAMES {
+            self.names.clear();
+        }
+        self.listed = Instant::now();
+        match self.client.list() {
+            Ok(rows) => self.names.extend(rows.into_iter().map(|row| (row.id, row.name))),
+            // Who may tap may not be one who may list: then ids have to do.
+            Err(strait_broker::Error::Refused(_)) => {}
+            Err(other) => return Err(other.into()),
+        }
+        Ok(())
+    }
+
+    /// A world's name, or its id where that isn't known.
+    pub fn name(&self, id: WorldId) -> String {
+        self.names.get(&id.0).cloned().unwrap_or_else(|| id.to_string())
+    }
+
+    /// When something was seen, by the clock on the wall.
+    pub fn time(&self, at: Duration) -> SystemTime {
+        self.began + at
+    }
+}
