@@ -39,6 +39,27 @@ pub(crate) enum Command {
     Fence { ticket: u64 },
     /// Counters of these worlds.
     Count { ticket: u64, ids: Vec<u64> },
+    /// There is a group, without members.
+    Group(GroupPassport),
+    /// A world takes part in what is sent to a group from now on.
+    Join { group: u64, world: u64 },
+    /// It doesn't any more, and ends what it has.
+    Leave { group: u64, world: u64 },
+    /// What a group has to do.
+    CountGroup { ticket: u64, id: u64 },
+}
+
+/// What the switch must know of a group.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct GroupPassport {
+    pub id: u64,
+    pub name: String,
+    /// Requests and messages that one member may have at once.
+    pub outstanding: u32,
+    /// The longest payload that its members take, in bytes.
+    pub max_payload: u32,
+    /// How much the switch may hold of what the dead left for it.
+    pub budget_bytes: u64,
 }
 
 /// What the switch must know of a subscription.
@@ -95,6 +116,27 @@ pub(crate) enum Event {
     Passed { ticket: u64 },
     /// The answer to `Count`.
     Counted { ticket: u64, rows: Vec<Count> },
+    /// Something waits for this group and no member is free. Said once until one comes or goes.
+    Wanted { group: u64 },
+    /// The answer to `CountGroup`: nothing if there is no such group.
+    GroupCounted { ticket: u64, count: Option<GroupCount> },
+}
+
+/// What a group has to do.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct GroupCount {
+    pub id: u64,
+    /// Records that wait for a member.
+    pub waiting: u64,
+    pub members: Vec<MemberCount>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct MemberCount {
+    pub id: u64,
+    /// Requests and messages that it has now, and how many records it was ever given.
+    pub load: u32,
+    pub taken: u64,
 }
 
 /// What the switch counted for a world.

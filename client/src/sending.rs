@@ -8,7 +8,8 @@ use crate::waiting::LOOKS;
 use std::time::{Duration, Instant};
 use strait_protocol::wait::Event;
 use strait_protocol::{
-    Header, Kind, MAX_RECEIVERS, RawHeader, Reason, ReserveError, SliceMemory, Slot, WorldId, WritableMemory,
+    FLAG_REPEATABLE, Header, Kind, MAX_RECEIVERS, RawHeader, Reason, ReserveError, SliceMemory, Slot, WorldId,
+    WritableMemory,
 };
 use strait_sys::wake;
 
@@ -99,6 +100,20 @@ impl Client {
         Ok(header.correlation)
     }
 
+    /// The same for a group whose member may handle it again if the first one dies before it has answered: it is kept by the switch on our account
+    /// until it ends. To a world, or in more than one record ([`max_payload`](Self::max_payload)), nothing is repeated: the
+    /// latter is [`Error::TooLarge`].
+    pub fn start_repeatable(&mut self, to: WorldId, payload: &[u8], timeout: Duration) -> Result<u64, Error> {
+        let max_bytes = self.max_payload();
+        if payload.len() > max_bytes as usize {
+            return Err(Error::TooLarge { payload_bytes: payload.len(), max_bytes });
+        }
+        let mut header = self.request_header(to, timeout);
+        header.flags = FLAG_REPEATABLE;
+        self.put(header, payload, Instant::now().checked_add(timeout))?;
+        Ok(header.correlation)
+    }
+
     pub(crate) fn request_header(&mut self, to: WorldId, timeout: Duration) -> Header {
         self.asked += 1;
         let mut header = Header::new(Kind::Request, to, 0);
@@ -119,6 +134,17 @@ impl Client {
     /// [`Error::TooMuchArrived`] it still is, and the answer comes by a receive too.
     pub fn request(&mut self, to: WorldId, payload: &[u8], timeout: Duration) -> Result<Reply, Error> {
         let correlation = self.start_request(to, payload, timeout)?;
+        self.wait_for_reply(to, correlation, timeout)
+    }
+
+    /// Sends a request that may be repeated, as [`start_repeatable`](Self::start_repeatable) does, and waits for its answer as
+    /// [`request`](Self::request) does.
+    pub fn request_repeatable(&mut self, to: WorldId, payload: &[u8], timeout: Duration) -> Result<Reply, Error> {
+        let correlation = self.start_repeatable(to, payload, timeout)?;
+        self.wait_for_reply(to, correlation, timeout)
+    }
+
+    fn wait_for_reply(&mut self, to: WorldId, correlation: u64, timeout: Duration) -> Result<Reply, Error> {
         let mut wait = Wait::until(Instant::now() + timeout + GRACE);
         loop {
             let found = self.take(Raw::No, &mut wait)?.ok_or(Error::BrokerGone)?;

@@ -40,8 +40,8 @@ pub use cursor::{Consumer, Corrupt, Producer};
 pub use endpoint::{Endpoint, Incoming, ReserveError, SliceMemory, Slot, WritableMemory};
 pub use layout::{Control, MAX_STOPS, SliceSize, SliceSizeError};
 pub use record::{
-    FIRST_FLAG_OF_APPLICATIONS, FIRST_FLAG_OF_WORLDS, FLAG_MARK, FLAG_MORE, FLAG_PACKED, FLAG_PARCEL, FLAG_RETAIN,
-    FLAG_TOPIC, Header, Kind, LINKED, MAX_RECEIVERS, RawHeader, Reason, stride,
+    FIRST_FLAG_OF_APPLICATIONS, FIRST_FLAG_OF_WORLDS, FLAG_MARK, FLAG_MORE, FLAG_PACKED, FLAG_PARCEL, FLAG_REPEATABLE,
+    FLAG_RETAIN, FLAG_TOPIC, Header, Kind, LINKED, MAX_RECEIVERS, RawHeader, Reason, stride,
 };
 pub use topic::{MAX_TOPIC_BYTES, MAX_TOPIC_TOKENS, Token, Topic, TopicError, TopicPattern};
 pub use world::{Name, NameError, Pattern, WorldId};

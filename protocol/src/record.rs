@@ -29,6 +29,9 @@ pub const FLAG_TOPIC: u8 = 0x01;
 /// Of a message to a topic: keep it for those who subscribe later, in the place of what was kept before; without a payload, keep nothing. Of a
 /// message by a topic: this was kept.
 pub const FLAG_RETAIN: u8 = 0x02;
+/// In a request to a group: it may be given to another member if the one that has it dies. Where the switch sets it, that has happened: the
+/// request may have been handled before, in part or in whole.
+pub const FLAG_REPEATABLE: u8 = 0x02;
 /// Set in the sequence number of what came over a direct link: such are numbered by their receiver, each link by itself.
 pub const LINKED: u64 = 1 << 63;
 /// Flags from here up belong to worlds and pass unchanged; those below are the switch's and are cleared.
@@ -389,6 +392,12 @@ impl RawHeader {
     #[inline]
     pub fn mark(&self) -> u32 {
         if self.flags() & FLAG_MARK != 0 && self.kind() == Kind::Message { self.stream() } else { 0 }
+    }
+
+    /// Whether its sender lets it be given to a second member of a group.
+    #[inline]
+    pub fn asks_to_be_repeated(&self) -> bool {
+        self.flags() & FLAG_REPEATABLE != 0 && self.kind() == Kind::Request
     }
 
     /// The application's word.

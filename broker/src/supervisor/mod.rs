@@ -208,6 +208,8 @@ impl Supervisor {
             Event::Discarded => {}
             Event::Passed { ticket } => self.take_passed(ticket),
             Event::Counted { ticket, rows } => self.answer_counted(ticket, &rows),
+            Event::Wanted { group } => log(&format!("group {group}")),
+            Event::GroupCounted { ticket, count } => log(&format!("group {ticket} {count:?}")),
         }
     }
 

@@ -8,34 +8,56 @@ use std::time::Duration;
 use strait_protocol::{Header, Kind, RawHeader, Reason, ReserveError, WorldId};
 
 impl Switch {
-    pub(super) fn open_request(&mut self, stamped: &Header) {
+    /// A request is on its way to who may answer it, by way of a group or not.
+    pub(super) fn open_request(&mut self, stamped: &Header, to: WorldId, group: Option<WorldId>) {
         let timeout = Duration::from_millis(u64::from(stamped.timeout_ms.max(1)));
-        let (key, to) = ((stamped.source, stamped.correlation), stamped.destination);
-        let open = Open { to, deadline: clock::now() + timeout, sequence: stamped.sequence, tag: stamped.tag };
+        let key = (stamped.source, stamped.correlation);
+        let open = Open { to, group, deadline: clock::now() + timeout, sequence: stamped.sequence, tag: stamped.tag };
         // An asker that uses a correlation id twice gets one answer for both: its own confusion.
         if self.requests.insert(key, open) {
             let slot = self.by_id[&stamped.source];
             self.port(slot).open_requests += 1;
+            if let Some(group) = group {
+                self.begin_job(group, key, to);
+            }
         }
     }
 
     pub(super) fn close_request(&mut self, stamped: &Header) {
-        if self.requests.answer((stamped.destination, stamped.correlation), stamped.source).is_some() {
-            self.asker_is_answered(stamped.destination);
+        let key = (stamped.destination, stamped.correlation);
+        if let Some(open) = self.requests.answer(key, stamped.source) {
+            self.is_ended(key, &open);
         }
     }
 
-    fn asker_is_answered(&mut self, asker: WorldId) {
-        if let Some(slot) = self.by_id.get(&asker).copied() {
+    fn is_ended(&mut self, key: Key, open: &Open) {
+        if let Some(slot) = self.by_id.get(&key.0).copied() {
             self.port(slot).open_requests -= 1;
         }
+        if let Some(group) = open.group {
+            self.end_job(group, key);
+        }
+    }
+
+    /// Ends what a world that is gone asked or was asked.
+    pub(super) fn end_requests_of(&mut self, gone: WorldId) {
+        let mut repeated = Vec::new();
+        for (key, open) in self.requests.forget(gone) {
+            match open.group {
+                Some(group) if key.0 == gone => self.end_job(group, key),
+                Some(group) if self.repeat(group, key, open) => repeated.push(group),
+                _ if key.0 == gone => {}
+                _ => self.end_request(key, &open, Reason::Died),
+            }
+        }
+        repeated.into_iter().for_each(|group| self.look_at_group(group));
     }
 
     /// Ends an open request without an answer.
     pub(super) fn end_request(&mut self, key: Key, open: &Open, reason: Reason) {
-        self.asker_is_answered(key.0);
+        self.is_ended(key, open);
         if let Some(slot) = self.by_id.get(&key.0).copied() {
-            let mut request = Header::new(Kind::Request, open.to, 0);
+            let mut request = Header::new(Kind::Request, open.group.unwrap_or(open.to), 0);
             (request.correlation, request.sequence, request.tag) = (key.1, open.sequence, open.tag);
             self.see_ended(&Header { source: key.0, ..request }, reason);
             self.notify(slot, &request, reason);

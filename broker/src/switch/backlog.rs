@@ -8,6 +8,7 @@
 use super::Switch;
 use super::parcels::bringing;
 use super::port::{Held, Port};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use strait_protocol::wait::Event;
 use strait_protocol::{Corrupt, Kind, RawHeader, Reason, ReserveError, WorldId};
@@ -21,9 +22,9 @@ const TURNS_BEFORE_LOOKING: u32 = 4;
 /// What the record at the head of an outbox waits for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Blocked {
-    /// The receiver.
+    /// The receiver: a world, or a group of which no member is free.
     pub on: WorldId,
-    /// In whose window it would be held: the receiver's, or its topic's.
+    /// In whose window it would be held: the receiver's, or its topic's, or its group's.
     pub window: WorldId,
     /// Bytes of inbox that it needs.
     pub needed: u32,
@@ -74,8 +75,10 @@ impl Switch {
         // Before anything else: a cursor that can't be true must be found here, whoever pays.
         self.port(slot).endpoint.hear_produced()?;
         let may_hold = self.port(slot).can_hold(u64::from(raw.stride()), window);
-        // A request too, so that its time runs: it isn't open before it was taken.
-        if may_hold && (is_followed || raw.kind() == Kind::Request) {
+        // A request too, so that its time runs: it isn't open before it was taken. And what waits for a group, whose members take what is next
+        // when they are free, and don't look for it in outboxes.
+        let is_wanted = raw.kind() == Kind::Request || self.groups.contains(receiver);
+        if may_hold && (is_followed || is_wanted) {
             return Ok(true);
         }
         self.wait_in_line(slot, receiver, window, raw.stride());
@@ -92,7 +95,7 @@ impl Switch {
         for _ in 0..LOOK_AHEAD {
             match port.endpoint.peek_past(blocked.looked_past)? {
                 None => return Ok(false),
-                Some(next) if next.kind() == Kind::Multicast || next.destination() != receiver => return Ok(true),
+                Some(next) if next.kind() == Kind::Multicast || next.destination() != window => return Ok(true),
                 Some(next) => blocked.looked_past += next.stride(),
             }
         }
@@ -111,12 +114,23 @@ impl Switch {
         }
         self.leave_line(slot);
         let sender = self.port(slot).id;
-        if let Some(target) = self.by_id.get(&receiver).copied() {
-            self.port(target).waiters.push_back(sender);
+        if let Some(line) = self.line(receiver) {
+            line.push_back(sender);
             let blocked = Blocked { on: receiver, window, needed, looked_past: head_bytes, consumed: 0, turns: 0 };
             let port = self.port(slot);
             port.blocked = Some(blocked);
             port.tally.waits += 1;
+        }
+        if self.groups.contains(receiver) {
+            self.begin_to_wait(receiver);
+        }
+    }
+
+    /// Those who wait for a receiver, be it a world or a group.
+    fn line(&mut self, receiver: WorldId) -> Option<&mut VecDeque<WorldId>> {
+        match self.by_id.get(&receiver).copied() {
+            Some(slot) => Some(&mut self.port(slot).waiters),
+            None => self.groups.get_mut(receiver).map(|group| &mut group.line),
         }
     }
 
@@ -125,27 +139,35 @@ impl Switch {
         let Some(port) = &mut self.ports[slot] else { return };
         let Some(blocked) = port.blocked.take() else { return };
         let id = port.id;
-        if let Some(target) = self.by_id.get(&blocked.on).copied() {
-            self.port(target).waiters.retain(|waiter| *waiter != id);
-            self.call_next(target);
+        if let Some(line) = self.line(blocked.on) {
+            line.retain(|waiter| *waiter != id);
+        }
+        match self.by_id.get(&blocked.on).copied() {
+            Some(target) => self.call_next(target),
+            None if self.groups.contains(blocked.on) => self.call_line(blocked.on),
+            None => {}
         }
     }
 
-    /// Lets the first of those who wait for a receiver look whether there is room.
+    /// Lets the first of those who wait for a receiver look whether there is room, and of those who wait for a group that it is a member of.
     pub(super) fn call_next(&mut self, receiver: usize) {
         let first = self.ports[receiver].as_ref().and_then(|port| port.waiters.front());
         if let Some(slot) = first.and_then(|id| self.by_id.get(id)).copied() {
             self.activate(slot);
         }
+        for at in 0.. {
+            let group = self.ports[receiver].as_ref().and_then(|port| port.groups.get(at)).copied();
+            let Some(group) = group else { break };
+            self.call_line(group);
+        }
     }
 
     /// Who pays for a record that is held: its sender; of a reply, who asked for it, so that no server can be stopped by
     /// clients that don't read its answers; of what a dead world leaves, who gets it, since there is no other any more.
-    pub(super) fn account(&self, slot: usize, raw: &RawHeader) -> usize {
+    pub(super) fn account(&self, slot: usize, raw: &RawHeader, receiver: WorldId) -> usize {
         let is_leaving = self.ports[slot].as_ref().is_none_or(|port| port.is_leaving);
         match raw.kind() {
-            Kind::Reply => self.by_id.get(&raw.destination()).copied().unwrap_or(slot),
-            _ if is_leaving => self.by_id.get(&raw.destination()).copied().unwrap_or(slot),
+            _ if raw.kind() == Kind::Reply || is_leaving => self.by_id.get(&receiver).copied().unwrap_or(slot),
             _ => slot,
         }
     }
@@ -161,7 +183,7 @@ impl Switch {
         payload: &mut Payload,
         flags: u8,
     ) {
-        let receiver = self.by_id[&receiver];
+        let Some(receiver) = self.by_id.get(&receiver).copied() else { return self.queue(slot, raw, payload) };
         let sender = self.port(slot);
         let mut stamped = raw.stamped(sender.id, sender.sequence + 1).with_flags(flags);
         let bytes = Held::bytes_of(&stamped);
@@ -189,6 +211,9 @@ impl Switch {
         self.see_held(slot, receiver, &stamped, &held.payload);
         self.port(receiver).held.push_back(held);
         self.note(receiver, &stamped);
+        if window != self.port(receiver).id {
+            self.is_given(stamped.source(), &stamped, receiver);
+        }
     }
 
     /// Moves what was held for a port into its inbox, as far as there is room.
@@ -239,14 +264,14 @@ impl Switch {
         if let Some(first) = port.held.front()
             && port.endpoint.room().is_ok_and(|room| room < first.raw.stride())
         {
-            return self.has_unseen(slot);
+            return self.has_unseen(slot) || self.can_dispatch_for(slot);
         }
-        !self.port(slot).held.is_empty() || self.has_unseen(slot)
+        !self.port(slot).held.is_empty() || self.has_unseen(slot) || self.can_dispatch_for(slot)
     }
 
     /// Whether the outbox has a record that can be taken, or that was not looked at.
     fn has_unseen(&mut self, slot: usize) -> bool {
-        let port = self.port(slot);
+        let Some(port) = &mut self.ports[slot] else { return false };
         if port.held_bytes > port.budget_bytes {
             return false;
         }
@@ -260,12 +285,14 @@ impl Switch {
             Ok(false) => return false,
             Err(_) => return true,
         };
-        let is_followed = unlooked || is_topic || matches!(kind, Kind::Multicast | Kind::Request);
+        let waits_for_group = self.groups.contains(blocked.on);
+        let is_followed = unlooked || is_topic || waits_for_group || matches!(kind, Kind::Multicast | Kind::Request);
         if kind == Kind::Reply || is_followed && port.can_hold(u64::from(blocked.needed), blocked.window) {
             return true;
         }
         let id = port.id;
         match self.by_id.get(&blocked.on).copied() {
+            None if waits_for_group => self.can_go_to_group(slot, &blocked),
             None => true,
             Some(receiver) => {
                 let target = self.port(receiver);

@@ -12,7 +12,7 @@ use strait_protocol::{Corrupt, FLAG_MORE, Kind, MAX_RECEIVERS, RawHeader, Reason
 const BATCH: u32 = 128;
 const BATCH_BYTES: u32 = 16 * 1024;
 /// Requests that one world may have open.
-const MAX_OPEN_REQUESTS: u32 = 1024;
+pub(super) const MAX_OPEN_REQUESTS: u32 = 1024;
 
 /// What became of a record.
 pub(super) enum Outcome {
@@ -59,6 +59,7 @@ impl Switch {
                 }
             }
         }
+        moved |= self.dispatch_for(slot);
         // A multicast record that waits for one receiver may have reached others.
         moved |= !self.touched.is_empty();
         if moved {
@@ -104,10 +105,10 @@ impl Switch {
                 Ok(stays)
             }
             Outcome::Blocked(receiver) => {
-                if !self.makes_way(slot, &raw, receiver, receiver, false)? {
+                if !self.makes_way(slot, &raw, receiver, raw.destination(), false)? {
                     return Ok(false);
                 }
-                let account = self.account(slot, &raw);
+                let account = self.account(slot, &raw, receiver);
                 self.hold(slot, &raw, receiver, account, &mut Payload::At(at), 0);
                 Ok(self.step_held(slot, raw.stride()))
             }
@@ -183,13 +184,23 @@ impl Switch {
         }
         let receiver = match self.route(slot, raw) {
             Ok(receiver) => receiver,
-            Err(Reason::NoSuchWorld) if raw.destination() == WorldId::SWITCH => {
-                self.take_own(slot, raw, at);
-                return Ok(Outcome::Taken);
-            }
+            Err(Reason::NoSuchWorld) => return Ok(self.deliver_elsewhere(slot, raw, at)),
             Err(reason) => return Ok(Outcome::Refused(reason)),
         };
         Ok(self.hand_over(slot, receiver, raw, at, 0))
+    }
+
+    /// The same with a record for something that is no world.
+    #[cold]
+    fn deliver_elsewhere(&mut self, slot: usize, raw: &RawHeader, at: u32) -> Outcome {
+        match raw.destination() {
+            WorldId::SWITCH => {
+                self.take_own(slot, raw, at);
+                Outcome::Taken
+            }
+            id if self.groups.contains(id) => self.deliver_to_group(slot, raw, at),
+            _ => Outcome::Refused(Reason::NoSuchWorld),
+        }
     }
 
     /// Moves a record that may go there to its receiver, if that has room, with the flags that the switch adds.
@@ -235,7 +246,10 @@ impl Switch {
         self.activate(receiver);
         self.touch(receiver);
         match stamped.kind() {
-            Kind::Request => self.open_request(&stamped.header()),
+            Kind::Request => {
+                let (to, addressed) = (self.port(receiver).id, stamped.destination());
+                self.open_request(&stamped.header(), to, (addressed != to).then_some(addressed));
+            }
             Kind::Reply => self.close_request(&stamped.header()),
             Kind::Message | Kind::Notice | Kind::Multicast => {}
         }

@@ -14,6 +14,7 @@ mod backlog;
 mod clock;
 mod deliver;
 mod exchange;
+mod groups;
 #[cfg(any(test, feature = "racing"))]
 pub mod harness;
 mod lane;
@@ -26,6 +27,7 @@ mod tap;
 mod topics;
 
 use crate::link::{Command, Count, Event as Report, Link};
+use groups::Groups;
 use links::Links;
 use port::{AttachError, Port};
 use requests::Requests;
@@ -66,6 +68,7 @@ pub(crate) struct Switch {
     links: Links,
     taps: Taps,
     topics: Topics,
+    groups: Groups,
     /// Parcels ever made: the last one's serial number.
     parcels_made: u64,
     /// Worlds that were found corrupt and not yet forgotten.
@@ -92,6 +95,7 @@ impl Switch {
             links: Links::default(),
             taps: Taps::default(),
             topics: Topics::default(),
+            groups: Groups::default(),
             parcels_made: 0,
             doomed: Vec::new(),
             muted: VecDeque::new(),
@@ -199,13 +203,16 @@ impl Switch {
         let blocked_on = match &mut self.ports[slot] {
             None => return true,
             Some(port) => {
-                let wants_room = !port.held.is_empty() || port.is_awaited;
+                let wants_room = !port.held.is_empty() || port.is_awaited || self.groups.keep_waiting(&port.groups);
                 port.endpoint.arm(if wants_room { Event::ANY } else { Event::DATA }, Via::Fd);
                 port.blocked.map(|blocked| blocked.on)
             }
         };
-        if let Some(receiver) = blocked_on.and_then(|id| self.by_id.get(&id)).copied() {
-            self.wait_for_room(receiver);
+        if let Some(id) = blocked_on {
+            match self.by_id.get(&id).copied() {
+                Some(receiver) => self.wait_for_room(receiver),
+                None => self.groups.members(id).into_iter().for_each(|member| self.wait_for_room(member)),
+            }
         }
         let works = self.has_work(slot);
         let port = self.ports[slot].as_mut().expect("looked at above");
@@ -384,6 +391,19 @@ impl Switch {
                 let rows = ids.iter().filter_map(|id| self.count(WorldId(*id))).collect();
                 self.link.send(&Report::Counted { ticket, rows }, &[])
             }
+            Command::Group(passport) => self.make_group(&passport).map_err(|_| Errno::PROTO),
+            Command::Join { group, world } => {
+                self.join(WorldId(group), WorldId(world));
+                Ok(())
+            }
+            Command::Leave { group, world } => {
+                self.leave(WorldId(group), WorldId(world));
+                Ok(())
+            }
+            Command::CountGroup { ticket, id } => {
+                let count = self.count_group(WorldId(id));
+                self.link.send(&Report::GroupCounted { ticket, count }, &[])
+            }
         }
     }
 
@@ -435,10 +455,10 @@ impl Switch {
                 self.tell_lost(&held.raw.header());
             }
         }
+        port.groups.iter().for_each(|group| self.leave(*group, port.id));
         self.inherit(port.id);
-        for (key, open) in self.requests.forget(port.id) {
-            self.end_request(key, &open, Reason::Died);
-        }
+        self.leave_to_groups(port.id);
+        self.end_requests_of(port.id);
         self.publish_touched();
         for waiter in &port.waiters {
             if let Some(slot) = self.by_id.get(waiter).copied() {

@@ -21,7 +21,7 @@ impl Switch {
             match self.deliver(slot, &one, at)? {
                 Outcome::Taken => {}
                 Outcome::Blocked(blocked) => {
-                    if !self.makes_way(slot, &one, blocked, blocked, true)? {
+                    if !self.makes_way(slot, &one, blocked, one.destination(), true)? {
                         return Ok(false);
                     }
                     self.hold(slot, &one, blocked, slot, &mut payload, 0);

@@ -39,6 +39,8 @@ struct Holding {
     parcel: Rc<Parcel>,
     /// How often it came and was not given back.
     uses: u64,
+    /// Records that bring it and wait for a group. Its holder pays for as long as there are any.
+    pins: u32,
     /// Who sent it first; its maker for the maker.
     from: WorldId,
     /// It was found sealed, which it then is for good.
@@ -99,7 +101,7 @@ impl Holdings {
         self.last_number = number;
         self.bytes += parcel.charge();
         self.numbers.insert(parcel.serial, number);
-        self.by_number.insert(number, Holding { parcel, uses: 1, from, is_sealed });
+        self.by_number.insert(number, Holding { parcel, uses: 1, pins: 0, from, is_sealed });
     }
 
     fn remove(&mut self, number: u32) -> Option<Rc<Parcel>> {
@@ -117,7 +119,8 @@ impl Holdings {
 
     /// The parcel with this number, if it can be sent.
     fn sendable(&mut self, number: u32) -> Result<Rc<Parcel>, Reason> {
-        let holding = self.by_number.get_mut(&number).ok_or(Reason::NoSuchParcel)?;
+        let holding = self.by_number.get_mut(&number).filter(|holding| holding.uses > 0);
+        let holding = holding.ok_or(Reason::NoSuchParcel)?;
         holding.is_sealed = holding.is_sealed || holding.parcel.file.is_sealed();
         match holding.is_sealed {
             true => Ok(holding.parcel.clone()),
@@ -146,10 +149,11 @@ impl Switch {
 
     pub(super) fn release_parcel(&mut self, slot: usize, number: u32, uses: u64) -> Result<u64, Refusal> {
         let port = self.port(slot);
-        let holding = port.holdings.by_number.get_mut(&number).ok_or(Refusal::NoSuchParcel)?;
+        let holding = port.holdings.by_number.get_mut(&number).filter(|holding| holding.uses > 0);
+        let holding = holding.ok_or(Refusal::NoSuchParcel)?;
         holding.uses = holding.uses.checked_sub(uses).ok_or(Refusal::NoSuchParcel)?;
         let left = holding.uses;
-        if left == 0
+        if (left, holding.pins) == (0, 0)
             && let Some(parcel) = port.holdings.remove(number)
         {
             self.let_go(parcel);
@@ -191,6 +195,10 @@ impl Switch {
     fn hand_on(&mut self, slot: usize, receiver: usize, number: u32) -> Result<u32, Reason> {
         let sender = self.port(slot);
         let (from, parcel) = (sender.id, sender.holdings.sendable(number)?);
+        self.give_parcel(from, &parcel, receiver)
+    }
+
+    pub(super) fn give_parcel(&mut self, from: WorldId, parcel: &Rc<Parcel>, receiver: usize) -> Result<u32, Reason> {
         let target = self.port(receiver);
         let holdings = &mut target.holdings;
         if let Some(number) = holdings.numbers.get(&parcel.serial).copied()
@@ -205,8 +213,39 @@ impl Switch {
         let number = holdings.next_number();
         let note = Note { what: Handed::Parcel, number, bytes: parcel.file.bytes() };
         target.lane.give(&note, &[parcel.file.as_fd()]).map_err(|_| Reason::ParcelQuota)?;
-        holdings.insert(number, parcel, from, true);
+        holdings.insert(number, parcel.clone(), from, true);
         Ok(number)
+    }
+
+    /// The parcel that a record brings which has to wait for a group, if it brings one: its sender's hold on it lasts until it is
+    /// [let go](Self::unpin).
+    pub(super) fn pin(&mut self, slot: usize, raw: &RawHeader) -> Result<Option<Rc<Parcel>>, Reason> {
+        let number = raw.parcel();
+        if number == 0 {
+            return Ok(None);
+        }
+        let holdings = &mut self.port(slot).holdings;
+        let parcel = holdings.sendable(number)?;
+        if let Some(holding) = holdings.by_number.get_mut(&number) {
+            holding.pins += 1;
+        }
+        Ok(Some(parcel))
+    }
+
+    pub(super) fn unpin(&mut self, holder: WorldId, parcel: Rc<Parcel>) {
+        if let Some(slot) = self.by_id.get(&holder).copied() {
+            let holdings = &mut self.port(slot).holdings;
+            let number = holdings.numbers.get(&parcel.serial).copied().unwrap_or(0);
+            if let Some(holding) = holdings.by_number.get_mut(&number) {
+                holding.pins -= 1;
+                if (holding.uses, holding.pins) == (0, 0)
+                    && let Some(held) = holdings.remove(number)
+                {
+                    self.let_go(held);
+                }
+            }
+        }
+        self.let_go(parcel);
     }
 
     /// Forgets one hold on a parcel. With the last one the switch closes the file; an honest world still has it then, and it is that

@@ -44,11 +44,13 @@ impl Held {
         Self::bytes_of(&self.raw)
     }
 
-    /// In which window of the account it counts: its receiver's, or that of the topic that it comes by. On the receiver's own, in none.
+    /// In which window of the account it counts: that of the topic that it comes by, or of the address that its sender wrote, which is its receiver
+    /// or that one's group. On the receiver's own, in none.
     pub(crate) fn window(&self, receiver: WorldId) -> WorldId {
         match self.raw.topic() {
-            Some((topic, _)) if self.charged != receiver => topic,
-            _ => receiver,
+            _ if self.charged == receiver => receiver,
+            Some((topic, _)) => topic,
+            None => self.raw.destination(),
         }
     }
 }
@@ -115,6 +117,8 @@ pub(crate) struct Port {
     pub blocked: Option<Blocked>,
     /// Worlds whose next record waits for room in this one's inbox, who came first in front.
     pub waiters: VecDeque<WorldId>,
+    /// Groups that it is a member of.
+    pub groups: Vec<WorldId>,
     /// Receivers of the multicast record at the head of the outbox that have been served; of a message to a topic, the last one's serial number.
     pub served: u64,
     /// Records for this world that found its inbox full, in order.
@@ -178,6 +182,7 @@ impl Port {
             last_route: None,
             blocked: None,
             waiters: VecDeque::new(),
+            groups: Vec::new(),
             served: 0,
             held: VecDeque::new(),
             unseated: 0,

@@ -9,7 +9,10 @@ pub(crate) type Key = (WorldId, u64);
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Open {
+    /// Who may answer. Of what waits for a member of a group, the group.
     pub to: WorldId,
+    /// The group that it was sent to, if it was.
+    pub group: Option<WorldId>,
     pub deadline: Instant,
     /// The request's own sequence number and tag, for the notice.
     pub sequence: u64,
@@ -47,12 +50,29 @@ impl Requests {
         self.open.get(&key).is_some_and(|open| open.to == replier)
     }
 
+    pub(crate) fn contains(&self, key: Key) -> bool {
+        self.open.contains_key(&key)
+    }
+
+    /// Who may answer is another one from here on.
+    pub(crate) fn pass_on(&mut self, key: Key, to: WorldId) {
+        if let Some(open) = self.open.get_mut(&key) {
+            let before = std::mem::replace(&mut open.to, to);
+            *self.owed.entry(to).or_default() += 1;
+            self.owes_one_less(before);
+        }
+    }
+
+    fn owes_one_less(&mut self, world: WorldId) {
+        if let Some(owed) = self.owed.get_mut(&world) {
+            *owed -= 1;
+        }
+    }
+
     fn remove(&mut self, key: Key) -> Option<Open> {
         let open = self.open.remove(&key)?;
         self.by_deadline.remove(&(open.deadline, key));
-        if let Some(owed) = self.owed.get_mut(&open.to) {
-            *owed -= 1;
-        }
+        self.owes_one_less(open.to);
         Some(open)
     }
 
@@ -74,12 +94,11 @@ impl Requests {
         self.remove(key).map(|open| (key, open))
     }
 
-    /// Takes out everything that a world that is gone asked or was asked; returns what it was asked.
+    /// Takes out everything that a world that is gone asked or was asked.
     pub(crate) fn forget(&mut self, gone: WorldId) -> Vec<(Key, Open)> {
         let concerned = |(key, open): (&Key, &Open)| (key.0 == gone || open.to == gone).then_some(*key);
         let keys: Vec<Key> = self.open.iter().filter_map(concerned).collect();
         self.owed.remove(&gone);
-        let ended = keys.into_iter().filter_map(|key| self.remove(key).map(|open| (key, open)));
-        ended.filter(|(key, _)| key.0 != gone).collect()
+        keys.into_iter().filter_map(|key| self.remove(key).map(|open| (key, open))).collect()
     }
 }

@@ -17,6 +17,8 @@ const SECOND: Option<Duration> = Some(Duration::from_secs(5));
 
 pub(super) struct Bench {
     link: Link,
+    /// How often groups wanted members and were not asked about it.
+    wanted: u32,
     switch: Option<JoinHandle<()>>,
 }
 
@@ -24,7 +26,7 @@ impl Bench {
     pub(super) fn new() -> Self {
         let (ours, theirs) = socket::pair().unwrap();
         let switch = thread::spawn(|| Switch::new(Link::new(theirs)).unwrap().run().unwrap());
-        Self { link: Link::new(ours), switch: Some(switch) }
+        Self { link: Link::new(ours), wanted: 0, switch: Some(switch) }
     }
 
     fn slices(&mut self, id: u64, name: &str, send: &[&str]) -> [OwnedFd; DESCRIPTORS] {
@@ -74,8 +76,14 @@ impl Bench {
         Rogue { endpoint: Endpoint::new(outbox, inbox), bell }
     }
 
+    /// What the switch says next, beside which groups want members.
     pub(super) fn report(&mut self) -> Report {
-        self.link.receive().unwrap().unwrap().0
+        loop {
+            match self.link.receive().unwrap().unwrap().0 {
+                Report::Wanted { .. } => self.wanted += 1,
+                other => return other,
+            }
+        }
     }
 
     pub(super) fn unlink(&mut self, one: u64, other: u64) {
@@ -91,6 +99,19 @@ impl Bench {
     pub(super) fn untap(&mut self, tapper: u64) {
         self.link.send(&Command::Untap { tapper }, &[]).unwrap();
         self.count(tapper);
+    }
+
+    pub(super) fn say(&mut self, command: &Command) {
+        self.link.send(command, &[]).unwrap();
+    }
+
+    /// Waits until a group has wanted members once more.
+    pub(super) fn is_wanted(&mut self) {
+        while self.wanted == 0 {
+            assert!(matches!(self.link.receive().unwrap().unwrap().0, Report::Wanted { .. }));
+            self.wanted += 1;
+        }
+        self.wanted -= 1;
     }
 
     pub(super) fn detach(&mut self, id: u64) {

@@ -17,8 +17,9 @@ fn bound(budget_bytes: u64, asked: u64, largest: u64) -> u64 {
 pub(super) fn check(switch: &Switch, asked: u64, largest: u64) {
     for port in switch.ports.iter().flatten() {
         let charged = |held: &&Held| held.charged == port.id;
-        let held: u64 =
-            switch.ports.iter().flatten().flat_map(|other| &other.held).filter(charged).map(|held| held.bytes()).sum();
+        let for_worlds = switch.ports.iter().flatten().flat_map(|other| &other.held);
+        let all = for_worlds.chain(switch.groups.held());
+        let held: u64 = all.filter(charged).map(|held| held.bytes()).sum();
         assert_eq!(port.held_bytes, held, "the account of {}", port.id);
         assert_eq!(port.retained_bytes, switch.retained_bytes(port.id), "what is kept for {}", port.id);
         assert!(port.retained_bytes <= port.budget_bytes / 4, "{} is kept for {}", port.retained_bytes, port.id);
@@ -27,4 +28,5 @@ pub(super) fn check(switch: &Switch, asked: u64, largest: u64) {
         let paid_by_nobody = |held: &&Held| !switch.by_id.contains_key(&held.charged);
         assert_eq!(port.held.iter().filter(paid_by_nobody).count(), 0, "on nobody's account, for {}", port.id);
     }
+    switch.groups.check(|id| switch.by_id.contains_key(&id));
 }

@@ -1,12 +1,14 @@
 //! The oracle: what honest worlds sent, and what has become of each record.
 
 use super::mark::{MAX_RECORDS, MAX_WORLDS, Mark};
+use super::stage::GROUP;
 use super::topics::Topics;
 use crate::switch::port::Held;
 use std::time::{Duration, Instant};
 use strait_protocol::layout::RECORD_ALIGN;
 use strait_protocol::{
-    FIRST_FLAG_OF_WORLDS, FLAG_MORE, Header, Kind, Name, Pattern, RawHeader, Reason, WorldId, stride,
+    FIRST_FLAG_OF_WORLDS, FLAG_MORE, FLAG_REPEATABLE, Header, Kind, Name, Pattern, RawHeader, Reason, SliceSize,
+    WorldId, stride,
 };
 
 /// A world that was ever attached.
@@ -15,6 +17,8 @@ pub(super) struct World {
     pub name: Name,
     pub is_honest: bool,
     pub is_alive: bool,
+    /// It was ever a member of the group.
+    pub was_member: bool,
     pub inbox_payload: u32,
     pub budget_bytes: u64,
     send: Vec<Pattern>,
@@ -23,6 +27,8 @@ pub(super) struct World {
     pub asked: Vec<Header>,
     /// Of each other world: the sequence of the last record from it.
     heard: [u64; MAX_WORLDS],
+    /// The same of what was sent to the group, for the first time and whole.
+    heard_by_group: [u64; MAX_WORLDS],
     /// Of each other world: whether a notice has said that it died.
     knows_dead: [bool; MAX_WORLDS],
     /// Of each receiver: whether something that this world left may be lost, since the receiver couldn't pay for it.
@@ -36,12 +42,14 @@ impl World {
             name,
             is_honest,
             is_alive: true,
+            was_member: false,
             inbox_payload: 0,
             budget_bytes: 0,
             send,
             sent: Vec::new(),
             asked: Vec::new(),
             heard: [0; MAX_WORLDS],
+            heard_by_group: [0; MAX_WORLDS],
             knows_dead: [false; MAX_WORLDS],
             may_lose: [false; MAX_WORLDS],
         }
@@ -49,6 +57,18 @@ impl World {
 
     fn may_send_to(&self, other: &Self) -> bool {
         self.id != other.id && self.send.iter().any(|pattern| pattern.covers(&other.name))
+    }
+
+    /// Policy on whom this world may reach. Everybody may be reached through the group.
+    fn may_reach(&self, other: &Self, header: &Header) -> bool {
+        match header.destination == GROUP {
+            true => self.may_send_to_group() && other.was_member,
+            false => self.may_send_to(other) || other.is_asked_for(header),
+        }
+    }
+
+    fn may_send_to_group(&self) -> bool {
+        self.send.iter().any(|pattern| pattern.covers(&group_name()))
     }
 
     fn request(&self, correlation: u64) -> Option<&Sent> {
@@ -63,7 +83,9 @@ impl World {
     /// Whether a record is the answer, or a piece of it, to a request of this world that hasn't ended: it needs no policy.
     fn is_asked_for(&self, header: &Header) -> bool {
         let is_answer = header.kind == Kind::Reply || header.kind == Kind::Message && header.flags & FLAG_MORE != 0;
-        let is_open = |request: &Sent| !request.has_ended && request.header.destination == header.source;
+        // The end of a request by way of the group says by itself who may answer.
+        let was_asked = |to: WorldId| to == header.source || to == GROUP;
+        let is_open = |request: &Sent| !request.has_ended && was_asked(request.header.destination);
         is_answer && self.request(header.correlation).is_some_and(is_open)
     }
 }
@@ -80,11 +102,34 @@ pub(super) struct Sent {
     has_ended: bool,
 }
 
+impl Sent {
+    fn is_repeatable(&self) -> bool {
+        let to_group = self.to.iter().any(|copy| copy.receiver == GROUP);
+        to_group && self.header.kind == Kind::Request && self.header.flags & FLAG_REPEATABLE != 0
+    }
+}
+
+/// The payload that every member's inbox takes.
+const MEMBERS_PAYLOAD: u32 = SliceSize::MIN.ring_bytes() - Header::BYTES;
+
 /// What one receiver is to get.
 pub(super) struct Share {
     receiver: WorldId,
-    is_delivered: bool,
+    /// Who has got it.
+    delivered_to: Option<usize>,
     pub is_noticed: bool,
+    /// Its sender was told that its time is over; or it may be in a hostile inbox.
+    may_be_over: bool,
+}
+
+impl Share {
+    fn is_delivered(&self) -> bool {
+        self.delivered_to.is_some()
+    }
+}
+
+fn group_name() -> Name {
+    "pool".parse().expect("a name")
 }
 
 #[derive(Default)]
@@ -103,9 +148,10 @@ impl Ledger {
     /// The header and payload of a world's next record, to be written down if it is published. `None` when it has said enough.
     pub(super) fn next(&self, from: usize, kind: Kind, to: &[WorldId], bytes: u32) -> Option<(Header, Vec<u8>)> {
         let sequence = self.worlds[from].sent.len() as u64 + 1;
+        let of_one = |id: &WorldId| if *id == GROUP { u16::MAX } else { self.index(*id).map_or(0, |world| 1 << world) };
         let receivers = match to {
             [topic] if topic.is_topic() => self.audience(*topic),
-            _ => to.iter().filter_map(|id| self.index(*id)).fold(0, |bits, world| bits | 1 << world),
+            _ => to.iter().map(of_one).fold(0, |bits, one| bits | one),
         };
         let mark = Mark::new(from, receivers, sequence);
         let mut payload = Vec::new();
@@ -123,7 +169,7 @@ impl Ledger {
 
     pub(super) fn write_down(&mut self, from: usize, header: Header, to: &[WorldId], bytes: u32, now: Instant) {
         let deadline = now + Duration::from_millis(u64::from(header.timeout_ms));
-        let copy = |id: &WorldId| Share { receiver: *id, is_delivered: false, is_noticed: false };
+        let copy = |id: &WorldId| Share { receiver: *id, delivered_to: None, is_noticed: false, may_be_over: false };
         let to = to.iter().map(copy).collect();
         self.worlds[from].sent.push(Sent { header, bytes, to, deadline, has_ended: false });
     }
@@ -132,7 +178,8 @@ impl Ledger {
 
     /// Judges what an honest world has read.
     pub(super) fn judge(&mut self, me: usize, header: &Header, payload: &[u8], now: Instant) {
-        assert_eq!(header.destination, self.worlds[me].id, "the address of {header:?}");
+        let is_by_group = header.destination == GROUP;
+        assert!(is_by_group || header.destination == self.worlds[me].id, "the address of {header:?}");
         if header.kind == Kind::Notice && header.source.is_topic() {
             return self.judge_unpublished(me, header);
         }
@@ -143,38 +190,59 @@ impl Ledger {
         if RawHeader::from(header).topic().is_some() {
             return self.judge_published(me, source, header, payload);
         }
-        assert_eq!(header.flags & (FIRST_FLAG_OF_WORLDS - 1), 0, "flags of the switch in {header:?}");
-        assert!(!self.worlds[me].knows_dead[source], "after the notice of its death: {header:?}");
-        let last = std::mem::replace(&mut self.worlds[me].heard[source], header.sequence);
-        // A multicast record may name the same receiver twice, which then gets it twice. Honest ones here don't.
-        let may_come_twice = !self.worlds[source].is_honest && header.sequence == last;
-        assert!(header.sequence > last || may_come_twice, "after record {last}: {header:?}");
+        let is_repeated = is_by_group && header.kind == Kind::Request && header.flags & FLAG_REPEATABLE != 0;
+        let known = if is_repeated { FLAG_REPEATABLE } else { 0 };
+        assert_eq!(header.flags & (FIRST_FLAG_OF_WORLDS - 1), known, "flags of the switch in {header:?}");
+        // What it left for the group may come late, since it waits for a member.
+        assert!(is_by_group || !self.worlds[me].knows_dead[source], "after the notice of its death: {header:?}");
+        self.judge_order(me, source, header, is_repeated);
         if self.worlds[source].is_honest {
             self.judge_copy(source, me, header, payload);
         }
-        let is_allowed = self.worlds[source].may_send_to(&self.worlds[me]) || self.worlds[me].is_asked_for(header);
+        let is_allowed = self.worlds[source].may_reach(&self.worlds[me], header);
         assert!(is_allowed, "past its policy: {header:?}");
         match header.kind {
-            Kind::Reply => self.end(me, header.correlation, Some(header.source)),
+            Kind::Reply => self.end(me, header.correlation, Some(source)),
             Kind::Request => self.worlds[me].asked.push(*header),
             _ => {}
         }
     }
 
+    /// What comes directly comes in order, and so does what comes by way of the group, if it comes for the first time and isn't a piece, which
+    /// goes past what waits.
+    fn judge_order(&mut self, me: usize, source: usize, header: &Header, is_repeated: bool) {
+        let is_by_group = header.destination == GROUP;
+        if is_repeated || is_by_group && header.stream != 0 {
+            return;
+        }
+        let world = &mut self.worlds[me];
+        let heard = if is_by_group { &mut world.heard_by_group } else { &mut world.heard };
+        let last = std::mem::replace(&mut heard[source], header.sequence);
+        // A multicast record may name the same receiver twice, which then gets it twice. Honest ones here don't.
+        let may_come_twice = !self.worlds[source].is_honest && header.sequence == last;
+        assert!(header.sequence > last || may_come_twice, "after record {last}: {header:?}");
+    }
+
     /// A record of an honest world arrived: is it what was sent, to whom, and for the first time?
     fn judge_copy(&mut self, source: usize, me: usize, header: &Header, payload: &[u8]) {
-        let (id, index) = (self.worlds[me].id, header.sequence as usize - 1);
+        let (id, index) = (header.destination, header.sequence as usize - 1);
+        let is_dead = |world: usize| !self.worlds[world].is_alive;
+        let dead: Vec<bool> = (0..self.worlds.len()).map(is_dead).collect();
         let sent = self.worlds[source].sent.get_mut(index).unwrap_or_else(|| panic!("never sent: {header:?}"));
         let kind = if sent.header.kind == Kind::Multicast { Kind::Message } else { sent.header.kind };
-        assert_eq!((header.kind, header.flags), (kind, sent.header.flags), "{header:?}");
+        // The switch's own flags were looked at.
+        let flags = |header: &Header| header.flags & !(FIRST_FLAG_OF_WORLDS - 1);
+        assert_eq!((header.kind, flags(header)), (kind, flags(&sent.header)), "{header:?}");
         assert_eq!((header.correlation, header.tag), (sent.header.correlation, sent.header.tag), "{header:?}");
         let mark = Mark::of(header.tag).expect("honest worlds mark what they send");
         assert_eq!(payload, mark.payload(sent.bytes as usize), "the payload of {header:?}");
+        let may_repeat = sent.is_repeatable();
         let copy =
             sent.to.iter_mut().find(|copy| copy.receiver == id).unwrap_or_else(|| panic!("not to {id}: {header:?}"));
-        assert!(!copy.is_delivered, "twice: {header:?}");
+        let is_first = copy.delivered_to.is_none_or(|other| may_repeat && dead[other]);
+        assert!(is_first, "twice: {header:?}");
         assert!(!copy.is_noticed, "after the notice that it wasn't delivered: {header:?}");
-        copy.is_delivered = true;
+        copy.delivered_to = Some(me);
     }
 
     /// What honest worlds wrote lies in the inbox of a hostile one: it was for that.
@@ -184,18 +252,33 @@ impl Ledger {
 
     fn is_seen(&mut self, hostile: usize, mark: Mark) {
         assert!(mark.is_for(hostile), "{mark:?} lies in the inbox of world {hostile}");
-        let (id, (source, sequence)) = (self.worlds[hostile].id, mark.record());
+        let (id, was_member) = (self.worlds[hostile].id, self.worlds[hostile].was_member);
+        let (source, sequence) = mark.record();
         let sent = self.worlds[source].sent.get_mut(sequence - 1).unwrap_or_else(|| panic!("never sent: {mark:?}"));
-        sent.to.iter_mut().filter(|copy| copy.receiver == id).for_each(|copy| copy.is_delivered = true);
+        let is_direct = sent.to.iter().any(|copy| copy.receiver == id);
+        let is_its = |copy: &&mut Share| copy.receiver == id || was_member && copy.receiver == GROUP;
+        // Whom a topic is for was looked at above.
+        let is_for_it = sent.to.iter_mut().any(|copy| copy.receiver.is_topic() || is_its(&copy));
+        assert!(is_for_it, "{mark:?} lies in the inbox of world {hostile}");
+        for copy in sent.to.iter_mut().filter(is_its) {
+            // If it was to get it in both ways, it isn't known in which it did.
+            match copy.receiver == GROUP && is_direct {
+                true => copy.may_be_over = true,
+                false => copy.delivered_to = copy.delivered_to.or(Some(hostile)),
+            }
+        }
     }
 
     fn judge_notice(&mut self, me: usize, header: &Header, now: Instant) {
         let reason = Reason::from_code(header.code).unwrap_or_else(|| panic!("no reason: {header:?}"));
         let kind = RawHeader::from(header).ends_request(header.correlation);
         let receiver = self.index(header.source);
-        let is_alive = receiver.is_some_and(|world| self.worlds[world].is_alive);
-        let is_allowed = receiver.is_some_and(|world| self.worlds[me].may_send_to(&self.worlds[world]));
-        let inbox_payload = receiver.map_or(0, |world| self.worlds[world].inbox_payload);
+        let is_of_group = header.source == GROUP;
+        let is_alive = is_of_group || receiver.is_some_and(|world| self.worlds[world].is_alive);
+        let is_allowed = receiver.is_some_and(|world| self.worlds[me].may_send_to(&self.worlds[world]))
+            || is_of_group && self.worlds[me].may_send_to_group();
+        let a_member_died = self.worlds.iter().any(|world| world.was_member && !world.is_alive);
+        let inbox_payload = receiver.map_or(MEMBERS_PAYLOAD, |world| self.worlds[world].inbox_payload);
         let sent = self.worlds[me].sent.get_mut(header.sequence.wrapping_sub(1) as usize);
         let sent = sent.unwrap_or_else(|| panic!("about nothing that was sent: {header:?}"));
         assert_eq!((header.correlation, header.tag), (sent.header.correlation, sent.header.tag));
@@ -204,6 +287,7 @@ impl Ledger {
         let holds = match reason {
             Reason::NoSuchWorld => !is_alive,
             Reason::Refused => !is_allowed && !is_reply,
+            Reason::Died if is_of_group => a_member_died && !sent.is_repeatable(),
             Reason::Died => !is_alive,
             Reason::Deadline => kind && now >= sent.deadline,
             Reason::TooLarge => sent.bytes > inbox_payload,
@@ -218,7 +302,8 @@ impl Ledger {
         assert!(!copy.is_noticed, "twice: {header:?}");
         // A request whose time is over may yet be read by who was asked.
         copy.is_noticed = reason != Reason::Deadline;
-        assert!(kind || !copy.is_delivered, "of what was delivered: {header:?}");
+        copy.may_be_over |= reason == Reason::Deadline;
+        assert!(kind || !copy.is_delivered(), "of what was delivered: {header:?}");
         if kind {
             self.end(me, header.correlation, None);
         }
@@ -230,11 +315,18 @@ impl Ledger {
     }
 
     /// A request of `me` is over: it was one, went to who answers, and wasn't over before.
-    fn end(&mut self, me: usize, correlation: u64, replier: Option<WorldId>) {
+    fn end(&mut self, me: usize, correlation: u64, replier: Option<usize>) {
+        let replier = replier.map(|world| (world, self.worlds[world].id));
+        let honest: Vec<bool> = self.worlds.iter().map(|world| world.is_honest).collect();
         let is_it = |sent: &&mut Sent| sent.header.kind == Kind::Request && sent.header.correlation == correlation;
         let sent = self.worlds[me].sent.iter_mut().find(is_it);
         let sent = sent.unwrap_or_else(|| panic!("the end of request {correlation}, which was never made"));
-        assert!(replier.is_none_or(|id| id == sent.header.destination), "{replier:?} answers {:?}", sent.header);
+        // Of a hostile member it isn't known what it has taken.
+        let may_answer = |(world, id): (usize, WorldId)| match sent.header.destination == GROUP {
+            true => sent.to[0].delivered_to == Some(world) || !honest[world],
+            false => id == sent.header.destination,
+        };
+        assert!(replier.is_none_or(may_answer), "{replier:?} answers {:?}", sent.header);
         assert!(!std::mem::replace(&mut sent.has_ended, true), "ends twice: {:?}", sent.header);
     }
 
@@ -255,12 +347,19 @@ impl Ledger {
 
     /// The sizes of the records on their way from one world to another.
     fn open_copies(&self, from: usize, to: WorldId) -> impl Iterator<Item = u32> {
-        let is_open = move |copy: &Share| copy.receiver == to && !copy.is_delivered && !copy.is_noticed;
+        let is_open = move |copy: &Share| copy.receiver == to && !copy.is_delivered() && !copy.is_noticed;
         let sent = self.worlds[from].sent.iter().filter(move |sent| sent.to.iter().any(is_open));
         sent.map(|sent| stride(sent.bytes) as u32)
     }
 
     // --- the end ---
+
+    /// Requests of honest worlds that haven't ended.
+    pub(super) fn open_requests(&self) -> usize {
+        let living = self.worlds.iter().filter(|world| world.is_honest && world.is_alive);
+        let is_open = |sent: &&Sent| sent.header.kind == Kind::Request && !sent.has_ended;
+        living.flat_map(|world| &world.sent).filter(is_open).count()
+    }
 
     /// After everything was read and every deadline has passed: each record between honest worlds has come to one end.
     pub(super) fn is_balanced(&self) {
@@ -279,14 +378,26 @@ impl Ledger {
         }
     }
 
+    /// What went to the group: the dead may leave more than it can pay for, and nobody is left to be told.
+    fn has_come_to_the_group(&self, from: usize, sent: &Sent, copy: &Share) {
+        let world = &self.worlds[from];
+        let was_taken =
+            self.worlds.iter().any(|world| world.was_member && !world.is_honest) && cfg!(feature = "racing");
+        let has_ended = copy.is_delivered() || copy.is_noticed || copy.may_be_over || was_taken;
+        assert!(has_ended || !world.is_alive, "neither delivered nor told: {:?}", sent.header);
+    }
+
     fn has_arrived(&self, from: usize, sent: &Sent, copy: &Share) {
+        if copy.receiver == GROUP {
+            return self.has_come_to_the_group(from, sent, copy);
+        }
         let Some(receiver) = self.index(copy.receiver) else { return };
         let (world, target) = (&self.worlds[from], &self.worlds[receiver]);
         // A hostile world may take a record and have it written over within one step.
         let may_be_unseen = !target.is_honest && cfg!(feature = "racing");
         // Between two that are gone nobody is left to be told; and of a request it is told that it ended.
         let is_moot = !target.is_alive && (!world.is_alive || sent.header.kind == Kind::Request);
-        if copy.is_delivered || copy.is_noticed || may_be_unseen || is_moot {
+        if copy.is_delivered() || copy.is_noticed || may_be_unseen || is_moot {
             return;
         }
         // The notice of its asker's death needn't be told to who answers; what becomes of its answer when the request is over must.

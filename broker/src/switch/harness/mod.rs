@@ -10,6 +10,7 @@
 //! - a request ends exactly once; nothing comes from a world after the notice of its death;
 //! - no honest world is called corrupt; no record has a source but its own; policy holds;
 //! - nothing reaches an inbox that isn't for it;
+//! - what is sent to a group is delivered to one of its members; again only if its sender said so, and only when the one that had it is dead;
 //! - what the switch holds is charged, and within the budgets;
 //! - each step ends, the switch comes to rest, and nobody sleeps on what has arrived.
 
@@ -29,10 +30,11 @@ pub use operation::{Act, Operation, operations};
 
 use crate::link::Command;
 use crate::switch::clock::hands;
-use stage::{ALL, HONEST, Party, Stage};
+use mark::MAX_WORLDS;
+use stage::{ALL, GROUP, HONEST, Party, Stage};
 use std::time::Duration;
 use strait_protocol::wait::{Event, Via};
-use strait_protocol::{FLAG_MORE, FLAG_RETAIN, Header, Kind, SliceSize, WorldId};
+use strait_protocol::{FLAG_MORE, FLAG_REPEATABLE, FLAG_RETAIN, Header, Kind, SliceSize, WorldId};
 use topics::TOPICS;
 
 /// Plays a script and judges it. Panics where the switch breaks a promise.
@@ -46,6 +48,8 @@ pub fn play(script: &[Operation]) {
 
 /// The largest payload that a script can ask for: more than any inbox takes.
 const MAX_PAYLOAD: u16 = 20_000;
+/// Streams that a world may have under way.
+const STREAMS: u8 = 3;
 /// What is longer than every timeout of a script.
 const ALL_TIMEOUTS: Duration = Duration::from_secs(1000);
 
@@ -76,11 +80,14 @@ impl Play {
             Operation::Leave { who, topic } => self.leave(who, topic),
             Operation::Subscribe { who, topic, how } => self.subscribe(who, topic, how),
             Operation::Unsubscribe { who, which } => self.unsubscribe(who, which),
+            Operation::Feed { from, stream, bytes, is_last } => self.feed(honest(from), stream, bytes, is_last),
+            Operation::Join { who } => self.stage.join(usize::from(who) % ALL),
+            Operation::Quit { who } => self.stage.leave(usize::from(who) % ALL),
             Operation::Receive { who, records } => drop(self.receive(honest(who), usize::from(records))),
             Operation::Release { who } => self.release(honest(who)),
             Operation::Sleep { who, how } => self.sleep(honest(who), how),
             Operation::Die { who } => self.stage.detach(usize::from(who) % ALL),
-            Operation::Return { who } => self.stage.attach(usize::from(who) % ALL),
+            Operation::Return { who } => self.stage.attach(usize::from(who) % ALL, MAX_WORLDS - HONEST),
             Operation::Act { who, act } => self.stage.act(hostile(who), &act),
             Operation::Race { who, after, act } => self.stage.race(hostile(who), after, act),
             Operation::Pass => drop(self.stage.pass()),
@@ -94,7 +101,7 @@ impl Play {
     }
 
     fn target(&self, to: u8) -> WorldId {
-        self.stage.id(usize::from(to) % (ALL + 1))
+        self.stage.id(usize::from(to) % (ALL + 2))
     }
 
     /// The honest world at a seat, if it is there and up.
@@ -121,6 +128,15 @@ impl Play {
         let correlation = self.asked;
         self.put(seat, Kind::Request, &[to], bytes, |header| {
             (header.correlation, header.timeout_ms) = (correlation, u32::from(seconds) * 1000);
+            header.flags = if seconds % 2 == 1 { FLAG_REPEATABLE } else { 0 };
+        });
+    }
+
+    /// One piece of a stream to the group.
+    fn feed(&mut self, seat: usize, stream: u8, bytes: u16, is_last: bool) {
+        self.put(seat, Kind::Message, &[GROUP], bytes, |header| {
+            header.stream = u32::from(stream % STREAMS) + 1;
+            header.flags = if is_last { 0 } else { FLAG_MORE };
         });
     }
 
@@ -136,7 +152,9 @@ impl Play {
     }
 
     fn multicast(&mut self, seat: usize, to: u8, bytes: u16) {
-        let to: Vec<WorldId> = (0..ALL).filter(|seat| to >> seat & 1 == 1).map(|seat| self.stage.id(seat)).collect();
+        let mut seats: Vec<usize> = (0..ALL).filter(|seat| to >> seat & 1 == 1).collect();
+        seats.extend((to >> 7 == 1).then_some(ALL + 1));
+        let to: Vec<WorldId> = seats.into_iter().map(|seat| self.stage.id(seat)).collect();
         if MULTICAST {
             self.put(seat, Kind::Multicast, &to, bytes, |_| {});
         }
@@ -214,11 +232,20 @@ impl Play {
     fn end(mut self) {
         self.stage.races.forget();
         self.finish();
+        // So that what waits for the group comes to an end, whoever sent it.
+        for seat in 0..HONEST {
+            self.stage.attach(seat, MAX_WORLDS);
+            self.stage.join(seat);
+        }
         (HONEST..ALL).for_each(|seat| self.stage.detach(seat));
         self.finish();
-        hands::advance(ALL_TIMEOUTS);
-        self.stage.look_at_clock();
-        self.finish();
+        // What was repeatable and has ended makes room for what waited in outboxes, whose time begins with that.
+        let mut open = usize::MAX;
+        while std::mem::replace(&mut open, self.stage.ledger.open_requests()) > open {
+            hands::advance(ALL_TIMEOUTS);
+            self.stage.look_at_clock();
+            self.finish();
+        }
         self.stage.ledger.is_balanced();
         self.stage.is_empty();
     }

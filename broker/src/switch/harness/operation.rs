@@ -1,18 +1,19 @@
 //! What can happen: one enum for the property test and the fuzzer.
 #![cfg_attr(feature = "racing", expect(missing_docs, reason = "the fields of operations are said with each of them"))]
 
-/// One step of a script. Worlds are named by their seat, taken modulo the number of seats.
+/// One step of a script. Worlds are named by their seat, taken modulo the number of seats; where it is said to whom something goes, a world
+/// that doesn't exist comes after the seats, and then the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// An honest world sends a message; `to` past the seats is a world that doesn't exist.
+    /// An honest world sends a message.
     Send { from: u8, to: u8, bytes: u16 },
-    /// An honest world asks.
+    /// An honest world asks. An odd number of seconds says that it may be repeated.
     Request { from: u8, to: u8, bytes: u16, seconds: u8 },
     /// An honest world answers one of the requests it has read, perhaps one that it has answered already.
     Reply { from: u8, which: u8, bytes: u16 },
     /// An honest world sends a piece of its answer to one of the requests it has read.
     Piece { from: u8, which: u8, bytes: u16 },
-    /// An honest world sends one payload to several: a bit for each seat.
+    /// An honest world sends one payload to several: a bit for each seat, the highest for the group.
     Multicast { from: u8, to: u8, bytes: u16 },
     /// An honest world publishes, perhaps something to be kept.
     Publish { from: u8, topic: u8, bytes: u16, retain: bool },
@@ -24,6 +25,12 @@ pub enum Operation {
     Subscribe { who: u8, topic: u8, how: u8 },
     /// One of its subscriptions ends.
     Unsubscribe { who: u8, which: u8 },
+    /// An honest world sends one piece of a stream to the group; `is_last` ends the stream.
+    Feed { from: u8, stream: u8, bytes: u16, is_last: bool },
+    /// A world becomes a member of the group.
+    Join { who: u8 },
+    /// It is one no more.
+    Quit { who: u8 },
     /// An honest world reads some records.
     Receive { who: u8, records: u8 },
     /// An honest world gives back what it has read.
@@ -97,7 +104,7 @@ impl Input<'_> {
     }
 
     fn operation(&mut self) -> Operation {
-        match self.byte() % 28 {
+        match self.byte() % 31 {
             0 | 1 => Operation::Send { from: self.byte(), to: self.byte(), bytes: self.short() },
             2 => Operation::Request { from: self.byte(), to: self.byte(), bytes: self.short(), seconds: self.byte() },
             3 => Operation::Reply { from: self.byte(), which: self.byte(), bytes: self.short() },
@@ -117,9 +124,15 @@ impl Input<'_> {
             22 => Operation::Leave { who: self.byte(), topic: self.byte() },
             23 | 24 => Operation::Subscribe { who: self.byte(), topic: self.byte(), how: self.byte() },
             25 => Operation::Unsubscribe { who: self.byte(), which: self.byte() },
-            _ => {
+            26 | 27 => {
                 let (from, topic, bytes) = (self.byte(), self.byte(), self.short());
                 Operation::Publish { from, topic, bytes, retain: topic & 4 != 0 }
+            }
+            28 => Operation::Join { who: self.byte() },
+            29 => Operation::Quit { who: self.byte() },
+            _ => {
+                let (from, how) = (self.byte(), self.byte());
+                Operation::Feed { from, stream: how >> 1, bytes: self.short(), is_last: how & 1 == 1 }
             }
         }
     }

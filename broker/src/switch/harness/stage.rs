@@ -7,7 +7,7 @@ use super::mark::MAX_WORLDS;
 use super::operation::Act;
 use super::race::Races;
 use super::topics::TOPICS;
-use crate::link::{Command, Event as Report, Link, Passport};
+use crate::link::{Command, Event as Report, GroupPassport, Link, Passport};
 use crate::switch::{Switch, clock::hands};
 use rustix::event::Timespec;
 use rustix::io::Errno;
@@ -29,6 +29,9 @@ const SEATS: [(&str, &[&str], u64, u64); 5] = [
 /// Seats of honest worlds.
 pub(super) const HONEST: usize = 3;
 pub(super) const ALL: usize = SEATS.len();
+/// The group's id, and how many records a member may have at once.
+pub(super) const GROUP: WorldId = WorldId(50);
+const OUTSTANDING: u32 = 2;
 /// Nobody's id.
 pub(super) const NOBODY: WorldId = WorldId(9999);
 const FIRST_ID: u64 = 100;
@@ -60,25 +63,40 @@ impl Stage {
         let (ledger, races) = (Ledger::default(), Races::default());
         let mut stage =
             Self { switch, link: Link::new(ours), attached: 0, ledger, parties: Vec::new(), worlds: Vec::new(), races };
+        stage.make_group();
         for seat in 0..ALL {
             stage.parties.push(Party::Gone);
             stage.worlds.push(0);
-            stage.attach(seat);
+            stage.attach(seat, MAX_WORLDS);
         }
         stage
     }
 
-    /// The id of the world at a seat; of a seat that doesn't exist, nobody's.
+    fn make_group(&mut self) {
+        let passport = GroupPassport {
+            id: GROUP.0,
+            name: "pool".into(),
+            outstanding: OUTSTANDING,
+            max_payload: SliceSize::MIN.ring_bytes() - Header::BYTES,
+            budget_bytes: 8 * 1024,
+        };
+        self.link.send(&Command::Group(passport), &[]).expect("the link");
+    }
+
+    /// The id of the world at a seat; behind the seats, first nobody's and then the group's.
     pub(super) fn id(&self, seat: usize) -> WorldId {
+        if seat == ALL + 1 {
+            return GROUP;
+        }
         self.worlds.get(seat).map_or(NOBODY, |world| self.ledger.worlds[*world].id)
     }
 
     // --- coming and going ---
 
-    /// Brings up a new world, unless somebody sits there or there were enough.
-    pub(super) fn attach(&mut self, seat: usize) {
+    /// Brings up a new world, unless somebody sits there or there were so many.
+    pub(super) fn attach(&mut self, seat: usize, at_most: usize) {
         let index = self.ledger.worlds.len();
-        if !matches!(self.parties[seat], Party::Gone) || index == MAX_WORLDS {
+        if !matches!(self.parties[seat], Party::Gone) || index >= at_most {
             return;
         }
         let (start, send, outbox_bytes, budget_bytes) = SEATS[seat];
@@ -101,6 +119,24 @@ impl Stage {
         self.ledger.worlds.push(world);
         self.worlds[seat] = index;
         self.introduce();
+    }
+
+    /// The world at a seat is given what is sent to the group.
+    pub(super) fn join(&mut self, seat: usize) {
+        if matches!(self.parties[seat], Party::Gone) {
+            return;
+        }
+        self.ledger.worlds[self.worlds[seat]].was_member = true;
+        self.say(&Command::Join { group: GROUP.0, world: self.id(seat).0 });
+    }
+
+    pub(super) fn leave(&mut self, seat: usize) {
+        self.say(&Command::Leave { group: GROUP.0, world: self.id(seat).0 });
+    }
+
+    fn say(&mut self, command: &Command) {
+        self.link.send(command, &[]).expect("the link");
+        self.look_at_bells();
     }
 
     /// The hostile worlds are gone, and everything was read: no outbox of an honest world has anything left.
@@ -172,7 +208,7 @@ impl Stage {
                 Ok(None) => panic!("the switch is gone"),
                 Ok(Some((Report::Quarantined { id, why }, _))) => self.is_cut_off(WorldId(id), &why),
                 Ok(Some((Report::Attached { id }, _))) => self.attached = id,
-                Ok(Some((Report::Detached { .. }, _))) => {}
+                Ok(Some((Report::Detached { .. } | Report::Wanted { .. }, _))) => {}
                 Ok(Some((other, _))) => panic!("{other:?}"),
             }
         }

@@ -22,7 +22,7 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
-    let (from, to) = (0..HONEST as u8, 0..=ALL as u8);
+    let (from, to) = (0..HONEST as u8, prop_oneof![3 => 0..=ALL as u8, 1 => Just(ALL as u8 + 1)]);
     prop_oneof![
         8 => (from.clone(), to.clone(), bytes()).prop_map(|(from, to, bytes)| Operation::Send { from, to, bytes }),
         3 => (from.clone(), to, bytes(), 0..60u8)
@@ -36,6 +36,10 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => (any::<u8>(), any::<u8>()).prop_map(|(who, topic)| Operation::Leave { who, topic }),
         3 => (any::<u8>(), any::<u8>(), any::<u8>()).prop_map(|(who, topic, how)| Operation::Subscribe { who, topic, how }),
         1 => (any::<u8>(), any::<u8>()).prop_map(|(who, which)| Operation::Unsubscribe { who, which }),
+        2 => (from.clone(), any::<u8>(), bytes(), any::<bool>())
+            .prop_map(|(from, stream, bytes, is_last)| Operation::Feed { from, stream, bytes, is_last }),
+        2 => any::<u8>().prop_map(|who| Operation::Join { who }),
+        1 => any::<u8>().prop_map(|who| Operation::Quit { who }),
         5 => (from.clone(), 0..20u8).prop_map(|(who, records)| Operation::Receive { who, records }),
         3 => from.clone().prop_map(|who| Operation::Release { who }),
         2 => (from, any::<u8>()).prop_map(|(who, how)| Operation::Sleep { who, how }),
@@ -51,7 +55,12 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 /// Many of the same, until rings and budgets are full.
 fn burst() -> impl Strategy<Value = Vec<Operation>> {
-    let send = (0..HONEST as u8, 0..ALL as u8, prop_oneof![100..400u16, 1000..12_000u16], 1..25usize);
+    let send = (
+        0..HONEST as u8,
+        prop_oneof![2 => 0..ALL as u8, 1 => Just(ALL as u8 + 1)],
+        prop_oneof![100..400u16, 1000..12_000u16],
+        1..25usize,
+    );
     send.prop_map(|(from, to, bytes, times)| {
         let mut burst = [Operation::Send { from, to, bytes }, Operation::Pass].repeat(times);
         // And something for somebody else behind it.
