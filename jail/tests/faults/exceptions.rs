@@ -24,6 +24,7 @@ pub enum Exception {
 use Exception::{Answer, Ends, Harmless, Infallible, Late, Unnamed};
 
 const LAUNCHER: Option<Role> = Some(Role::Launcher);
+const OWNER: Option<Role> = Some(Role::Owner);
 const FIRST: Option<Role> = Some(Role::First);
 const ANYBODY: Option<Role> = None;
 
@@ -50,6 +51,10 @@ const EXCEPTIONS: &[(Option<Role>, &str, Exception, &str)] = &[
     (FIRST, "write", Ends, "to the gate, when it is confined: it is killed for a call without a number, as which one fails here, and its world with it"),
     (FIRST, "wait4", Ends, "a pid 1 that can't wait ends, and its world with it"),
     (LAUNCHER, "newfstatat", Harmless, "a file that can't be looked at is taken for another: jails that were begun ahead of time are begun anew"),
+    (OWNER, "close_range", Harmless, "it ends at once: before its namespace has its mapping, which is an error, or after, and then it isn't needed"),
+    (OWNER, "read", Harmless, "the same"),
+    (LAUNCHER, "mount_setattr", Harmless, "a file system that can't be mapped to another owner; attributes are named, and would be in the report"),
+    (LAUNCHER, "wait4", Harmless, "a child that has ended isn't collected"),
     (LAUNCHER, "recvmsg", Harmless, "waits for the next order, when this one is done; the launcher ends, and says so to that one"),
     (LAUNCHER, "sendmsg", Unnamed, "the answer itself: the launcher ends, and its supervisor sees that"),
     (LAUNCHER, "sendmsg", Late, "the answer itself: the world that nobody was told of is killed"),

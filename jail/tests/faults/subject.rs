@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use strait_jail::{Error, Fds, Launcher, Options, Process, Spec};
+use strait_jail::{Bind, Error, Fds, Launcher, Options, Process, Spec};
 
 /// What came of an order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub fn live(uid: &str) -> ExitCode {
     let mut spec = Spec::new("subject", "/bin/sh");
     spec.args = vec!["-c".into(), "echo ran; read line".into()];
     spec.uid = Some(uid.parse().expect("uid"));
+    // One that the launcher has to map to its owner.
+    spec.binds = vec![Bind::read_write("/srv", "/data")];
     say(&"ready");
     for line in std::io::stdin().lines() {
         let holds = line.expect("line") == "hold";
@@ -111,7 +113,9 @@ fn describe(mut report: strait_jail::Report) -> (String, Vec<String>) {
     for (_, target) in &mut report.descriptors {
         target.truncate(target.find(':').unwrap_or(target.len()));
     }
-    let mounts = std::mem::take(&mut report.mounts).iter().map(|mount| format!("{mount:?}")).collect();
+    // Whose a grant's files are is not part of the jail.
+    let describe = |mount: &strait_jail::Mount| format!("{mount:?}").replace(",idmapped", "");
+    let mounts = std::mem::take(&mut report.mounts).iter().map(describe).collect();
     (format!("{report:?}"), mounts)
 }
 

@@ -14,18 +14,28 @@ use nix::unistd::Pid;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     Launcher,
+    /// Holds the user namespace by which the owner of a grant is mapped. The launcher's child; what else it starts is the supervisor's.
+    Owner,
     First,
     Payload,
 }
 
 impl Role {
-    /// What a process of this role starts.
-    fn next(self) -> Role {
-        match self {
+    /// What a process of this role has started.
+    fn of(child: Pid, parent: Pid, role: Role) -> Role {
+        match role {
+            Role::Launcher if parent_of(child) == Some(parent) => Role::Owner,
             Role::Launcher => Role::First,
-            Role::First | Role::Payload => Role::Payload,
+            Role::Owner | Role::First | Role::Payload => Role::Payload,
         }
     }
+}
+
+/// `proc_pid_status(5)`.
+fn parent_of(process: Pid) -> Option<Pid> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    parent.trim().parse().ok().map(Pid::from_raw)
 }
 
 /// One system call: whose, the how many-th of that process since the order, and its number.
@@ -127,7 +137,7 @@ impl Tracer {
     fn at_birth(&mut self, parent: Pid) {
         let Ok(child) = ptrace::getevent(parent) else { return };
         let child = Pid::from_raw(child as i32);
-        self.tracees.insert(child, Tracee::new(self.tracees[&parent].role.next()));
+        self.tracees.insert(child, Tracee::new(Role::of(child, parent, self.tracees[&parent].role)));
         if self.unnamed.remove(&child) {
             let _ = ptrace::syscall(child, None);
         }
