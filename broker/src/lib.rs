@@ -28,6 +28,9 @@ pub use config::{AttachRule, Config, ConfigError, Limits, Stdio, Uids, World};
 pub use host::{Host, HostError};
 pub use policy::{Judgement, Permission, Policy, Role, judge};
 pub use roles::init;
-pub use strait_client::{Client, Counters, Ended, Error, Fate, Header, Kind, Name, Reason, Sight, WorldId, WorldRow};
+pub use strait_client::{
+    Client, Counters, Ended, Error, Fate, Header, Kind, Name, Published, Reason, Sight, SubscribeOptions, Topic,
+    WorldId, WorldRow,
+};
 #[cfg(feature = "racing")]
 pub use switch::harness;

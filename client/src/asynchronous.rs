@@ -4,6 +4,7 @@
 //! watches that descriptor; there is one such at a time, and what it takes from the inbox it hands to those it is for. So there is no
 //! task in the background, and nothing happens unless somebody waits.
 
+mod topics;
 mod watch;
 
 use crate::client::Client;
@@ -204,7 +205,7 @@ impl Shared {
 
     async fn put(&self, header: Header, payload: &[u8]) -> Result<u64, Error> {
         let _sending = self.sending.lock().await;
-        if payload.len() > self.lock().client.max_payload() as usize {
+        if payload.len() > self.lock().client.max_payload() as usize && !header.destination.is_topic() {
             return self.put_pieces(header, payload).await;
         }
         let room = (window_of(&header), payload.len());

@@ -13,7 +13,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 use strait_memory::{Inbox, Writable};
-use strait_protocol::{Endpoint, Header, Kind, Name, RawHeader, SliceMemory, WorldId};
+use strait_protocol::{Endpoint, Header, Kind, Name, RawHeader, SliceMemory, Topic, WorldId};
 
 /// Whether a record is shown to the switch at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,6 +68,10 @@ pub struct Client {
     pub(crate) awaits_room: bool,
     pub(crate) patience: Option<Duration>,
     pub(crate) names: HashMap<Name, WorldId>,
+    /// Topics that we have opened, by name.
+    pub(crate) topics: HashMap<Box<str>, WorldId>,
+    /// Names of topics that something came by.
+    pub(crate) topic_names: HashMap<WorldId, Topic>,
 }
 
 impl Client {
@@ -121,6 +125,8 @@ impl Client {
             awaits_room: false,
             patience: None,
             names: HashMap::new(),
+            topics: HashMap::new(),
+            topic_names: HashMap::new(),
         }
     }
 

@@ -7,7 +7,7 @@ use strait_protocol::control::{Answer, Ended, MAX_WORLDS_PER_ANSWER, Request, Wo
 use strait_protocol::{Name, WorldId};
 
 /// How long the control service may take over what it does at once.
-const PROMPT: Duration = Duration::from_secs(10);
+pub(crate) const PROMPT: Duration = Duration::from_secs(10);
 /// The longest wait for the end of a world: what one request can wait.
 const AGES: Duration = Duration::from_millis(u32::MAX as u64);
 
@@ -97,7 +97,7 @@ impl Client {
         self.done(&Request::Untap)
     }
 
-    fn done(&mut self, request: &Request) -> Result<(), Error> {
+    pub(crate) fn done(&mut self, request: &Request) -> Result<(), Error> {
         match self.ask(request, PROMPT)? {
             Answer::Done => Ok(()),
             _ => Err(Error::Unexpected),

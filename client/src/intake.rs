@@ -207,6 +207,9 @@ impl Client {
     /// A world that a notice speaks of is looked up anew next time. Says whether it is to be handed out.
     fn heed(&mut self, raw: Raw, notice: &Header) -> bool {
         self.names.retain(|_, id| *id != notice.source);
+        if Reason::from_code(notice.code) == Some(Reason::Refused) {
+            self.topics.retain(|_, id| *id != notice.source);
+        }
         if let Some(Reason::NoSuchWorld | Reason::Died) = Reason::from_code(notice.code) {
             self.assembly.forget(notice.source);
         }

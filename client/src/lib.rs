@@ -34,6 +34,9 @@
 //! [bounds](AssemblyLimits). What is made or used bit by bit needs no whole: [`Client::writer`], [`Client::receive_reader`],
 //! [`Client::receive_piece`].
 //!
+//! **Topics.** [`Client::publish`] says something to whoever [subscribes](Client::subscribe) to that topic's name or to a pattern of names; policy
+//! says who may do either.
+//!
 //! **What is promised.** A record is delivered, or its sender gets a notice that says why not; records between two
 //! worlds arrive in the order they were sent; the sender's id is the switch's word. A request ends in a reply or a notice,
 //! once. **What is not:** that a message was *handled*; only a reply says that.
@@ -61,6 +64,7 @@ mod reader;
 mod receiving;
 mod record;
 mod sending;
+mod topics;
 mod waiting;
 mod writer;
 
@@ -78,5 +82,6 @@ pub use record::{ControlNotice, Draft, Piece, Record, Reply, Shutdown};
 pub use strait_protocol::control::{Ended, Wanted, WorldRow};
 pub use strait_protocol::exchange::Refusal;
 pub use strait_protocol::tap::{Fate, Sight, Sights};
-pub use strait_protocol::{Counters, Header, Kind, Name, Reason, WorldId};
+pub use strait_protocol::{Counters, Header, Kind, Name, Reason, Topic, WorldId};
+pub use topics::{Published, SubscribeOptions};
 pub use writer::StreamWriter;

@@ -160,6 +160,11 @@ pub struct Arrived {
 
 #[cfg(feature = "tokio")]
 impl Arrived {
+    /// How it came, if somebody published it on a topic.
+    pub fn published(&self) -> Option<crate::topics::Published> {
+        crate::topics::Published::of(&RawHeader::from(&self.header))
+    }
+
     /// What became of a record of ours, if this is a notice: see [`Record::notice`].
     pub fn notice(&self) -> Option<Reason> {
         (self.header.kind == Kind::Notice).then(|| Reason::from_code(self.header.code)).flatten()

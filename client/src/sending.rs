@@ -203,7 +203,10 @@ impl Client {
         deadline: Option<Instant>,
     ) -> Result<u64, Error> {
         let slot = match self.reserve(window_of(&header), payload.len(), deadline) {
-            Err(Error::TooLarge { .. }) => return self.put_pieces(header, payload, deadline),
+            // A topic takes whole records only.
+            Err(Error::TooLarge { .. }) if !header.destination.is_topic() => {
+                return self.put_pieces(header, payload, deadline);
+            }
             other => other?,
         };
         header.length = slot.payload_bytes();

@@ -22,6 +22,8 @@ mod rogue;
 mod streams;
 #[path = "../actors/templates.rs"]
 mod templates;
+#[path = "../actors/topics.rs"]
+mod topics;
 #[path = "../actors/writers.rs"]
 mod writers;
 
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         ["flooder", peer, forbidden] => loads::flooder(peer, forbidden),
         ["caller", count] => loads::caller(count),
         ["petitioner", peer, count] => loads::petitioner(peer, count),
+        ["party"] => topics::party(),
         ["burner"] => loads::burner(),
         ["bomb", kind] => bombs::bomb(kind),
         ["soaker", seed] => seed.parse().map_err(Into::into).and_then(strait_tests::soak::live),
