@@ -1,5 +1,6 @@
 //! What the supervisor and the switch say to each other, on a socket pair that nobody else has.
 
+use crate::policy::Way;
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,10 @@ pub(crate) enum Command {
     Announce { topic: u32, subscribers: Vec<(u64, u32)>, payload: Vec<u8> },
     /// Say when everything before this is done.
     Fence { ticket: u64 },
+    /// From now on a world may reach others under a grant.
+    Permit { grant: u64, world: u64, way: Way, to: String },
+    /// From now on it may not: what waits under the grant goes back, and links under it end.
+    Revoke { grant: u64, world: u64 },
     /// Counters of these worlds.
     Count { ticket: u64, ids: Vec<u64> },
     /// There is a group, without members.
@@ -114,6 +119,10 @@ pub(crate) enum Event {
     Accused { by: u64, of: u64 },
     /// The answer to `Fence`.
     Passed { ticket: u64 },
+    /// A grant is in force: what is sent from now on is judged by it.
+    Permitted { grant: u64 },
+    /// Nothing goes on under a grant any more, unless it is a link whose sides were told to end it and didn't in time.
+    Revoked { grant: u64, is_late: bool },
     /// The answer to `Count`.
     Counted { ticket: u64, rows: Vec<Count> },
     /// Something waits for this group and no member is free. Said once until one comes or goes.

@@ -79,6 +79,9 @@ pub enum Error {
     /// The control service said no.
     #[error("{0}")]
     Refused(String),
+    /// What was asked for is not granted, and why.
+    #[error("denied: {0}")]
+    Denied(String),
     /// The text is no name.
     #[error(transparent)]
     Name(#[from] NameError),

@@ -54,6 +54,7 @@ mod client;
 mod connect;
 mod control;
 mod error;
+mod grants;
 mod intake;
 mod lane;
 mod link;
@@ -79,7 +80,7 @@ pub use reader::StreamReader;
 #[cfg(feature = "tokio")]
 pub use record::Arrived;
 pub use record::{ControlNotice, Draft, Piece, Record, Reply, Shutdown};
-pub use strait_protocol::control::{Ended, Wanted, WorldRow};
+pub use strait_protocol::control::{Asked, Decision, Ended, Granted, Wanted, WorldRow};
 pub use strait_protocol::exchange::Refusal;
 pub use strait_protocol::tap::{Fate, Sight, Sights};
 pub use strait_protocol::{Counters, Header, Kind, Name, Reason, Topic, WorldId};

@@ -123,6 +123,10 @@ typedef enum strait_error {
      * No image can be made of this process; the text says what is in the way.
      */
     STRAIT_ERROR_CHECKPOINT = -16,
+    /**
+     * What was asked for is not granted; the text says why.
+     */
+    STRAIT_ERROR_DENIED = -17,
 } strait_error;
 
 /**

@@ -43,6 +43,8 @@ pub enum StraitError {
     Parcel = -15,
     /// No image can be made of this process; the text says what is in the way.
     Checkpoint = -16,
+    /// What was asked for is not granted; the text says why.
+    Denied = -17,
 }
 
 /// A code with its text, on its way to the caller.
@@ -82,6 +84,7 @@ impl From<Error> for Failure {
                 Code::Refused
             }
             Error::Slice(_) | Error::Parcel(_) | Error::Call { .. } => Code::System,
+            Error::Denied(_) => Code::Denied,
             Error::Name(_) => Code::Name,
             Error::Checkpoint(_) => Code::Checkpoint,
             Error::Full => Code::Full,

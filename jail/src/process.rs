@@ -10,6 +10,7 @@ use rustix::process::{
 
 use crate::attest::Attested;
 use crate::cgroup::{Group, Turns};
+use crate::error::SpawnError;
 use crate::report::{Report, find_payload};
 use crate::wire::EXIT_BYTES;
 
@@ -88,6 +89,18 @@ impl Process {
     /// them. Fails without version 1's cpu controller. Takes up to 10 ms after a pause.
     pub fn set_apart(&mut self, apart: bool) -> io::Result<()> {
         self.group.set_apart(apart)
+    }
+
+    /// Limits the memory of the whole tree anew, in bytes. Fails without a memory controller; and in version 1 if more is used than that: then
+    /// nothing has changed. In version 2 the kernel kills then, as it does beyond any limit.
+    pub fn set_memory(&self, bytes: u64) -> Result<(), SpawnError> {
+        self.group.change_memory(bytes)
+    }
+
+    /// Limits the processor time of the whole tree anew, in thousandths of a processor. Fails for a jail that had no such limit from the
+    /// beginning.
+    pub fn set_cpu(&self, permille: u32) -> Result<(), SpawnError> {
+        self.group.limit_cpu(permille)
     }
 
     /// Waits until the payload has ended and nothing of the tree is left.

@@ -8,6 +8,29 @@
 use crate::Counters;
 use rkyv::{Archive, Deserialize, Serialize, rancor};
 
+macro_rules! archived {
+    ($type:ty) => {
+        impl $type {
+            /// The archive of this.
+            pub fn encode(&self) -> Vec<u8> {
+                rkyv::to_bytes::<rancor::Error>(self)
+                    .expect("an archive of owned text and numbers can be written")
+                    .into_vec()
+            }
+
+            /// Validates an archive and takes it out. Nothing is allocated before all of it is found valid,
+            /// and then no more than the archive's own size.
+            pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+                rkyv::from_bytes::<Self, rancor::Failure>(bytes).map_err(|_| Malformed)
+            }
+        }
+    };
+}
+
+mod grants;
+
+pub use grants::{ASKED, Asked, Decision, Granted, MAX_GRANTS_PER_ANSWER, MAX_REASON_BYTES};
+
 /// The longest payload of a request to the control service, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 16 * 1024;
 
@@ -81,6 +104,38 @@ pub enum Request {
         one: u64,
         /// The other's.
         other: u64,
+    },
+    /// Grant me this. What may be asked for is the asker's `ask`; who decides: see [`ASKED`]. Answered when it is decided: [`Answer::Granted`] or
+    /// [`Answer::Denied`].
+    Ask {
+        /// What, as `ask` in a configuration has it: `send db/*`, `memory 2 GiB`.
+        resource: String,
+        /// What for, for who decides to read: [`MAX_REASON_BYTES`] at most.
+        reason: String,
+        /// By when it must be decided, in milliseconds: else it is denied. No longer than this request waits.
+        deadline_ms: u32,
+    },
+    /// What is asked for and not decided, from this number on? For who may `grant`.
+    Requests {
+        /// The smallest number of interest.
+        from: u64,
+    },
+    /// What is granted, from this number on? For who may `grant`.
+    Grants {
+        /// The smallest number of interest.
+        from: u64,
+    },
+    /// Decide what is asked for. For who may `grant`.
+    Decide {
+        /// The question's number.
+        number: u64,
+        /// What becomes of it.
+        decision: Decision,
+    },
+    /// Take back what was granted. Answered when nothing goes on under it any more. For who may `grant`, and for who has it.
+    Revoke {
+        /// The grant's number.
+        number: u64,
     },
     /// May this world do that, and by which line of its policy? For who may `policy`.
     Judge {
@@ -165,6 +220,27 @@ pub enum Answer {
     Ended(Ended),
     /// The jail report, as JSON.
     Report(String),
+    /// It is granted, and in force.
+    Granted(Granted),
+    /// It is not granted.
+    Denied {
+        /// Why.
+        why: String,
+    },
+    /// What is asked for, in the order of the numbers.
+    Requests {
+        /// The questions.
+        asked: Vec<Asked>,
+        /// Whether there are more behind the last one.
+        more: bool,
+    },
+    /// What is granted, in the order of the numbers.
+    Grants {
+        /// The grants.
+        granted: Vec<Granted>,
+        /// Whether there are more behind the last one.
+        more: bool,
+    },
     /// Whether policy allows what was asked about.
     Judged {
         /// It does.
@@ -230,25 +306,6 @@ pub struct WorldRow {
     pub age_ms: u64,
     /// What the switch counted for it.
     pub counters: Counters,
-}
-
-macro_rules! archived {
-    ($type:ty) => {
-        impl $type {
-            /// The archive of this.
-            pub fn encode(&self) -> Vec<u8> {
-                rkyv::to_bytes::<rancor::Error>(self)
-                    .expect("an archive of owned text and numbers can be written")
-                    .into_vec()
-            }
-
-            /// Validates an archive and takes it out. Nothing is allocated before all of it is found valid,
-            /// and then no more than the archive's own size.
-            pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-                rkyv::from_bytes::<Self, rancor::Failure>(bytes).map_err(|_| Malformed)
-            }
-        }
-    };
 }
 
 archived!(Request);

@@ -45,6 +45,8 @@ pub enum Role {
 pub(crate) enum Line {
     /// By a line of the configuration.
     Key { key: &'static str, value: String },
+    /// By a grant.
+    Grant { number: u64, what: String },
     /// By both of two worlds.
     Both(Box<Line>, Box<Line>),
     /// To everybody.
@@ -56,6 +58,7 @@ impl fmt::Display for Line {
         match self {
             Self::Key { key: "role", value } => write!(f, "role = \"{value}\""),
             Self::Key { key, value } => write!(f, "{key} = [\"{value}\"]"),
+            Self::Grant { number, what } => write!(f, "grant {number}: {what}"),
             Self::Both(one, other) => write!(f, "{one} here and {other} there"),
             Self::Always(why) => f.write_str(why),
         }
@@ -81,6 +84,8 @@ pub struct Policy {
     pub(crate) reach: Reach,
     may: Vec<Permission>,
     feeds: Feeds,
+    /// With the numbers of their grants.
+    granted: Vec<(u64, Permission)>,
     ask: Vec<Resource>,
     pub(crate) role: Option<Role>,
 }
@@ -90,6 +95,7 @@ impl Policy {
         Ok(Self {
             reach: Reach::new(patterns(send)?, patterns(link)?),
             may: may.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+            granted: Vec::new(),
             ask: ask.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
             feeds: Feeds::default(),
             role: None,
@@ -113,8 +119,11 @@ impl Policy {
         if self.role == Some(Role::Control) {
             return Ok(Line::Key { key: "role", value: "control".into() });
         }
-        match self.may.iter().find(|line| line.covers(asked)) {
-            Some(line) => Ok(Line::Key { key: "may", value: line.to_string() }),
+        if let Some(line) = self.may.iter().find(|line| line.covers(asked)) {
+            return Ok(Line::Key { key: "may", value: line.to_string() });
+        }
+        match self.granted.iter().find(|(_, line)| line.covers(asked)) {
+            Some((number, line)) => Ok(Line::Grant { number: *number, what: line.to_string() }),
             None => Err(self.missing("may", &asked.to_string(), &Resource::Command(asked.clone()))),
         }
     }
@@ -130,7 +139,15 @@ impl Policy {
         let may = self.may.iter().map(|line| key("may", line));
         let ask = self.ask.iter().map(|line| key("ask", line));
         let role = self.role.iter().map(|Role::Control| key("role", &"control"));
-        reach.chain(may).chain(self.feeds.lines()).chain(ask).chain(role).map(|line| line.to_string()).collect()
+        let granted = self.granted.iter().map(|(number, line)| Line::Grant { number: *number, what: line.to_string() });
+        reach
+            .chain(may)
+            .chain(granted)
+            .chain(self.feeds.lines())
+            .chain(ask)
+            .chain(role)
+            .map(|line| line.to_string())
+            .collect()
     }
 
     /// Whether it may be told that a world of this name is there: if it may send to it, be linked with it for its part, or
@@ -178,6 +195,29 @@ impl Policy {
     pub(crate) fn may_come_to_link(&self) -> bool {
         self.reach.configured(Way::Link).next().is_some()
             || self.ask.iter().any(|line| matches!(line, Resource::Reach(Way::Link, _)))
+    }
+
+    /// Adds what was granted, where it is a line of policy.
+    pub(crate) fn grant(&mut self, number: u64, resource: &Resource) {
+        match resource {
+            Resource::Reach(way, to) => self.reach.permit(number, *way, to.clone()),
+            Resource::Command(permission) => self.granted.push((number, permission.clone())),
+            Resource::Memory(_) | Resource::Cpu(_) | Resource::Network(_) | Resource::Path(_) => {}
+        }
+    }
+
+    pub(crate) fn revoke(&mut self, number: u64) {
+        self.reach.revoke(number);
+        self.granted.retain(|(other, _)| *other != number);
+    }
+
+    /// The line by which it has what it could ask for, if it has it all already.
+    pub(crate) fn has(&self, resource: &Resource) -> Option<Line> {
+        match resource {
+            Resource::Reach(way, names) => self.reach.including(*way, names),
+            Resource::Command(permission) => self.command(permission).ok(),
+            Resource::Memory(_) | Resource::Cpu(_) | Resource::Network(_) | Resource::Path(_) => None,
+        }
     }
 
     fn unreached(&self, name: &Name) -> Missing {

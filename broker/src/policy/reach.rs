@@ -23,16 +23,20 @@ impl Way {
     }
 }
 
-/// One way to some worlds.
+/// One way to some worlds. Without a grant's number it is there for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Opening {
+    grant: Option<u64>,
     way: Way,
     to: Pattern,
 }
 
 impl Opening {
     fn line(&self) -> Line {
-        Line::Key { key: self.way.key(), value: self.to.to_string() }
+        match self.grant {
+            Some(number) => Line::Grant { number, what: format!("{} {}", self.way.key(), self.to) },
+            None => Line::Key { key: self.way.key(), value: self.to.to_string() },
+        }
     }
 }
 
@@ -42,7 +46,7 @@ pub(crate) struct Reach(Vec<Opening>);
 
 impl Reach {
     pub(crate) fn new(send: Vec<Pattern>, link: Vec<Pattern>) -> Self {
-        let by = |way| move |to| Opening { way, to };
+        let by = |way| move |to| Opening { grant: None, way, to };
         Self(send.into_iter().map(by(Way::Send)).chain(link.into_iter().map(by(Way::Link))).collect())
     }
 
@@ -52,9 +56,17 @@ impl Reach {
         Ok(Self::new(all(send)?, all(link)?))
     }
 
+    pub(crate) fn permit(&mut self, grant: u64, way: Way, to: Pattern) {
+        self.0.push(Opening { grant: Some(grant), way, to });
+    }
+
+    pub(crate) fn revoke(&mut self, grant: u64) {
+        self.0.retain(|opening| opening.grant != Some(grant));
+    }
+
     /// The patterns of a way that are there for good.
     pub(crate) fn configured(&self, way: Way) -> impl Iterator<Item = &Pattern> {
-        self.0.iter().filter(move |opening| opening.way == way).map(|opening| &opening.to)
+        self.0.iter().filter(move |opening| opening.grant.is_none() && opening.way == way).map(|opening| &opening.to)
     }
 
     /// All lines of a way.
@@ -66,6 +78,11 @@ impl Reach {
     pub(crate) fn line(&self, way: Way, name: &Name) -> Option<Line> {
         let covers = |opening: &&Opening| opening.way == way && opening.to.covers(name);
         self.0.iter().find(covers).map(Opening::line)
+    }
+
+    /// The line, or grant, by which all of these names are within reach.
+    pub(crate) fn including(&self, way: Way, names: &Pattern) -> Option<Line> {
+        self.0.iter().find(|opening| opening.way == way && opening.to.includes(names)).map(Opening::line)
     }
 
     /// Whether this world may send to a world of that name. Everyone may ask the control service, which judges for itself.

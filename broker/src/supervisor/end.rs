@@ -144,6 +144,7 @@ impl Supervisor {
     pub(super) fn finish(&mut self, id: WorldId) {
         let Some(entry) = self.worlds.remove(&id) else { return };
         self.names.remove(&entry.name);
+        self.forget_grants(id);
         self.tappers.remove(&id);
         let ended = ended(&entry);
         self.forget_topics(id);

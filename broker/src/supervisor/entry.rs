@@ -1,6 +1,6 @@
 //! What the supervisor knows of one world.
 
-use crate::config::{self, World};
+use crate::config::{self, Limits, World};
 use crate::link::Passport;
 use crate::policy::{Policy, Way};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -126,6 +126,8 @@ pub(super) struct Entry {
     pub nature: Nature,
     pub state: State,
     pub policy: Policy,
+    /// What it may use by its configuration.
+    pub limits: Limits,
     pub uid: u32,
     pub pid: i32,
     pub grace_ms: u32,
@@ -168,6 +170,7 @@ impl Entry {
             nature,
             state: State::Starting,
             policy: Policy::default(),
+            limits: Limits::default(),
             uid: 0,
             pid: 0,
             grace_ms: 0,

@@ -7,6 +7,7 @@ mod attach;
 mod control;
 mod end;
 mod entry;
+mod grants;
 mod images;
 mod log;
 mod shares;
@@ -18,6 +19,7 @@ use crate::config::Config;
 use crate::link::{Event, Link};
 use attach::Stranger;
 use entry::Entry;
+use grants::Grants;
 use images::Image;
 use log::log;
 use rustix::event::{Timespec, epoll};
@@ -115,6 +117,7 @@ struct Supervisor {
     names: HashMap<Name, WorldId>,
     history: VecDeque<Ended>,
     shares: Shares,
+    grants: Grants,
     /// Worlds that see what passes between others.
     tappers: BTreeSet<WorldId>,
     topics: Topics,
@@ -207,6 +210,8 @@ impl Supervisor {
             // The descriptors that came with it are closed by now.
             Event::Discarded => {}
             Event::Passed { ticket } => self.take_passed(ticket),
+            Event::Permitted { grant } => self.take_permitted(grant),
+            Event::Revoked { grant, is_late } => self.take_revoked(grant, is_late),
             Event::Counted { ticket, rows } => self.answer_counted(ticket, &rows),
             Event::Wanted { group } => log(&format!("group {group}")),
             Event::GroupCounted { ticket, count } => log(&format!("group {ticket} {count:?}")),
@@ -220,13 +225,21 @@ impl Supervisor {
         let ends = living().filter_map(|entry| entry.end_by);
         let checkpoints = living().filter_map(Entry::checkpoint_deadline);
         let strangers = self.strangers.values().map(|stranger| stranger.deadline);
-        stops.chain(ends).chain(checkpoints).chain(strangers).chain(self.next_look()).min()
+        stops
+            .chain(ends)
+            .chain(checkpoints)
+            .chain(strangers)
+            .chain(self.next_look())
+            .chain(self.grants.next_deadline())
+            .min()
     }
 
     fn end_overdue(&mut self) {
         let now = Instant::now();
         self.strangers.retain(|_, stranger| stranger.deadline > now);
         self.end_late(now);
+        self.end_late_questions(now);
+        self.end_expired_grants(now);
         if self.next_look().is_some_and(|at| at <= now) {
             self.look_at_shares(now);
         }

@@ -4,7 +4,7 @@ use super::entry::{Channel, Entry, Nature, Order, Origin, State};
 use super::images::{self, Asked};
 use super::{Supervisor, Token, log};
 use crate::config::{self, Stdio, World};
-use crate::policy::Policy;
+use crate::policy::{Policy, Role};
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
@@ -28,6 +28,8 @@ impl Supervisor {
         let mut entry = Entry::new(self.take_id(), name, Nature::Jailed, channel);
         let id = entry.id;
         entry.policy = Policy::of_world(&world).map_err(|error| error.to_string())?;
+        self.check_role(&entry.policy)?;
+        entry.limits = world.limits;
         entry.grace_ms = world.grace_ms;
         entry.time = world.limits.time_ms.map(|ms| Duration::from_millis(ms.into()));
         (entry.parcel_bytes, entry.parcel_count) = (world.parcels, world.parcel_count);
@@ -183,8 +185,12 @@ impl Supervisor {
         match entry.channel.inbox.seal_writes() {
             Ok(()) => {
                 entry.is_switched = true;
+                let decides = entry.policy.role == Some(Role::Control);
                 self.answer_if_started(id);
                 self.welcome_if_ready(id);
+                if decides {
+                    self.put_all();
+                }
             }
             Err(error) => self.kill(id, &error.to_string()),
         }

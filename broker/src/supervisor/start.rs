@@ -1,6 +1,7 @@
 //! The supervisor's first moments: everything that must happen before the first world, in order.
 
 use super::entry::{Channel, Entry, Nature, State};
+use super::grants::Grants;
 use super::shares::Shares;
 use super::topics::Topics;
 use super::{MAX_WORLDS, Supervisor, Token, log, open_path};
@@ -107,6 +108,7 @@ fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
         worlds: BTreeMap::from([(control_entry.id, control_entry)]),
         history: VecDeque::new(),
         shares: Shares::default(),
+        grants: Grants::default(),
         tappers: BTreeSet::new(),
         topics: Topics::default(),
         counts: HashMap::new(),

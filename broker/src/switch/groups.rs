@@ -15,6 +15,7 @@ mod audit;
 mod deliver;
 mod dispatch;
 mod jobs;
+mod leave;
 mod members;
 
 use super::parcels::Parcel;

@@ -216,3 +216,32 @@ fn what_a_dead_world_left_for_a_group_is_done_within_its_budget() {
     assert_eq!(done, [0u8, 1, 2].map(|n| vec![n; 1000]));
     assert_eq!(take_all(&mut member), []);
 }
+
+#[test]
+fn what_waits_for_a_group_under_a_revoked_grant_goes_back() {
+    let mut bench = bench(1);
+    let mut asker = bench.attach(20, "asker", &[]);
+    let mut member = join(&mut bench, 30);
+    bench.permit(7, 20, crate::policy::Way::Send, "pool");
+    // The first is with the member and would be repeated, the others are in the queue.
+    let mut draft = asker.draft(Kind::Request, GROUP, 0).unwrap();
+    (draft.header_mut().flags, draft.header_mut().timeout_ms) = (FLAG_REPEATABLE, 60_000);
+    draft.send().unwrap();
+    receive(&mut member);
+    asker.start_request(GROUP, b"second", MINUTE).unwrap();
+    asker.send(GROUP, b"third").unwrap();
+    bench.is_wanted();
+    while bench.count(20).counters.held_bytes < 3 * 128 {
+        std::thread::yield_now();
+    }
+    bench.revoke(7, 20);
+    assert_eq!(bench.count(20).counters.held_bytes, 0);
+    for _ in 0..2 {
+        let record = asker.receive(SECOND).unwrap().expect("a notice");
+        assert_eq!(record.notice(), Some(Reason::Refused));
+    }
+    drop(member);
+    bench.detach(30);
+    assert_eq!(asker.receive(SECOND).unwrap().expect("a notice").notice(), Some(Reason::Died), "it isn't repeated");
+    assert_eq!(take_all(&mut join(&mut bench, 31)), []);
+}

@@ -80,7 +80,12 @@ impl Links {
         }
     }
 
-    fn of(&self, id: WorldId) -> Vec<u32> {
+    /// The two that a link is between.
+    pub(super) fn ids(&self, number: u32) -> Option<[WorldId; 2]> {
+        self.all.get(&number).map(Link::ids)
+    }
+
+    pub(super) fn of(&self, id: WorldId) -> Vec<u32> {
         self.all.iter().filter(|(_, link)| link.has(id)).map(|(number, _)| *number).collect()
     }
 
@@ -209,7 +214,7 @@ impl Switch {
         }
     }
 
-    fn end_link(&mut self, number: u32, charged: WorldId) {
+    pub(super) fn end_link(&mut self, number: u32, charged: WorldId) {
         let Some(link) = self.links.all.get_mut(&number) else { return };
         if !link.is_up {
             return self.drop_link(number, None, charged);
@@ -254,12 +259,14 @@ impl Switch {
             None => Down::Closed,
         };
         let Some(link) = self.links.all.remove(&number) else { return };
+        let is_late = link.sides.iter().any(|side| how(side, &link) == Down::Late);
         for side in link.sides.iter().filter(|side| Some(side.id) != gone) {
             if let Some(slot) = self.by_id.get(&side.id).copied() {
                 self.port(slot).linked_bytes += produced(&side.file);
                 self.tell_of_link(slot, &Told::Down { link: number, how: how(side, &link) }, charged);
             }
         }
+        self.link_is_gone(number, is_late);
     }
 
     /// Ends the links of a world that is gone.

@@ -14,6 +14,7 @@ mod backlog;
 mod clock;
 mod deliver;
 mod exchange;
+mod grants;
 mod groups;
 #[cfg(any(test, feature = "racing"))]
 pub mod harness;
@@ -27,6 +28,7 @@ mod tap;
 mod topics;
 
 use crate::link::{Command, Count, Event as Report, Link};
+use grants::Revoking;
 use groups::Groups;
 use links::Links;
 use port::{AttachError, Port};
@@ -69,6 +71,8 @@ pub(crate) struct Switch {
     taps: Taps,
     topics: Topics,
     groups: Groups,
+    /// Grants that are being revoked.
+    revoking: Vec<Revoking>,
     /// Parcels ever made: the last one's serial number.
     parcels_made: u64,
     /// Worlds that were found corrupt and not yet forgotten.
@@ -96,6 +100,7 @@ impl Switch {
             taps: Taps::default(),
             topics: Topics::default(),
             groups: Groups::default(),
+            revoking: Vec::new(),
             parcels_made: 0,
             doomed: Vec::new(),
             muted: VecDeque::new(),
@@ -385,6 +390,16 @@ impl Switch {
             }
             Command::Untap { tapper } => {
                 self.untap(WorldId(tapper));
+                Ok(())
+            }
+            Command::Permit { grant, world, way, to } => {
+                let to = to.parse().map_err(|_| Errno::PROTO)?;
+                self.permit(grant, WorldId(world), way, to);
+                Ok(())
+            }
+            Command::Revoke { grant, world } => {
+                self.revoke(grant, WorldId(world));
+                self.bury();
                 Ok(())
             }
             Command::Count { ticket, ids } => {

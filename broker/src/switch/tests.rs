@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::link::Passport;
+use crate::policy::Way;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
@@ -112,6 +113,20 @@ impl Bench {
             self.wanted += 1;
         }
         self.wanted -= 1;
+    }
+
+    pub(super) fn permit(&mut self, grant: u64, world: u64, way: Way, to: &str) {
+        self.link.send(&Command::Permit { grant, world, way, to: to.into() }, &[]).unwrap();
+        assert!(matches!(self.report(), Report::Permitted { grant: permitted } if permitted == grant));
+    }
+
+    /// Whether a link's side was late.
+    pub(super) fn revoke(&mut self, grant: u64, world: u64) -> bool {
+        self.link.send(&Command::Revoke { grant, world }, &[]).unwrap();
+        match self.report() {
+            Report::Revoked { grant: revoked, is_late } if revoked == grant => is_late,
+            other => panic!("{other:?}"),
+        }
     }
 
     pub(super) fn detach(&mut self, id: u64) {

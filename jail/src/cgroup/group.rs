@@ -108,6 +108,20 @@ impl Group {
         }
     }
 
+    /// The same for a jail that runs. In version 1 the limit of memory alone may never be above that of memory and swap together.
+    pub fn change_memory(&self, bytes: u64) -> Result<(), SpawnError> {
+        const TOGETHER: &str = "memory.memsw.limit_in_bytes";
+        let dir = match self.dir_of(Controller::Memory) {
+            Some((Version::One, dir)) => dir,
+            _ => return self.limit_memory(Some(bytes)),
+        };
+        let before = fs::read_to_string(dir.join(TOGETHER)).ok().and_then(|text| text.trim().parse::<u64>().ok());
+        if before.is_some_and(|before| before < bytes) {
+            set_if_there(&dir, TOGETHER, bytes)?;
+        }
+        self.limit_memory(Some(bytes))
+    }
+
     fn limit_pids(&self, limits: &Limits) -> Result<(), SpawnError> {
         match (self.dir_of(Controller::Pids), limits.pids, limits.processes) {
             (Some((_, dir)), Some(count), _) | (Some((_, dir)), None, Some(count)) => set(&dir, "pids.max", count),
@@ -117,7 +131,7 @@ impl Group {
         }
     }
 
-    fn limit_cpu(&self, permille: u32) -> Result<(), SpawnError> {
+    pub fn limit_cpu(&self, permille: u32) -> Result<(), SpawnError> {
         let quota = u64::from(permille) * PERIOD_US / 1000;
         match self.dir_of(Controller::Cpu) {
             Some((Version::One, dir)) => {

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 mod bombs;
 #[path = "../../../examples/async_echo.rs"]
 mod example;
+#[path = "../actors/grants.rs"]
+mod grants;
 #[path = "../actors/honest.rs"]
 mod honest;
 #[path = "../actors/link.rs"]
@@ -41,6 +43,10 @@ fn main() -> ExitCode {
         ["deaf"] => honest::deaf(),
         ["stubborn"] => honest::stubborn(),
         ["starter", template] => honest::starter(template),
+        ["obedient"] => grants::obedient(),
+        ["judge"] => grants::judge(),
+        ["insister", peer] => grants::insister(peer),
+        ["asking-linker", peer] => grants::linker(peer),
         ["linker", peer] => honest::linker(peer),
         ["parcel-relay", to] => parcels::relay(to),
         ["parcel-reader"] => parcels::reader(),

@@ -1,5 +1,6 @@
 //! The control service, `strait.control`: a world like any other to the switch, with the supervisor behind it.
 
+mod grants;
 mod looks;
 mod names;
 mod policy;
@@ -38,8 +39,10 @@ impl Supervisor {
             };
             match header.kind {
                 Kind::Request => self.serve_one(&header, payload.as_deref()),
+                Kind::Reply if self.take_decision(&header, payload.as_deref()) => {}
                 Kind::Reply => self.take_acknowledgement(&header),
-                Kind::Message | Kind::Notice | Kind::Multicast => {}
+                Kind::Notice => self.take_undecided(&header),
+                Kind::Message | Kind::Multicast => {}
             }
         }
     }
@@ -80,6 +83,11 @@ impl Supervisor {
             Request::Unsubscribe { number } => self.unsubscribe(asker, number),
             Request::NameTopic { id } => self.name_topic(asker, id),
             Request::Inspect { name } => self.inspect(asker, &name),
+            Request::Ask { resource, reason, deadline_ms } => self.ask(asker, &resource, reason, deadline_ms),
+            Request::Requests { from } => self.show_questions(asker, from),
+            Request::Grants { from } => self.show_grants(asker, from),
+            Request::Decide { number, decision } => self.decide_question(asker, number, decision),
+            Request::Revoke { number } => self.revoke_grant(asker, number),
             Request::Judge { from, what } => self.judge_policy(asker, &from, &what),
             Request::Policy { name } => self.show_policy(asker, &name),
             Request::Tap { pattern, payload } => self.tap(asker, &pattern, payload),

@@ -61,7 +61,7 @@ impl Supervisor {
         let _ = self.tell_switch(&commands);
     }
 
-    fn tell_switch(&self, commands: &[Command]) -> Result<(), String> {
+    pub(super) fn tell_switch(&self, commands: &[Command]) -> Result<(), String> {
         let told = commands.iter().try_for_each(|command| self.link.send(command, &[]));
         told.map_err(|errno| format!("the switch can't be told: {errno}"))
     }
