@@ -66,6 +66,7 @@ fn steps(enclosure: &Enclosure) -> Result<(), SpawnError> {
     }
     // A change of user takes back what the caller had asked for.
     rustix::process::set_parent_process_death_signal(death_signal).at(Step::Tie, "prctl PR_SET_PDEATHSIG")?;
+    privilege::empty_bounding_set()?;
     privilege::drop_capabilities()?;
     privilege::no_new_privileges()?;
     privilege::hide()?;

@@ -11,6 +11,7 @@ use std::path::Path;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions};
 use strait_sys::launch::{Cloned, clone_process, exit_now, place, retain_only};
 
@@ -66,14 +67,20 @@ impl Init<'_> {
         let gate = Gate::make()?;
         tell(self.report, &Progress::Built(attest(&self.spec.profile, mounts)?))
             .at(Step::Payload, "write to the launcher")?;
+        let (has_closed, closes) = pipe_with(PipeFlags::CLOEXEC).at(Step::Payload, "pipe2")?;
         let cloned = clone_process(0, false).at(Step::Payload, "clone3")?;
         // Both close descriptors by number, behind the backs of the values here: neither may come back.
         let Err(error) = match &cloned {
             Cloned::Child => {
-                drop(slow);
+                drop((slow, closes));
                 self.become_payload(connection.as_ref(), &gate)
             }
-            Cloned::Parent { pid, .. } => self.attend(*pid, &gate, &slow),
+            Cloned::Parent { pid, .. } => {
+                drop(closes);
+                // Who closes them last is who waits for the kernel: not the payload, from which nothing is to be read but its end here.
+                rustix::io::read(&has_closed, &mut [0]).at(Step::Payload, "read from the payload")?;
+                self.attend(*pid, &gate, &slow)
+            }
         };
         self.fail(error)
     }

@@ -47,7 +47,7 @@
 //! none over the host. This may be long before anybody asks for a jail ([`Options::seats`]). Pid 1:
 //!
 //! 1. closes the launcher's descriptors, before anything can go wrong with them; enters its control groups, makes its network and its view of the
-//!    groups (two more namespaces), and forbids executable memory files in its pid namespace;
+//!    groups (two more namespaces), forbids executable memory files in its pid namespace, and empties its bounding set of capabilities;
 //! 2. builds the root with the system in it, in a second mount namespace from which it detaches everything of the host's; goes back to the
 //!    first, and waits for its order. When that comes the launcher sets the limits of the groups where they aren't the usual ones, maps the user (which only
 //!    somebody outside can do) and hands it over. Without root (rootless) this step waits for the order too: nobody can make a file before the user is mapped;
@@ -58,7 +58,7 @@
 //! 5. hides (not dumpable) and ties its life to the supervisor's: after the change of user, which would undo both;
 //! 6. connects to the rendezvous: with the final uid, so that the kernel vouches for that;
 //! 7. sets host name, session, working directory and limits;
-//! 8. gives up new privileges, locks the secure bits, drops all capabilities with the bounding set: nothing after needs any;
+//! 8. gives up new privileges, locks the secure bits, drops all capabilities: nothing after needs any;
 //! 9. confines itself with Landlock, which forbids mounting, so it comes after the last mount; and refuses new code, unless the profile
 //!    is that of a language VM;
 //! 10. makes the payload's process, closes everything but the status pipe, and restricts itself to six system calls.

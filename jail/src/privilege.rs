@@ -50,10 +50,18 @@ pub fn lock_secure_bits() -> Result<(), SpawnError> {
     rustix::thread::set_capabilities_secure_bits(bits).at(Step::Capabilities, "prctl PR_SET_SECUREBITS")
 }
 
-/// Empties all five capability sets, the bounding set first, because emptying it takes a capability.
+/// No better than anybody's, whatever the supervisor gave itself (`nice(2)`).
+pub fn be_ordinary() -> Result<(), SpawnError> {
+    match rustix::process::getpriority_process(None).at(Step::Limits, "getpriority")? {
+        ..0 => rustix::process::setpriority_process(None, 0).at(Step::Limits, "setpriority 0"),
+        _ => Ok(()),
+    }
+}
+
+/// Whatever is executed from here on gets no capability by it. Takes one to do, and takes none of those that are held.
 ///
 /// By number, until the kernel has no such capability: it may know more of them than any list of names.
-pub fn drop_capabilities() -> Result<(), SpawnError> {
+pub fn empty_bounding_set() -> Result<(), SpawnError> {
     for number in 0..64 {
         match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)) {
             Ok(()) => {}
@@ -61,6 +69,11 @@ pub fn drop_capabilities() -> Result<(), SpawnError> {
             Err(error) => Err(error).at(Step::Capabilities, format_args!("prctl PR_CAPBSET_DROP {number}"))?,
         }
     }
+    Ok(())
+}
+
+/// Empties the other four capability sets.
+pub fn drop_capabilities() -> Result<(), SpawnError> {
     clear_ambient_capability_set().at(Step::Capabilities, "prctl PR_CAP_AMBIENT_CLEAR_ALL")?;
     let none = CapabilitySet::empty();
     let none = CapabilitySets { effective: none, permitted: none, inheritable: none };

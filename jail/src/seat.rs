@@ -26,6 +26,7 @@ use crate::error::{At, SpawnError, Step, refused};
 use crate::ground::Ground;
 use crate::init::{Init, forbid_executable_memfds};
 use crate::owner::writable;
+use crate::privilege;
 use crate::root;
 use crate::seccomp::Filters;
 use crate::spec::Limits;
@@ -234,6 +235,8 @@ fn settle(
     kept.extend(empty.as_ref().map(AsFd::as_fd));
     retain_only(&kept).at(Step::Descriptors, "close_range")?;
     rustix::thread::set_name(c"strait-seat").at(Step::Descriptors, "prctl PR_SET_NAME")?;
+    privilege::be_ordinary()?;
+    privilege::empty_bounding_set()?;
     for file in moves_to {
         std::fs::write(file, "0").at_path(Step::Group, "write '0' to", file)?;
     }

@@ -20,7 +20,7 @@ use crate::spec::{Limits, Spec};
 use crate::system::INNER_ID;
 use crate::wire::{Answer, MAX_BYTES, NOBODY, Order};
 
-/// How long no order must have come before seats are made: who has just been started gets the processors first.
+/// How long no order must have come before a seat is made: who has just been started gets the processors first.
 const CALM: Duration = Duration::from_micros(500);
 /// How long the groups of worlds may take to be empty when the supervisor was killed.
 const LAST_WAIT: Duration = Duration::from_secs(10);

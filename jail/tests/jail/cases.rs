@@ -11,6 +11,7 @@ use strait_sys::socket;
 use crate::groups;
 use crate::owner;
 use crate::profiles;
+use crate::seats;
 use crate::world::*;
 
 /// What every case is given.
@@ -59,7 +60,9 @@ const CASES: &[Case] = &[
     ("a killed supervisor leaves no group (root)", groups::supervisor_dies),
     ("groups of the dead are swept, of the living not (root)", groups::stale),
     ("who stood apart can stand apart again (root)", groups::apart),
-    ("seats come and go", groups::seats),
+    ("seats come and go", seats::seats),
+    ("what is mounted late is there (root)", seats::renewed),
+    ("worlds come before nobody (root)", seats::ordinary),
     ("2,000 spawns leave nothing behind", nothing_left),
 ];
 

@@ -10,7 +10,7 @@ use crate::cases::{Given, as_root, skip_unless, wait_until};
 use crate::world::*;
 
 /// The directories of a process's groups: `id:controllers:path`, below where this machine mounts them.
-fn groups_of(pid: i32) -> Vec<PathBuf> {
+pub fn groups_of(pid: i32) -> Vec<PathBuf> {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
     let dir = |line: &str| {
         let mut parts = line.splitn(3, ':').skip(1);
@@ -80,7 +80,7 @@ fn counts(dir: &Path, file: &str, name: &str) -> bool {
     text.lines().any(|line| line.split_once(' ').is_some_and(|(key, count)| key == name && count != "0"))
 }
 
-fn alive(pid: i32) -> bool {
+pub fn alive(pid: i32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
 }
 
@@ -237,30 +237,4 @@ pub fn apart(given: &mut Given<'_>) {
     left.kill().and_then(|()| left.wait()).expect("kill");
     again.expect("apart again");
     assert!(stands(&apart));
-}
-
-/// With seats and without, used and unused: nothing is left of the launcher's own.
-pub fn seats(_: &mut Given<'_>) {
-    let others = seats_of_ours();
-    for seats in [0, 1, 5] {
-        let mut launcher = Launcher::start_with(&Options { seats, share_turns: as_root() }).expect("launcher");
-        let worlds = (0..4).map(|_| start(&mut launcher, &shell("sleep 1000")).expect("spawn"));
-        let worlds: Vec<World> = worlds.collect();
-        let pid = worlds[0].process.pid();
-        let homes: Vec<PathBuf> = groups_of(pid).iter().filter_map(|dir| Some(dir.parent()?.to_owned())).collect();
-        wait_until("the seats to be made", || seats_of_ours() == others + seats);
-        drop(launcher);
-        assert_eq!(seats_of_ours(), others, "seats that nobody took");
-        assert!(alive(pid), "a jail outlives its launcher");
-        drop(worlds);
-        assert!(homes.iter().all(|dir| !dir.exists()), "{homes:?}");
-    }
-}
-
-/// Of this process: those of the launcher that the cases share, and more.
-fn seats_of_ours() -> usize {
-    let own = std::process::id();
-    let text = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
-    let name = |pid: &str| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    text.split_whitespace().filter(|pid| name(pid) == "strait-seat\n").count()
 }

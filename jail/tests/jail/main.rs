@@ -9,6 +9,7 @@ mod groups;
 mod owner;
 mod probe;
 mod profiles;
+mod seats;
 mod world;
 
 use std::process::{Command, ExitCode};

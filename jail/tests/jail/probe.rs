@@ -16,6 +16,8 @@ pub fn run(what: &[&str]) -> ExitCode {
         ["execute-memory"] => println!("{}", word(execute_memory())),
         ["borrow", dir] => crate::owner::borrow(dir.as_ref()),
         ["threads"] => threads(),
+        ["late-mount"] => crate::seats::late_mount(),
+        ["niceness"] => crate::seats::niceness(),
         ["supervise", uid] => return supervise(uid.parse().ok()),
         ["enclose", inside, uid] => return enclose(inside, uid.parse().ok()),
         _ => return ExitCode::from(64),
