@@ -8,11 +8,15 @@ pub use world::{Limits, Stdio, World};
 pub(crate) use world::{parcel_bytes, parcel_count};
 
 use crate::policy::{Permission, Policy};
+use crate::quantity::in_bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use strait_jail::ProfileError;
 use strait_protocol::{Name, NameError, Pattern, SliceSizeError, TopicError};
+
+/// The most versions that are kept of one world's state.
+pub(crate) const MAX_SNAPSHOTS: u32 = 100;
 
 /// Everything a broker is told when it starts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +30,12 @@ pub struct Config {
     pub templates: BTreeMap<String, World>,
     /// When the broker runs as root: the first kernel uid for worlds, and how many there are. One per world, never uid 0.
     pub uids: Uids,
+    /// Where the states of worlds are kept that have `snapshots`: a directory, made on demand, of this broker alone. By default
+    /// `$XDG_STATE_HOME/strait`, else `~/.local/state/strait`; for root `/var/lib/strait`.
+    pub state: Option<PathBuf>,
+    /// Bytes that all states together may take there.
+    #[serde(deserialize_with = "in_bytes::required")]
+    pub state_bytes: u64,
     /// How many jails are begun ahead of time, 64 at most; 0 for none. Each is an idle process of some 200 KiB that makes a start quicker.
     pub seats: usize,
 }
@@ -34,7 +44,7 @@ impl Default for Config {
     /// No socket, no templates, four seats.
     fn default() -> Self {
         let (attach, templates, uids) = (Vec::new(), BTreeMap::new(), Uids::default());
-        Self { socket: None, attach, templates, uids, seats: 4 }
+        Self { socket: None, attach, templates, uids, state: None, state_bytes: 4 << 30, seats: 4 }
     }
 }
 
@@ -44,7 +54,7 @@ impl Default for Config {
 pub struct Uids {
     /// The first one; at least 1000.
     pub first: u32,
-    /// How many.
+    /// How many. The one behind the last is that of the store, where a broker has one.
     pub count: u32,
 }
 
@@ -135,6 +145,9 @@ pub enum ConfigError {
         /// What is wrong with it.
         why: String,
     },
+    /// More versions than a list of them can have.
+    #[error("`snapshots`: {0} versions are more than the {MAX_SNAPSHOTS} that can be kept")]
+    Snapshots(u32),
     /// A granted path that isn't absolute.
     #[error("`{0}`: a granted path is absolute, `/path` or `/path:/inside`")]
     Path(String),

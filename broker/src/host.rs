@@ -82,7 +82,7 @@ impl Host {
         let supervisor = roles::start(roles::SUPERVISOR, program, theirs);
         let supervisor = supervisor.map_err(|error| HostError::Program { program: program.into(), error })?;
         let mut host = Self { client: None, supervisor };
-        let orders = orders(config)?;
+        let orders = orders(&Config { state: config.state.clone().or_else(state_dir), ..config.clone() })?;
         let stdio = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
         socket::send(ours.as_fd(), b"start", &[orders.as_fd(), stdio[0], stdio[1], stdio[2]])
             .map_err(call("sendmsg"))?;
@@ -152,6 +152,17 @@ impl Drop for Host {
         drop(self.client.take());
         // The supervisor sees the end of its connection, kills what is left, and exits.
         let _ = self.supervisor.wait();
+    }
+}
+
+/// Where states are kept if nothing else is said: as the XDG base directory specification has it, or `hier(7)` for root.
+fn state_dir() -> Option<PathBuf> {
+    let dir = |variable| std::env::var_os(variable).map(PathBuf::from).filter(|dir| dir.is_absolute());
+    match rustix::process::geteuid().is_root() {
+        true => Some("/var/lib/strait".into()),
+        false => dir("XDG_STATE_HOME")
+            .or_else(|| dir("HOME").map(|home| home.join(".local/state")))
+            .map(|dir| dir.join("strait")),
     }
 }
 

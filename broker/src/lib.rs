@@ -4,6 +4,7 @@
 //! host program       holds a `Host`; talks to the worlds like one of them
 //!   supervisor       starts, limits, stops and vouches for worlds; answers as `strait.control`
 //!     switch         moves records between slices; no privilege, no file, no network
+//!     store          keeps the states of worlds, once one is to be kept; one directory, nothing else
 //!     launcher       one thread; forks every jail
 //!     world ...      jailed
 //! ```
@@ -20,6 +21,7 @@ mod link;
 mod policy;
 pub mod quantity;
 mod roles;
+mod store;
 mod supervisor;
 mod switch;
 mod turns;

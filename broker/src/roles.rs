@@ -2,6 +2,7 @@
 //! its one connection as standard input: no memory, descriptor or secret of the program that embeds the broker comes along.
 
 use crate::link::Link;
+use crate::store;
 use crate::supervisor;
 use crate::switch::Switch;
 use crate::turns;
@@ -18,6 +19,7 @@ use strait_sys::wake;
 
 pub(crate) const SUPERVISOR: &str = "strait-supervisor";
 pub(crate) const SWITCH: &str = "strait-switch";
+pub(crate) const STORE: &str = "strait-store";
 
 /// The uid of the switch when the broker runs as root: `nobody`, which owns no file.
 const SWITCH_UID: u32 = 65534;
@@ -42,6 +44,7 @@ pub fn init() {
     let code = match role.as_deref().and_then(OsStr::to_str) {
         Some(SUPERVISOR) => supervisor::main(),
         Some(SWITCH) => switch(),
+        Some(STORE) => store::main(),
         _ => return,
     };
     // The role has said what there was to say; only its success is left to tell.
@@ -82,6 +85,7 @@ fn switch_loop() -> Result<(), String> {
         name: SWITCH.into(),
         uid: rustix::process::geteuid().is_root().then_some(SWITCH_UID),
         syscalls: SWITCH_CALLS.to_vec(),
+        binds: Vec::new(),
         limits: Limits { open_files: Some(SWITCH_FILES), processes: Some(1), ..Limits::default() },
     };
     enclose(&enclosure).map_err(|error| error.to_string())?;

@@ -1,10 +1,11 @@
 //! The end of a world in words, and as an exit code.
 
-use crate::text;
+use crate::{text, units};
 use signal_hook::consts::{SIGABRT, SIGBUS, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
 use std::path::Path;
 use strait_broker::{Ended, World};
 use strait_jail::Base;
+use strait_protocol::control::Saved;
 
 /// How it ended: `exit code 3`, `signal 9 (SIGKILL), quarantined: ...`.
 pub fn how(ended: &Ended) -> String {
@@ -27,11 +28,15 @@ fn signal_text(signal: i32) -> String {
 /// How it ended after it was told to.
 pub fn after_request(ended: &Ended) -> String {
     let Ended { took_ms, .. } = ended;
-    match (ended.killed, ended.acknowledged) {
+    let end = match (ended.killed, ended.acknowledged) {
         (true, true) => format!("acknowledged, but had to be killed after {took_ms} ms: {}", how(ended)),
         (true, false) => format!("had to be killed after {took_ms} ms: {}", how(ended)),
         (false, true) => format!("acknowledged and ended in {took_ms} ms: {}", how(ended)),
         (false, false) => format!("ended in {took_ms} ms without acknowledging: {}", how(ended)),
+    };
+    match ended.saved {
+        Some(Saved { version, bytes }) => format!("saved version {version} ({}), {end}", units::size(bytes)),
+        None => end,
     }
 }
 
@@ -76,7 +81,7 @@ mod tests {
     use super::*;
 
     fn end(code: Option<i32>, signal: Option<i32>) -> Ended {
-        Ended { id: 16, code, signal, acknowledged: false, killed: false, note: String::new(), took_ms: 0 }
+        Ended { id: 16, code, signal, acknowledged: false, saved: None, killed: false, note: String::new(), took_ms: 0 }
     }
 
     #[test]

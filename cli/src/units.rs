@@ -55,6 +55,13 @@ fn date(days: u64) -> (u64, u64, u64) {
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
+/// Bytes in the largest unit of which there is one: `512 B`, `3.0 KiB`, `64.0 MiB`.
+pub fn size(bytes: u64) -> String {
+    let units = [(1u64 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let fitting = units.into_iter().find(|(unit, _)| bytes >= *unit);
+    fitting.map_or_else(|| format!("{bytes} B"), |(unit, name)| format!("{:.1} {name}", bytes as f64 / unit as f64))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +101,13 @@ mod tests {
         assert_eq!(assignment("A=b=c"), Ok(("A".into(), "b=c".into())));
         assert!(assignment("=b").is_err());
         assert!(assignment("A").is_err());
+    }
+
+    #[test]
+    fn sizes_have_the_largest_unit() {
+        for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (64 << 20, "64.0 MiB")] {
+            assert_eq!(size(bytes), text);
+        }
     }
 
     #[test]

@@ -76,7 +76,7 @@ pub enum Error {
         /// What became of it.
         reason: Reason,
     },
-    /// The control service said no.
+    /// The control service or the store said no.
     #[error("{0}")]
     Refused(String),
     /// What was asked for is not granted, and why.

@@ -41,6 +41,9 @@
 //! worlds arrive in the order they were sent; the sender's id is the switch's word. A request ends in a reply or a notice,
 //! once. **What is not:** that a message was *handled*; only a reply says that.
 //!
+//! **A state of one's own.** [`Client::save`] keeps it safe, [`Client::load`] gives it back when the world starts anew; when to
+//! save says a [`ControlNotice`].
+//!
 //! A client belongs to one thread at a time. Nothing here starts a thread or needs an async runtime; to wait together with other
 //! things, poll [`Client::poll_fd`]. With the feature `tokio`, `Client::into_async` makes a client for that runtime.
 #![forbid(unsafe_code)]
@@ -65,6 +68,7 @@ mod reader;
 mod receiving;
 mod record;
 mod sending;
+mod store;
 mod topics;
 mod waiting;
 mod writer;
@@ -80,6 +84,7 @@ pub use reader::StreamReader;
 #[cfg(feature = "tokio")]
 pub use record::Arrived;
 pub use record::{ControlNotice, Draft, Piece, Record, Reply, Shutdown};
+pub use store::State;
 pub use strait_protocol::control::{Asked, Decision, Ended, Granted, Wanted, WorldRow};
 pub use strait_protocol::exchange::Refusal;
 pub use strait_protocol::tap::{Fate, Sight, Sights};

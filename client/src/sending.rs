@@ -144,7 +144,8 @@ impl Client {
         self.wait_for_reply(to, correlation, timeout)
     }
 
-    fn wait_for_reply(&mut self, to: WorldId, correlation: u64, timeout: Duration) -> Result<Reply, Error> {
+    /// Waits for the answer to a request that was sent.
+    pub(crate) fn wait_for_reply(&mut self, to: WorldId, correlation: u64, timeout: Duration) -> Result<Reply, Error> {
         let mut wait = Wait::until(Instant::now() + timeout + GRACE);
         loop {
             let found = self.take(Raw::No, &mut wait)?.ok_or(Error::BrokerGone)?;

@@ -1,17 +1,17 @@
 //! A process of our own that gives up everything but the descriptors it holds.
 //!
 //! For a service that, once it runs, only touches memory it has mapped and descriptors it was given: it needs no file, no network, no
-//! user and no privilege, so whoever takes it over gets none.
+//! user and no privilege, so whoever takes it over gets none. One that keeps files gets the directories that it names, and nothing beside them.
 
 use rustix::process::{getegid, geteuid};
 use strait_sys::launch::{check_single_threaded, unshare_namespaces};
 
 use crate::error::{At, Error, SpawnError, Step, refused};
 use crate::privilege;
-use crate::root::{self, Root};
-use crate::ruleset::Rules;
+use crate::root::{self, Kind, Root, open_source};
+use crate::ruleset::{Rights, Rules};
 use crate::seccomp;
-use crate::spec::Limits;
+use crate::spec::{Bind, Limits};
 
 /// What [`enclose`] leaves to the calling process.
 #[derive(Clone, Debug)]
@@ -23,14 +23,17 @@ pub struct Enclosure {
     /// Numbers of the system calls that it may make (`libc::SYS_*`). Any other kills it. What it needs to end (`exit_group`) and to
     /// allocate memory must be among them.
     pub syscalls: Vec<i64>,
+    /// Directories of the host that it keeps, each at its place in its otherwise empty root. Nothing in them can be executed. The files' own
+    /// permissions decide what `uid` may do there.
+    pub binds: Vec<Bind>,
     /// Its limits. `tmp_bytes` means nothing here: there is no file system. `processes` of 1 means: no further thread.
     pub limits: Limits,
 }
 
 /// Encloses the calling process, which must have one thread. Its open descriptors and its memory stay.
 ///
-/// After that: a root that is empty and read-only, no network but an unconfigured loopback, no capabilities and no way to any, no
-/// supplementary groups (root only), Landlock denying every file, TCP, and signals to others, no core dump, no new
+/// After that: a root that is read-only and empty but for `binds`, no network but an unconfigured loopback, no capabilities and no way to any, no
+/// supplementary groups (root only), Landlock denying every other file, TCP, and signals to others, no core dump, no new
 /// executable memory, and only the listed system calls. It stays in its pid namespace, because that can't be changed for a running process.
 ///
 /// A parent-death signal stays as it was asked for. One that fell due during the call is lost: check for the parent afterwards.
@@ -53,7 +56,14 @@ fn steps(enclosure: &Enclosure) -> Result<(), SpawnError> {
         Some(_) => unshare_namespaces(namespaces).at(Step::Clone, "unshare of five namespaces")?,
         None => enter_user_namespace(namespaces)?,
     }
-    let root = Root::cover(root::empty()?)?;
+    let sources =
+        enclosure.binds.iter().map(|bind| open_source(&bind.source, &bind.target, Kind::of(bind.access, true)));
+    let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    let mut root = Root::cover(root::empty()?)?;
+    let mut grants = Vec::new();
+    for (source, bind) in sources.into_iter().zip(&enclosure.binds) {
+        grants.push(root.attach(source, Rights::Bind(bind.access), Step::Bind)?);
+    }
     root.enter()?;
     root.seal()?;
     rustix::system::sethostname(enclosure.name.as_bytes()).at(Step::HostName, "sethostname")?;
@@ -70,7 +80,7 @@ fn steps(enclosure: &Enclosure) -> Result<(), SpawnError> {
     privilege::drop_capabilities()?;
     privilege::no_new_privileges()?;
     privilege::hide()?;
-    Rules::new()?.enforce()?;
+    Rules::new()?.allow(&grants)?.enforce()?;
     privilege::refuse_new_code()?;
     seccomp::allow_only(&enclosure.syscalls)
 }

@@ -197,6 +197,25 @@ pub enum Request {
     },
     /// Show the asker nothing of others any more.
     Untap,
+    /// Tell a world to save its state now. Answered when it is durable.
+    Snapshot {
+        /// The world's name.
+        name: String,
+        /// How long it has, in milliseconds.
+        deadline_ms: u32,
+        /// Why, for the world to read.
+        reason: String,
+    },
+    /// Which states are kept for this name? The world needn't be running.
+    Snapshots {
+        /// The world's name.
+        name: String,
+    },
+    /// What is kept of this world? For `strait.store` alone.
+    Keeping {
+        /// The world's id.
+        id: u64,
+    },
 }
 
 /// What the control service answers.
@@ -264,10 +283,49 @@ pub enum Answer {
         /// How many topics it meets now.
         topics: u32,
     },
+    /// A state is durable.
+    Saved(Saved),
+    /// The states that are kept, oldest first.
+    Snapshots(Vec<SnapshotRow>),
+    /// What is kept of a world.
+    Keeping(Keeping),
     /// It is done, or under way.
     Done,
     /// No, and why.
     Refused(String),
+}
+
+/// A state that was made durable.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Saved {
+    /// Which it is; versions of one name count from 1.
+    pub version: u64,
+    /// How long it is.
+    pub bytes: u64,
+}
+
+/// One state in a list.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotRow {
+    /// Which it is.
+    pub version: u64,
+    /// How long it is, as far as that can be said.
+    pub bytes: u64,
+    /// When it was saved, in milliseconds since 1970; 0 if that can't be said.
+    pub saved_ms: u64,
+    /// What is wrong with it; empty if it is whole.
+    pub damage: String,
+}
+
+/// What policy lets be kept of a world.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Keeping {
+    /// The name that it is kept under.
+    pub name: String,
+    /// How many versions.
+    pub versions: u32,
+    /// How long each may be.
+    pub bytes: u64,
 }
 
 /// How a world ended.
@@ -281,6 +339,8 @@ pub struct Ended {
     pub signal: Option<i32>,
     /// Whether it acknowledged the notice of its shutdown.
     pub acknowledged: bool,
+    /// What it saved after it was told to end.
+    pub saved: Option<Saved>,
     /// Whether the deadline passed, or the broker had another reason to kill it.
     pub killed: bool,
     /// What the broker has to say about it, such as why a world was quarantined.

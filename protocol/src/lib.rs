@@ -29,6 +29,7 @@ pub mod layout;
 pub mod packed;
 mod primitive;
 mod record;
+pub mod store;
 pub mod stream;
 pub mod tap;
 mod topic;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// Names a world for as long as the broker runs; never given twice.
 ///
-/// 0 is the switch itself, 1 the control service. Ids with the highest bit set are not worlds but topics: what is sent there goes to
+/// 0 is the switch itself, 1 the control service, 2 the store. Ids with the highest bit set are not worlds but topics: what is sent there goes to
 /// whoever subscribes. The number of a topic is in its lower 32 bits, and never given twice either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorldId(pub u64);
@@ -15,6 +15,8 @@ impl WorldId {
     pub const SWITCH: Self = Self(0);
     /// The control service, `strait.control`.
     pub const CONTROL: Self = Self(1);
+    /// The service that keeps worlds' states, `strait.store`.
+    pub const STORE: Self = Self(2);
     /// The first id that a world can get; smaller ones are for services.
     pub const FIRST: Self = Self(16);
     const TOPIC: u64 = 1 << 63;

@@ -16,5 +16,5 @@ mod stage;
 pub use count::Holdings;
 pub use gauge::{Gauge, Memory, processor_time};
 pub use pair::Pair;
-pub use pattern::{is_pattern, pattern};
+pub use pattern::{is_pattern, pattern, recorded};
 pub use stage::{LONG, Stage, actor, kill_payload, payload_of, program};

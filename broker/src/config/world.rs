@@ -1,6 +1,6 @@
 //! One world as a configuration names it: its program, its grants, its limits.
 
-use super::{ConfigError, grant_paths};
+use super::{ConfigError, MAX_SNAPSHOTS, grant_paths};
 use crate::policy::{Policy, Role};
 use crate::quantity::{in_bytes, in_milliseconds, in_processors};
 use serde::{Deserialize, Serialize};
@@ -86,6 +86,12 @@ pub struct World {
     /// How long it has to end after it was told to. In a file: `grace = "3s"`.
     #[serde(default = "grace_ms", rename = "grace", with = "in_milliseconds")]
     pub grace_ms: u32,
+    /// How many versions of its state are kept, under its name: none by default, and then it may save none; 100 at most.
+    #[serde(default)]
+    pub snapshots: u32,
+    /// Bytes that its state may have.
+    #[serde(default = "snapshot_bytes", deserialize_with = "in_bytes::required")]
+    pub snapshot_bytes: u64,
     /// Limits on what it may use.
     #[serde(default)]
     pub limits: Limits,
@@ -181,6 +187,9 @@ pub(crate) fn parcel_count() -> u32 {
 fn grace_ms() -> u32 {
     3000
 }
+fn snapshot_bytes() -> u64 {
+    64 << 20
+}
 fn checkpoint_ms() -> u32 {
     10_000
 }
@@ -215,6 +224,8 @@ impl World {
             parcel_count: parcel_count(),
             stdio: Stdio::default(),
             grace_ms: grace_ms(),
+            snapshots: 0,
+            snapshot_bytes: snapshot_bytes(),
             limits: Limits::default(),
             checkpoint: false,
             checkpoint_ms: checkpoint_ms(),
@@ -237,6 +248,9 @@ impl World {
         self.full_profile().check()?;
         if self.checkpoint && self.profile == Base::Strict {
             return Err(ConfigError::Checkpoint);
+        }
+        if self.snapshots > MAX_SNAPSHOTS {
+            return Err(ConfigError::Snapshots(self.snapshots));
         }
         self.limits.check()?;
         for grant in self.read.iter().chain(&self.write) {

@@ -32,6 +32,9 @@ use std::fmt;
 use strait_protocol::{Name, Pattern};
 use topics::Feeds;
 
+/// The name of the service that keeps states.
+pub(crate) const STORE: &str = "strait.store";
+
 /// What a world is to the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -105,7 +108,10 @@ impl Policy {
     /// What a configuration says of a world.
     pub fn of_world(world: &World) -> Result<Self, ConfigError> {
         let feeds = Feeds::new(&world.publish, &world.subscribe)?;
-        Ok(Self { role: world.role, feeds, ..Self::new(&world.send, &world.link, &world.may, &world.ask)? })
+        // Whoever may save has to reach who keeps it.
+        let store = (world.snapshots > 0).then(|| STORE.to_owned());
+        let send: Vec<String> = world.send.iter().cloned().chain(store).collect();
+        Ok(Self { role: world.role, feeds, ..Self::new(&send, &world.link, &world.may, &world.ask)? })
     }
 
     /// What a configuration says of host programs that attach.

@@ -27,12 +27,24 @@ pub enum Permission {
     Inspect(Pattern),
     /// See which records worlds send and are sent.
     Tap(Pattern),
+    /// Have worlds save their states, and see which there are.
+    Snapshot(Pattern),
 }
 
 impl Permission {
     /// How each is written, for those who wrote something else.
-    pub const FORMS: [&str; 9] =
-        ["list", "grant", "policy", "start TEMPLATE", "stop NAME", "kill NAME", "inspect NAME", "tap NAME", "admin"];
+    pub const FORMS: [&str; 10] = [
+        "list",
+        "grant",
+        "policy",
+        "start TEMPLATE",
+        "stop NAME",
+        "kill NAME",
+        "inspect NAME",
+        "tap NAME",
+        "snapshot NAME",
+        "admin",
+    ];
 
     /// Whether who has this may do what is asked. Who may kill a world may stop it.
     pub fn covers(&self, asked: &Self) -> bool {
@@ -42,7 +54,8 @@ impl Permission {
             (Self::Stop(all), Self::Stop(some))
             | (Self::Kill(all), Self::Kill(some) | Self::Stop(some))
             | (Self::Inspect(all), Self::Inspect(some))
-            | (Self::Tap(all), Self::Tap(some)) => all.includes(some),
+            | (Self::Tap(all), Self::Tap(some))
+            | (Self::Snapshot(all), Self::Snapshot(some)) => all.includes(some),
             (one, other) => one == other,
         }
     }
@@ -63,6 +76,7 @@ impl FromStr for Permission {
             Some(("kill", names)) => pattern(names).map(Self::Kill),
             Some(("inspect", names)) => pattern(names).map(Self::Inspect),
             Some(("tap", names)) => pattern(names).map(Self::Tap),
+            Some(("snapshot", names)) => pattern(names).map(Self::Snapshot),
             _ => Err(ConfigError::Permission(text.into())),
         }
     }
@@ -80,6 +94,7 @@ impl fmt::Display for Permission {
             Self::Kill(names) => write!(f, "kill {names}"),
             Self::Inspect(names) => write!(f, "inspect {names}"),
             Self::Tap(names) => write!(f, "tap {names}"),
+            Self::Snapshot(names) => write!(f, "snapshot {names}"),
         }
     }
 }

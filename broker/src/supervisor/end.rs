@@ -28,7 +28,14 @@ impl Supervisor {
         // it is told by a signal.
         let signal_at = (!entry.is_mapped).then(|| (entry.started + OPENING).max(now).min(now + deadline / 2));
         entry.state = State::Stopping;
-        entry.stop = Some(Stop { since: now, deadline: now + deadline, correlation, acknowledged: false, signal_at });
+        entry.stop = Some(Stop {
+            since: now,
+            deadline: now + deadline,
+            correlation,
+            acknowledged: false,
+            saved: None,
+            signal_at,
+        });
         if let Err(error) = self.tell(id, Wanted::Shutdown, correlation, deadline, reason) {
             self.kill(id, &format!("it can't be told: {error}"));
         }
@@ -146,6 +153,12 @@ impl Supervisor {
         self.names.remove(&entry.name);
         self.forget_grants(id);
         self.tappers.remove(&id);
+        if id == WorldId::STORE {
+            return self.lose_store(&entry.note);
+        }
+        if entry.snapshots > 0 {
+            self.tell_store_of_end(id);
+        }
         let ended = ended(&entry);
         self.forget_topics(id);
         self.announce_end(&entry.name, &ended);
@@ -175,6 +188,7 @@ fn ended(entry: &Entry) -> Ended {
             _ => None,
         },
         acknowledged: entry.stop.as_ref().is_some_and(|stop| stop.acknowledged),
+        saved: entry.stop.as_ref().and_then(|stop| stop.saved),
         killed: entry.was_killed,
         note: entry.note.clone(),
         took_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 use strait_jail::{Exit, Process};
 use strait_memory::{SliceError, SliceFile};
+use strait_protocol::control::Saved;
 use strait_protocol::handshake::{DESCRIPTORS, Welcome};
 use strait_protocol::{Header, Name, Pattern, SliceSize, WorldId};
 use strait_sys::{socket, wake};
@@ -98,6 +99,8 @@ pub(super) struct Stop {
     pub deadline: Instant,
     pub correlation: u64,
     pub acknowledged: bool,
+    /// What it saved meanwhile.
+    pub saved: Option<Saved>,
     /// When a program that has not opened its connection by then is told by a signal.
     pub signal_at: Option<Instant>,
 }
@@ -135,6 +138,9 @@ pub(super) struct Entry {
     pub parcel_count: u32,
     /// A tap may show its payloads.
     pub tap_payload: bool,
+    /// How many versions of its state are kept, and how long each may be.
+    pub snapshots: u32,
+    pub snapshot_bytes: u64,
     pub channel: Channel,
     pub connection: Option<OwnedFd>,
     pub process: Option<Process>,
@@ -177,6 +183,8 @@ impl Entry {
             parcel_bytes: config::parcel_bytes(),
             parcel_count: config::parcel_count(),
             tap_payload: false,
+            snapshots: 0,
+            snapshot_bytes: 0,
             channel,
             connection: None,
             process: None,

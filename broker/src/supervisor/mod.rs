@@ -13,6 +13,7 @@ mod log;
 mod shares;
 mod spawn;
 mod start;
+mod store;
 mod topics;
 
 use crate::config::Config;
@@ -29,6 +30,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Instant;
+use store::Store;
 use strait_client::Client;
 use strait_jail::{Launcher, Ticket};
 use strait_protocol::control::{Ended, WorldRow};
@@ -121,6 +123,7 @@ struct Supervisor {
     /// Worlds that see what passes between others.
     tappers: BTreeSet<WorldId>,
     topics: Topics,
+    store: Store,
     counts: HashMap<u64, (Header, Vec<WorldRow>, bool)>,
     next_id: u64,
     next_uid: u32,
@@ -231,6 +234,7 @@ impl Supervisor {
             .chain(strangers)
             .chain(self.next_look())
             .chain(self.grants.next_deadline())
+            .chain(self.store_deadline())
             .min()
     }
 
@@ -240,6 +244,7 @@ impl Supervisor {
         self.end_late(now);
         self.end_late_questions(now);
         self.end_expired_grants(now);
+        self.restart_store(now);
         if self.next_look().is_some_and(|at| at <= now) {
             self.look_at_shares(now);
         }

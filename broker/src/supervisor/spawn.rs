@@ -25,11 +25,15 @@ impl Supervisor {
         world.check().map_err(|error| error.to_string())?;
         let size = SliceSize::new(world.slice).map_err(|error| error.to_string())?;
         let channel = Channel::create(size).map_err(|error| error.to_string())?;
+        if world.snapshots > 0 {
+            self.ensure_store()?;
+        }
         let mut entry = Entry::new(self.take_id(), name, Nature::Jailed, channel);
         let id = entry.id;
         entry.policy = Policy::of_world(&world).map_err(|error| error.to_string())?;
         self.check_role(&entry.policy)?;
         entry.limits = world.limits;
+        (entry.snapshots, entry.snapshot_bytes) = (world.snapshots, world.snapshot_bytes);
         entry.grace_ms = world.grace_ms;
         entry.time = world.limits.time_ms.map(|ms| Duration::from_millis(ms.into()));
         (entry.parcel_bytes, entry.parcel_count) = (world.parcels, world.parcel_count);
@@ -186,6 +190,7 @@ impl Supervisor {
             Ok(()) => {
                 entry.is_switched = true;
                 let decides = entry.policy.role == Some(Role::Control);
+                self.pass_lists_on();
                 self.answer_if_started(id);
                 self.welcome_if_ready(id);
                 if decides {
@@ -276,7 +281,7 @@ impl Supervisor {
         if let Some(connection) = entry.connection.take() {
             let _ = rustix::event::epoll::delete(&self.epoll, &connection);
         }
-        if entry.nature == Nature::Attached {
+        if entry.nature != Nature::Jailed {
             self.is_over |= id == self.host;
             self.detach(id);
         }

@@ -3,6 +3,7 @@
 use super::entry::{Channel, Entry, Nature, State};
 use super::grants::Grants;
 use super::shares::Shares;
+use super::store::Store;
 use super::topics::Topics;
 use super::{MAX_WORLDS, Supervisor, Token, log, open_path};
 use crate::config::Config;
@@ -56,6 +57,7 @@ pub(crate) fn main() -> ExitCode {
 fn supervise(mut supervisor: Supervisor, mut switch: Child) -> ExitCode {
     let result = supervisor.run();
     supervisor.end_all();
+    supervisor.end_store();
     let Supervisor { launcher, link, worlds, control, .. } = supervisor;
     // The end of its link is what the switch ends by.
     drop((worlds, control, link));
@@ -111,6 +113,7 @@ fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
         grants: Grants::default(),
         tappers: BTreeSet::new(),
         topics: Topics::default(),
+        store: Store::default(),
         counts: HashMap::new(),
         next_id: WorldId::FIRST.0 - 1,
         next_uid: 0,
@@ -180,7 +183,8 @@ fn control_service(link: &mut Link) -> Result<(Entry, Client), String> {
     let size = SliceSize::new(CONTROL_SLICE).map_err(|error| error.to_string())?;
     let channel = Channel::create(size).map_err(|error| error.to_string())?;
     let mut entry = Entry::new(WorldId::CONTROL, name, Nature::Service, channel);
-    entry.policy = Policy::new(&["*".into()], &[], &[], &[]).map_err(|error| error.to_string())?;
+    // A star alone covers no service.
+    entry.policy = Policy::new(&["*".into(), "strait.*".into()], &[], &[], &[]).map_err(|error| error.to_string())?;
     entry.state = State::Ready;
     let attach = Command::Attach(entry.passport(CONTROL_BUDGET_BYTES));
     match link.send(&attach, &entry.channel.for_switch()) {

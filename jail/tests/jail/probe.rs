@@ -147,7 +147,7 @@ fn enclose(inside: &str, uid: Option<u32>) -> ExitCode {
         libc::SYS_getuid, libc::SYS_statx, libc::SYS_madvise, libc::SYS_prctl, libc::SYS_rt_sigaction,
     ];
     let limits = strait_jail::Limits { processes: Some(1), ..Default::default() };
-    let enclosure = strait_jail::Enclosure { name: "service".into(), uid, syscalls, limits };
+    let enclosure = strait_jail::Enclosure { name: "service".into(), uid, syscalls, binds: Vec::new(), limits };
     if let Err(error) = strait_jail::enclose(&enclosure) {
         println!("{error}");
         return ExitCode::FAILURE;

@@ -20,6 +20,8 @@ mod muffled;
 mod parcels;
 #[path = "../actors/rogue.rs"]
 mod rogue;
+#[path = "../actors/states.rs"]
+mod states;
 #[path = "../actors/streams.rs"]
 mod streams;
 #[path = "../actors/templates.rs"]
@@ -67,6 +69,10 @@ fn main() -> ExitCode {
         ["caller", count] => loads::caller(count),
         ["petitioner", peer, count] => loads::petitioner(peer, count),
         ["party"] => topics::party(),
+        ["saver"] => states::saver(false),
+        ["saver", "lazy"] => states::saver(true),
+        ["hoarder"] => states::hoarder(),
+        ["recorder"] => states::recorder(),
         ["burner"] => loads::burner(),
         ["bomb", kind] => bombs::bomb(kind),
         ["soaker", seed] => seed.parse().map_err(Into::into).and_then(strait_tests::soak::live),

@@ -4,6 +4,7 @@ mod grants;
 mod looks;
 mod names;
 mod policy;
+mod snapshots;
 mod taps;
 mod topics;
 mod worlds;
@@ -40,8 +41,11 @@ impl Supervisor {
             match header.kind {
                 Kind::Request => self.serve_one(&header, payload.as_deref()),
                 Kind::Reply if self.take_decision(&header, payload.as_deref()) => {}
+                Kind::Reply if self.take_store_answer(&header, payload.as_deref()) => {}
                 Kind::Reply => self.take_acknowledgement(&header),
+                Kind::Notice if self.take_store_answer(&header, None) => {}
                 Kind::Notice => self.take_undecided(&header),
+                Kind::Message if header.source == WorldId::STORE => self.take_report(payload.as_deref()),
                 Kind::Message | Kind::Multicast => {}
             }
         }
@@ -88,6 +92,9 @@ impl Supervisor {
             Request::Grants { from } => self.show_grants(asker, from),
             Request::Decide { number, decision } => self.decide_question(asker, number, decision),
             Request::Revoke { number } => self.revoke_grant(asker, number),
+            Request::Snapshot { name, deadline_ms, reason } => self.snapshot(asker, &name, deadline_ms, &reason),
+            Request::Snapshots { name } => self.snapshots(asker, &name),
+            Request::Keeping { id } => self.keeping(asker, WorldId(id)),
             Request::Judge { from, what } => self.judge_policy(asker, &from, &what),
             Request::Policy { name } => self.show_policy(asker, &name),
             Request::Tap { pattern, payload } => self.tap(asker, &pattern, payload),

@@ -1,0 +1,142 @@
+//! Actors that save their states, as they should and as they shouldn't.
+
+use super::Outcome;
+use std::time::Duration;
+use strait_client::{Client, Error, Header, Kind, Wanted, WorldId};
+use strait_protocol::store::{Operation, words};
+use strait_tests::{pattern, recorded};
+
+/// Does with its state what it is asked to, in words, and says what came of it. Saves what it has when it is told to, unless it is lazy.
+pub fn saver(is_lazy: bool) -> Outcome<()> {
+    let mut client = Client::open()?;
+    let mut state = client.load().ok().flatten().map(|state| state.bytes).unwrap_or_default();
+    loop {
+        let Some(record) = client.receive(None)? else { continue };
+        let (head, question) = (record.header(), String::from_utf8_lossy(record.payload()).into_owned());
+        let notice = record.control_notice();
+        if head.kind != Kind::Request {
+            continue;
+        }
+        let answer = match &notice {
+            Some(_) if is_lazy => String::new(),
+            Some(_) => client.save(&state).map_or_else(|error| error.to_string(), |version| version.to_string()),
+            None => act(&mut client, &mut state, &question).unwrap_or_else(|error| error.to_string()),
+        };
+        client.reply(&head, 0, answer.as_bytes())?;
+        if notice.is_some_and(|notice| notice.wanted != Wanted::Snapshot) {
+            return Ok(());
+        }
+    }
+}
+
+fn act(client: &mut Client, state: &mut Vec<u8>, question: &str) -> Result<String, Error> {
+    let (verb, rest) = question.split_once(' ').unwrap_or((question, ""));
+    let number = || rest.parse().unwrap_or(0);
+    match verb {
+        "set" => *state = rest.into(),
+        "fill" => *state = pattern(number()),
+        "save" => return Ok(client.save(state)?.to_string()),
+        "parcel" => {
+            let mut parcel = client.new_parcel(state.len())?;
+            parcel.copy_from_slice(state);
+            let parcel = parcel.seal()?;
+            return Ok(client.save_parcel(&parcel)?.to_string());
+        }
+        "load" => return load(client, state),
+        "raw" => return raw(client, rest),
+        _ => {}
+    }
+    Ok(String::new())
+}
+
+/// The version and what was damaged before it; whether it is what this world has in memory.
+fn load(client: &mut Client, state: &[u8]) -> Result<String, Error> {
+    Ok(match client.load()? {
+        None => "none".into(),
+        Some(loaded) => {
+            let damaged = loaded.damaged.map(|version| format!(" damaged {version}")).unwrap_or_default();
+            let same = if loaded.bytes == state { "same" } else { "other" };
+            let shown = String::from_utf8_lossy(&loaded.bytes[..loaded.bytes.len().min(40)]).into_owned();
+            format!("{} {same}{damaged} {shown}", loaded.version)
+        }
+    })
+}
+
+/// What no honest client says.
+fn raw(client: &mut Client, what: &str) -> Result<String, Error> {
+    let say = |client: &mut Client, code: u16, payload: &[u8]| -> Result<String, Error> {
+        let mut draft = client.draft_request(WorldId::STORE, payload.len(), Duration::from_secs(20))?;
+        draft.payload_mut().copy_from_slice(payload);
+        draft.header_mut().code = code;
+        let correlation = draft.header_mut().correlation;
+        draft.send()?;
+        answer(client, correlation)
+    };
+    match what {
+        "unoffered" => say(client, Operation::Save as u16, b"state"),
+        "unloaded" => say(client, Operation::Read as u16, &words([0, 100])),
+        "list" => say(client, Operation::List as u16, b"victim"),
+        "unknown" => say(client, 77, b""),
+        "malformed" => say(client, Operation::Offer as u16, b"seven b"),
+        "more" => {
+            say(client, Operation::Offer as u16, &words([10]))?;
+            say(client, Operation::Save as u16, &[1; 11])
+        }
+        "beyond" => {
+            say(client, Operation::Load as u16, b"")?;
+            say(client, Operation::Read as u16, &words([u64::MAX - 3, u64::MAX]))
+        }
+        "keeping" => {
+            let request = strait_protocol::control::Request::Keeping { id: client.id().0 };
+            client.ask(&request, Duration::from_secs(20)).map(|answer| format!("{answer:?}"))
+        }
+        _ => Ok("no such thing".into()),
+    }
+}
+
+fn answer(client: &mut Client, correlation: u64) -> Result<String, Error> {
+    loop {
+        let Some(record) = client.receive(Some(Duration::from_secs(20)))? else { return Ok("nothing".into()) };
+        if record.header().correlation == correlation {
+            let Header { code, .. } = record.header();
+            return Ok(format!("{code} {}", String::from_utf8_lossy(record.payload())));
+        }
+    }
+}
+
+/// Asks the store for all that costs it something, as fast as it can and without end, and tells the host that it has begun.
+pub fn hoarder() -> Outcome<()> {
+    let mut client = Client::open()?;
+    let host = client.resolve("host")?;
+    let state = vec![7; 8 << 10];
+    let say = |client: &mut Client, code: Operation, payload: &[u8]| -> Result<(), Error> {
+        let mut draft = client.draft_request(WorldId::STORE, payload.len(), Duration::from_secs(5))?;
+        draft.payload_mut().copy_from_slice(payload);
+        draft.header_mut().code = code as u16;
+        draft.send().map(drop)
+    };
+    for round in 0u64.. {
+        say(&mut client, Operation::Offer, &words([state.len() as u64]))?;
+        say(&mut client, Operation::Save, &state)?;
+        say(&mut client, Operation::Load, b"")?;
+        // Pieces of a state that nobody asked for.
+        client.send(WorldId::STORE, &vec![1; 100_000])?;
+        if round == 100 {
+            client.send(host, b"begun")?;
+        }
+        while client.try_receive()?.is_some() {}
+    }
+    Ok(())
+}
+
+/// Saves one version after the other and writes down in `/acknowledged` which is durable, before it saves the next.
+pub fn recorder() -> Outcome<()> {
+    use std::io::Write;
+    let mut client = Client::open()?;
+    let mut log = std::fs::OpenOptions::new().append(true).open("/acknowledged/log")?;
+    for count in 1u64.. {
+        let version = client.save(&recorded(count))?;
+        log.write_all(format!("{version} {count}\n").as_bytes())?;
+    }
+    Ok(())
+}
