@@ -31,8 +31,9 @@ pub use host::{Host, HostError};
 pub use policy::{Judgement, Permission, Policy, Role, judge};
 pub use roles::init;
 pub use strait_client::{
-    Client, Counters, Ended, Error, Fate, Header, Kind, Name, Published, Reason, Sight, SubscribeOptions, Topic,
-    WorldId, WorldRow,
+    Client, Counters, Ended, Error, Fate, Header, Kind, LogLine, Name, Published, Reason, Sight, SubscribeOptions,
+    Topic, WorldId, WorldRow,
 };
+pub use strait_protocol::cause_source;
 #[cfg(feature = "racing")]
 pub use switch::harness;

@@ -2,7 +2,7 @@
 
 mod watch;
 
-pub use watch::{Order, Tap, Top};
+pub use watch::{Log, Metrics, Order, Tap, Top, Trace};
 
 use crate::units;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -37,6 +37,15 @@ pub enum Command {
     /// Show the headers of what worlds send each other
     #[command(after_help = watch::TAP_HELP)]
     Tap(Tap),
+    /// Draw which messages caused which, across worlds
+    #[command(after_help = watch::TRACE_HELP)]
+    Trace(Trace),
+    /// Say what happened to the worlds: who came, ended, was killed, and why
+    #[command(after_help = watch::LOG_HELP)]
+    Log(Log),
+    /// Print the counters for Prometheus, or serve them on a Unix socket
+    #[command(after_help = watch::METRICS_HELP)]
+    Metrics(Metrics),
     /// Send a message to a world
     #[command(after_help = SEND_HELP)]
     Send(Send),
@@ -60,6 +69,9 @@ pub enum Command {
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS_HELP)]
     Completions(Completions),
+    /// Write the manual pages into a directory
+    #[command(after_help = MAN_HELP)]
+    Man(Man),
 }
 
 const PROFILES: [&str; 3] = ["default", "jit", "strict"];
@@ -275,12 +287,20 @@ pub struct Completions {
     pub shell: Shell,
 }
 
+#[derive(Debug, ClapArgs)]
+pub struct Man {
+    /// The directory; it is made if it isn't there
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+}
+
 const MAIN_HELP: &str = "\
 Examples:
   strait run -- python3 -c 'print(1)'       one program in a jail
   strait up examples/two-worlds.toml        a broker with two worlds
   strait doctor                             what this machine has, and lacks
   strait ps                                 what it runs
+  strait top                                what that does now
   strait request greeter 'hello'            ask one of them
 
 Exit codes: 0 done; 1 it failed, and standard error says why and what to do next; 2 bad usage.
@@ -362,6 +382,12 @@ Exit codes: 0 nothing is missing; 1 something is; 2 bad usage.";
 const DEMO_HELP: &str = "\
 A client world asks for a compressor, streams FILE to it, checks what comes back and has it shut down; then a rogue world
 attacks; last come figures. It needs no broker and no set-up. Exit code 0 only if every step was verified.";
+
+const MAN_HELP: &str = "\
+Examples:
+  strait man ~/.local/share/man/man1 && man strait-up
+
+Exit codes: 0 done; 1 the directory can't be written to; 2 bad usage.";
 
 const COMPLETIONS_HELP: &str = "\
 Examples:

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
-use strait_broker::{Client, Fate, Header, WorldId};
+use strait_broker::{Client, Error, Fate, Header, WorldId};
 
 /// Time between two lists at least: an id that is not known is looked up, but not for each record of it.
 const LIST_AGAIN: Duration = Duration::from_millis(100);
@@ -33,13 +33,16 @@ pub struct Feed {
     client: Client,
     names: HashMap<u64, String>,
     listed: Instant,
+    /// The first line of the log that was not looked at.
+    next_line: u64,
     began: SystemTime,
 }
 
 impl Feed {
     pub fn new(mut client: Client, pattern: &str, payload: bool) -> Result<Self, Failure> {
         client.tap(pattern, payload)?;
-        let mut feed = Self { client, names: HashMap::new(), listed: Instant::now(), began: SystemTime::now() };
+        let mut feed =
+            Self { client, names: HashMap::new(), listed: Instant::now(), next_line: 0, began: SystemTime::now() };
         feed.list()?;
         Ok(feed)
     }
@@ -72,15 +75,27 @@ impl Feed {
     fn list(&mut self) -> Result<(), Failure> {
         if self.names.len() > MAX_NAMES {
             self.names.clear();
+            self.next_line = 0;
         }
         self.listed = Instant::now();
-        match self.client.list() {
-            Ok(rows) => self.names.extend(rows.into_iter().map(|row| (row.id, row.name))),
+        match self.ask() {
             // Who may tap may not be one who may list: then ids have to do.
-            Err(strait_broker::Error::Refused(_)) => {}
-            Err(other) => return Err(other.into()),
+            Err(Error::Refused(_)) => Ok(()),
+            other => Ok(other?),
         }
-        Ok(())
+    }
+
+    /// Those that are there, and by the log those that have come and gone since.
+    fn ask(&mut self) -> Result<(), Error> {
+        if self.next_line == 0 {
+            self.names.extend(self.client.list()?.into_iter().map(|row| (row.id, row.name)));
+        }
+        loop {
+            let lines = self.client.log(self.next_line)?;
+            let Some(last) = lines.last() else { return Ok(()) };
+            self.next_line = last.number + 1;
+            self.names.extend(lines.into_iter().filter(|line| line.id != 0).map(|line| (line.id, line.world)));
+        }
     }
 
     /// A world's name, or its id where that isn't known.

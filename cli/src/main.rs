@@ -13,10 +13,14 @@ mod feed;
 mod file;
 mod inspect;
 mod keeper;
+mod log;
+mod man;
+mod metrics;
 mod mistake;
 mod policy;
 mod ps;
 mod run;
+mod service;
 mod signals;
 mod socket;
 mod stop;
@@ -25,6 +29,7 @@ mod talk;
 mod tap;
 mod text;
 mod top;
+mod trace;
 mod units;
 mod up;
 
@@ -50,6 +55,9 @@ fn main() -> ExitCode {
         Command::Ps(args) => ps::ps(args),
         Command::Top(args) => top::top(args),
         Command::Tap(args) => tap::tap(args),
+        Command::Trace(args) => trace::trace(args),
+        Command::Log(args) => log::log(args),
+        Command::Metrics(args) => metrics::metrics(args),
         Command::Send(args) => talk::send(args),
         Command::Request(args) => talk::request(args),
         Command::Stop(args) => stop::stop(args),
@@ -58,6 +66,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor::doctor(args),
         Command::Demo(args) => Ok(demo::run(args.file.as_deref())),
         Command::Completions(args) => completions::completions(args),
+        Command::Man(args) => man::man(args),
     };
     result.unwrap_or_else(|failure| failure.tell())
 }

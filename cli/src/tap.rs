@@ -65,7 +65,7 @@ fn plain(feed: &Feed, seen: &Seen) -> String {
     line + "\n"
 }
 
-fn object(feed: &Feed, seen: &Seen) -> Value {
+pub fn object(feed: &Feed, seen: &Seen) -> Value {
     let header = &seen.header;
     let mut object = json!({
         "at": units::timestamp(feed.time(seen.at)),
@@ -75,6 +75,8 @@ fn object(feed: &Feed, seen: &Seen) -> Value {
         "to_id": header.destination.0,
         "kind": kind(header.kind),
         "sequence": header.sequence,
+        "cause": header.cause,
+        "as_cause": header.as_cause(),
         "correlation": header.correlation,
         "code": header.code,
         "flags": header.flags,

@@ -6,7 +6,7 @@ use crate::failure::{FAILED, Failure};
 use crate::file::{self, Plan};
 use crate::keeper::{Happening, Keeper};
 use crate::text::say;
-use crate::{ended, socket};
+use crate::{ended, service, socket};
 use rustix::process::geteuid;
 use std::path::Path;
 use std::process::ExitCode;
@@ -24,6 +24,7 @@ pub fn up(args: &Up) -> Outcome {
         wind_down(&mut keeper)?;
         return Ok(ExitCode::from(FAILED));
     }
+    service::ready();
     attend(&mut keeper, &plan)
 }
 
@@ -99,6 +100,7 @@ fn attend(keeper: &mut Keeper, plan: &Plan) -> Outcome {
 }
 
 fn wind_down(keeper: &mut Keeper) -> Outcome {
+    service::stopping();
     if !keeper.is_idle() {
         say(&format!("stopping {}, the youngest first; Ctrl-C again kills", keeper.count()));
     }

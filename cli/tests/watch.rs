@@ -4,8 +4,12 @@ mod common;
 
 use common::{Dir, Foreground, Said, ask, strait};
 use serde_json::Value;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Duration;
+use strait_broker::Client;
 
 const WORLDS: &str = "\
 [worlds.open]
@@ -47,8 +51,8 @@ fn a_tap_shows_headers_and_payloads_only_of_those_whose_configuration_says_so() 
             (seen["to"].as_str(), seen["kind"].as_str(), seen["bytes"].as_u64()),
             (Some(world), Some("message"), Some(6))
         );
-        // Who sent it may be gone before it could be asked for its name.
-        assert!(seen["from"].as_str().is_some_and(|from| from.starts_with("cli/") || from.starts_with('#')), "{seen}");
+        // Its name is known although it is gone: the log remembers.
+        assert!(seen["from"].as_str().is_some_and(|from| from.starts_with("cli/")), "{seen}");
         assert_eq!((seen["fate"].as_str(), seen["payload"].as_str()), (Some("delivered"), payload), "{seen}");
     }
 }
@@ -96,4 +100,133 @@ fn who_watches_a_broker_that_isnt_there_is_told_what_to_do() {
         assert_eq!(said.code, Some(1));
         assert!(said.err.contains("hint: start a broker with `strait up FILE`"), "{}", said.err);
     }
+}
+
+#[test]
+fn a_trace_puts_what_was_sent_under_what_was_being_handled() {
+    const LONG: Duration = Duration::from_secs(20);
+    let dir = Dir::new("trace");
+    let (_up, socket) = up(&dir);
+    let attach = |name| Client::attach(&socket, name).unwrap();
+    let (mut asker, mut server, mut store) = (attach("cli/asker"), attach("cli/server"), attach("cli/store"));
+    let place = socket.clone();
+    let args = ["trace", "cli/store", "--least", "3", "--count", "1", "--settle", "100ms"];
+    let watcher = thread::spawn(move || ask(&place, args));
+    while !watcher.is_finished() {
+        asker.start_request(server.id(), b"?", LONG).unwrap();
+        let request = server.receive(Some(LONG)).unwrap().unwrap().header();
+        server.send(store.id(), b"note").unwrap();
+        server.reply(&request, 0, b"!").unwrap();
+        store.receive(Some(LONG)).unwrap().unwrap();
+        asker.receive(Some(LONG)).unwrap().unwrap();
+        // Whoever finds nothing to handle has begun something new.
+        assert!(asker.receive(Some(Duration::from_millis(20))).unwrap().is_none());
+    }
+    let said = watcher.join().expect("it ends");
+    let lines: Vec<&str> = said.out.lines().map(|line| line.split_once("  ").expect(line).1).collect();
+    let [root, note, reply] = lines[..] else { panic!("{}{}", said.out, said.err) };
+    assert!(root.starts_with("cli/asker -> cli/server  request "), "{}", said.out);
+    assert!(note.contains("  cli/server -> cli/store  message ") && note.ends_with("  4 bytes"), "{}", said.out);
+    assert!(reply.contains("  cli/server -> cli/asker  reply ") && reply.ends_with("  1 bytes"), "{}", said.out);
+}
+
+#[test]
+fn the_log_says_who_came_and_how_they_ended() {
+    let dir = Dir::new("log");
+    let (mut up, socket) = up(&dir);
+    let mut follow = strait(["log", "open", "--follow"]);
+    let mut follow = follow.env("STRAIT_SOCKET", &socket).spawn().expect("it starts");
+    assert_eq!(ask(&socket, ["stop", "open", "--reason", "a\u{1b}[2J\nb", "--deadline", "10s"]).code, Some(0));
+    let said = ask(&socket, ["log", "open"]);
+    let lines: Vec<&str> = said.out.lines().collect();
+    assert!(lines[0].ends_with(") starts") && lines[0].contains(" open (#"), "{}{}", said.out, said.err);
+    assert!(lines[1].ends_with(" is to end within 10s: a\\u{1b}[2J\\nb"), "{}", said.out);
+    assert!(lines.last().unwrap().ends_with(" ended: signal 15"), "{}", said.out);
+    assert!(!said.out.contains("closed"), "{}", said.out);
+    let all = json(&ask(&socket, ["log", "--json"]));
+    assert!(all.iter().any(|line| line["world"] == "closed" && line["text"] == "starts"), "{all:?}");
+    let numbers: Vec<u64> = all.iter().filter_map(|line| line["number"].as_u64()).collect();
+    assert!(numbers.len() == all.len() && numbers.is_sorted());
+
+    // Who follows has heard of it soon, and ends with the broker.
+    thread::sleep(Duration::from_secs(1));
+    up.interrupt();
+    up.expect("stopped");
+    let mut heard = String::new();
+    follow.stdout.take().expect("piped").read_to_string(&mut heard).expect("UTF-8");
+    assert_eq!(follow.wait().expect("it ends").code(), Some(1));
+    assert!(heard.contains(") starts\n") && heard.contains(" is to end within "), "{heard}");
+}
+
+#[test]
+fn metrics_are_printed_and_served() {
+    let dir = Dir::new("metrics");
+    let (_up, socket) = up(&dir);
+    assert_eq!(ask(&socket, ["send", "open", "x"]).code, Some(0));
+    let page = ask(&socket, ["metrics"]).out;
+    assert!(page.contains("strait_received_records_total{world=\"open\",id=\"17\"} 1\n"), "{page}");
+
+    let place = dir.path("metrics.sock");
+    // A socket that nobody listens on any more is in nobody's way.
+    drop(UnixListener::bind(&place).unwrap());
+    let mut serve = strait(["metrics", "--listen"]);
+    serve.arg(&place).env("STRAIT_SOCKET", &socket);
+    let mut serve = Foreground::start(serve);
+    serve.expect("metrics are at ");
+    for _ in 0..2 {
+        let mut connection = UnixStream::connect(&place).unwrap();
+        connection.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("strait_received_records_total{"),
+            "{answer}"
+        );
+    }
+    // But one that somebody listens on is left alone.
+    let mut second = strait(["metrics", "--listen"]);
+    second.arg(&place).env("STRAIT_SOCKET", &socket);
+    let said = common::run(second);
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("something listens there already: name another place"), "{}", said.err);
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let dir = Dir::new("man");
+    let place = dir.path("pages");
+    let mut man = strait(["man"]);
+    man.arg(&place);
+    assert_eq!(common::run(man).code, Some(0));
+    let page = |name: &str| std::fs::read_to_string(place.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert!(page("strait.1").contains(".TH strait 1"));
+    let help = common::run(strait(["--help"])).out;
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let names: Vec<&str> = commands
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty()))
+        .collect();
+    assert!(names.contains(&"top") && names.contains(&"up"), "{names:?}");
+    for name in names.into_iter().filter(|name| *name != "help") {
+        assert!(page(&format!("strait-{name}.1")).contains("strait"), "{name}");
+    }
+}
+
+#[test]
+fn the_service_manager_hears_when_the_worlds_are_started() {
+    let dir = Dir::new("notify");
+    let (file, place) = (dir.file("w.toml", WORLDS), dir.path("notify"));
+    let manager = UnixDatagram::bind(&place).unwrap();
+    manager.set_read_timeout(Some(common::PATIENCE)).unwrap();
+    let mut command = common::up(&file, &dir.path("s"));
+    command.env("NOTIFY_SOCKET", &place);
+    let up = Foreground::start(command);
+    let heard = || {
+        let mut buffer = [0; 64];
+        let length = manager.recv(&mut buffer).expect("it is told");
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    assert_eq!(heard(), "READY=1");
+    up.interrupt();
+    assert_eq!(heard(), "STOPPING=1");
+    assert_eq!(up.end().0, Some(0));
 }

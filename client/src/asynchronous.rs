@@ -135,7 +135,7 @@ impl AsyncClient {
 
     /// Answers a request. `code` 0 is success; other codes are the application's.
     pub async fn reply(&self, request: &Header, code: u16, payload: &[u8]) -> Result<u64, Error> {
-        let header = Header { cause: request.sequence, ..Client::reply_header(request, code) };
+        let header = Header { cause: request.as_cause(), ..Client::reply_header(request, code) };
         self.0.put(header, payload).await
     }
 

@@ -55,6 +55,7 @@ pub struct Client {
     pub(crate) unpacking: Unpacking,
     /// Streams that were begun.
     pub(crate) streams: u32,
+    /// The word for the record that was handed out last: the cause of what is sent now. 0 if none is being handled.
     pub(crate) cause: u64,
     pub(crate) sent: u64,
     pub(crate) outflow: Outflow,

@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::error::Error;
 use std::time::Duration;
-use strait_protocol::control::{Answer, Ended, MAX_WORLDS_PER_ANSWER, Request, WorldRow};
+use strait_protocol::control::{Answer, Ended, LogLine, MAX_WORLDS_PER_ANSWER, Request, WorldRow};
 use strait_protocol::{Name, WorldId};
 
 /// How long the control service may take over what it does at once.
@@ -95,6 +95,14 @@ impl Client {
     /// Sees nothing of others any more.
     pub fn untap(&mut self) -> Result<(), Error> {
         self.done(&Request::Untap)
+    }
+
+    /// What happened in the broker, from the line of this number on, as many lines as one answer takes. Nothing, if nothing has since.
+    pub fn log(&mut self, from: u64) -> Result<Vec<LogLine>, Error> {
+        match self.ask(&Request::Log { from }, PROMPT)? {
+            Answer::Log(lines) => Ok(lines),
+            _ => Err(Error::Unexpected),
+        }
     }
 
     pub(crate) fn done(&mut self, request: &Request) -> Result<(), Error> {

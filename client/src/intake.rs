@@ -9,7 +9,7 @@ use crate::record::{Piece, Record};
 use std::time::{Duration, Instant};
 use strait_protocol::packed::Item;
 use strait_protocol::stream::{self, NO_STREAM, Trailer};
-use strait_protocol::{FLAG_MORE, FLAG_PACKED, Header, Kind, RawHeader, Reason, WorldId};
+use strait_protocol::{FLAG_MORE, FLAG_PACKED, Header, Kind, RawHeader, Reason, WorldId, cause};
 
 /// What is put aside for later receives while something else is waited for.
 const MAX_ASIDE_BYTES: usize = 16 << 20;
@@ -282,7 +282,7 @@ impl Client {
     /// The message that was just taken out of a packed record.
     #[inline]
     pub(crate) fn item(&mut self) -> Record<'_> {
-        self.cause = self.handed.sequence();
+        self.cause = self.handed.as_cause();
         Record { raw: &self.handed, payload: self.payload_at(self.unpacking.place), trailer: None, parcel: None }
     }
 
@@ -329,9 +329,17 @@ impl Client {
 
     /// What is sent from now on is caused by this record.
     pub(crate) fn hand_out(&mut self, found: &Found) -> Record<'_> {
-        self.cause = self.header_of(found).sequence();
+        self.cause = self.as_cause(self.header_of(found));
         let raw = self.header_of(found);
         Record { raw, payload: self.payload_at(found.place), trailer: found.trailer, parcel: self.parcels.of(raw) }
+    }
+
+    /// The word for what is caused by a record: a notice stands for the record of ours that it is about.
+    fn as_cause(&self, raw: &RawHeader) -> u64 {
+        match raw.kind() {
+            Kind::Notice if raw.header().code != Reason::Incomplete as u16 => cause(self.own_id, raw.sequence()),
+            _ => raw.as_cause(),
+        }
     }
 
     /// The payload of a record that was just taken, as memory of one's own.

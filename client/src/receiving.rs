@@ -14,12 +14,14 @@ use strait_sys::wake;
 
 impl Client {
     /// The next record, or `None` when the time is over. Without a time, waits as long as it takes. What came in pieces is
-    /// handed out whole, what came packed one by one.
+    /// handed out whole, what came packed one by one. What is sent until the next receive names this record as its cause.
     #[inline]
     pub fn receive(&mut self, timeout: Option<Duration>) -> Result<Option<Record<'_>>, Error> {
         if self.is_at_inbox() {
             let mut end = None;
             if !self.wait_for_data(timeout, &mut end)? {
+                // What is sent from now on is no answer to anything.
+                self.cause = 0;
                 return Ok(None);
             }
             if self.is_plain() {
@@ -38,6 +40,7 @@ impl Client {
     pub fn try_receive(&mut self) -> Result<Option<Record<'_>>, Error> {
         if self.is_at_inbox() {
             if !self.try_next()? {
+                self.cause = 0;
                 return Ok(None);
             }
             if self.is_plain() {
@@ -167,11 +170,11 @@ impl Client {
     #[inline]
     pub(crate) fn record(&mut self) -> Record<'_> {
         if std::mem::take(&mut self.is_handed) {
-            self.cause = self.handed.sequence();
+            self.cause = self.handed.as_cause();
             return Record { raw: &self.handed, payload: &self.handed_payload, trailer: None, parcel: None };
         }
         let head = self.endpoint.head();
-        self.cause = head.sequence();
+        self.cause = head.as_cause();
         let payload = self.endpoint.theirs().bytes(self.endpoint.head_payload(), head.length() as usize);
         Record { raw: head, payload, trailer: None, parcel: None }
     }

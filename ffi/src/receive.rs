@@ -10,7 +10,7 @@ use strait_client::{AssemblyLimits, Piece};
 
 /// The next record: 1 if there is one, 0 if the time was over before. Waits as long as it takes (-1), not at all
 /// (0), or so many milliseconds. The payload lies in the inbox itself, or in the client's memory if it came in pieces (see
-/// "Lifetimes"), and can't be written. What is sent from now on has this record's sequence as its cause.
+/// "Lifetimes"), and can't be written. What is sent from now on has this record as its cause.
 #[unsafe(no_mangle)]
 pub extern "C" fn strait_receive(
     client: Option<&mut StraitClient>,

@@ -99,7 +99,8 @@ pub struct StraitRecord {
     pub correlation: u64,
     /// The how-manieth record of its source this is.
     pub sequence: u64,
-    /// Sequence of the record that its source was handling when it sent this, or 0.
+    /// The record that its source was handling when it sent this, or 0: bits 0 to 38 are of that one's sequence, bits 39 to 62 of its source; bit
+    /// 63 is set if it came over a direct link. Its source's word.
     pub cause: u64,
     /// The application's own word.
     pub tag: u64,

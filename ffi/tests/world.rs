@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
-use strait_protocol::{Kind, SliceSize};
+use strait_protocol::{Kind, SliceSize, cause};
 use switch::{PEER, Switch, request, shutdown_notice};
 
 fn text(bytes: &[u8]) -> String {
@@ -75,7 +75,7 @@ fn the_c_world_echoes_until_it_is_told_to_end() {
             switch.deliver(request(PEER, correlation), &payload);
             let (header, answer) = switch.take();
             assert_eq!((header.kind, header.destination, header.code), (Kind::Reply, PEER, 0));
-            assert_eq!((header.correlation, header.tag, header.cause), (correlation, 9, correlation));
+            assert_eq!((header.correlation, header.tag, header.cause), (correlation, 9, cause(PEER, correlation)));
             assert!(answer == payload);
         }
         thread::sleep(Duration::from_millis(20));

@@ -57,6 +57,9 @@ impl Wanted {
     }
 }
 
+/// The most lines in one [`Answer::Log`].
+pub const MAX_LINES_PER_ANSWER: u32 = 32;
+
 /// What a world or an operator asks of the control service. Policy says who may ask what.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub enum Request {
@@ -216,6 +219,11 @@ pub enum Request {
         /// The world's id.
         id: u64,
     },
+    /// What happened, from the line of this number on? Who may list may ask. The last lines are kept, in memory.
+    Log {
+        /// The first line of interest.
+        from: u64,
+    },
 }
 
 /// What the control service answers.
@@ -237,6 +245,8 @@ pub enum Answer {
     },
     /// A world is gone.
     Ended(Ended),
+    /// What happened, the oldest first; nothing, if nothing has since.
+    Log(Vec<LogLine>),
     /// The jail report, as JSON.
     Report(String),
     /// It is granted, and in force.
@@ -347,6 +357,21 @@ pub struct Ended {
     pub note: String,
     /// From the request to the end, in milliseconds; 0 when nobody asked.
     pub took_ms: u32,
+}
+
+/// One line of what happened.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// The how-manieth it is since the broker started.
+    pub number: u64,
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// The world that it is about, or 0.
+    pub id: u64,
+    /// That one's name, or nothing.
+    pub world: String,
+    /// What happened. It may quote a world.
+    pub text: String,
 }
 
 /// One world in a list.

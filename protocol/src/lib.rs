@@ -42,7 +42,7 @@ pub use endpoint::{Endpoint, Incoming, ReserveError, SliceMemory, Slot, Writable
 pub use layout::{Control, MAX_STOPS, SliceSize, SliceSizeError};
 pub use record::{
     FIRST_FLAG_OF_APPLICATIONS, FIRST_FLAG_OF_WORLDS, FLAG_MARK, FLAG_MORE, FLAG_PACKED, FLAG_PARCEL, FLAG_REPEATABLE,
-    FLAG_RETAIN, FLAG_TOPIC, Header, Kind, LINKED, MAX_RECEIVERS, RawHeader, Reason, stride,
+    FLAG_RETAIN, FLAG_TOPIC, Header, Kind, LINKED, MAX_RECEIVERS, RawHeader, Reason, cause, cause_source, stride,
 };
 pub use topic::{MAX_TOPIC_BYTES, MAX_TOPIC_TOKENS, Token, Topic, TopicError, TopicPattern};
 pub use world::{Name, NameError, Pattern, WorldId};

@@ -1,6 +1,7 @@
 //! The end of a world: asked for, by itself, or by force.
 
 use super::entry::{Entry, Nature, State, Stop};
+use super::journal::note;
 use super::{MAX_HISTORY, Supervisor, log};
 use crate::link::Command;
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ impl Supervisor {
         if entry.state >= State::Stopping {
             return;
         }
+        note(id, &entry.name, &format!("is to end within {deadline:?}: {reason}"));
         let now = Instant::now();
         // The notice waits in the inbox of a program that is about to open its connection. One that hasn't for a while never will:
         // it is told by a signal.
@@ -100,6 +102,7 @@ impl Supervisor {
     pub(super) fn kill(&mut self, id: WorldId, why: &str) {
         let Some(entry) = self.worlds.get_mut(&id) else { return };
         entry.was_killed = true;
+        note(id, &entry.name, &format!("is ended by force: {why}"));
         if entry.note.is_empty() {
             entry.note = why.into();
         }
@@ -160,6 +163,7 @@ impl Supervisor {
             self.tell_store_of_end(id);
         }
         let ended = ended(&entry);
+        note(id, &entry.name, &how(&ended));
         self.forget_topics(id);
         self.announce_end(&entry.name, &ended);
         if let Some(asker) = &entry.asked_by {
@@ -172,6 +176,14 @@ impl Supervisor {
             self.history.pop_front();
         }
         self.history.push_back(ended);
+    }
+}
+
+fn how(ended: &Ended) -> String {
+    match (ended.code, ended.signal) {
+        (Some(code), _) => format!("ended: exit code {code}"),
+        (None, Some(signal)) => format!("ended: signal {signal}"),
+        (None, None) => "is gone".into(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Lines to the operator, about the rare things that nobody asked for.
 
+use super::journal::note_broker;
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
@@ -9,9 +10,10 @@ use std::sync::OnceLock;
 /// Standard error as a description of our own that never waits, where it can be had: worlds may share the other one, and with it its flags.
 static OWN: OnceLock<Option<OwnedFd>> = OnceLock::new();
 
-/// Writes one line. Worlds may share the pipe, terminal or socket that it goes to, and fill it: a line that would have to wait is
+/// Writes one line, and notes it. Worlds may share the pipe, terminal or socket that it goes to, and fill it: a line that would have to wait is
 /// lost rather than the supervisor.
 pub(super) fn log(line: &str) {
+    note_broker(line);
     let bytes = format!("strait: {line}\n").into_bytes();
     let stderr = rustix::stdio::stderr();
     let _ = match OWN.get_or_init(open_anew) {

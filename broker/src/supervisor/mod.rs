@@ -9,6 +9,7 @@ mod end;
 mod entry;
 mod grants;
 mod images;
+mod journal;
 mod log;
 mod shares;
 mod spawn;
@@ -19,9 +20,10 @@ mod topics;
 use crate::config::Config;
 use crate::link::{Event, Link};
 use attach::Stranger;
-use entry::Entry;
+use entry::{Entry, Nature};
 use grants::Grants;
 use images::Image;
+use journal::note;
 use log::log;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
@@ -278,6 +280,7 @@ impl Supervisor {
         self.link
             .send(&command, &entry.channel.for_switch())
             .map_err(|errno| format!("the switch can't be told: {errno}"))?;
+        note(entry.id, &entry.name, if entry.nature == Nature::Attached { "attaches" } else { "starts" });
         self.names.insert(entry.name.clone(), entry.id);
         self.worlds.insert(entry.id, entry);
         Ok(())

@@ -2,6 +2,7 @@
 
 use super::Socket;
 use clap::{Args as ClapArgs, ValueEnum};
+use std::path::PathBuf;
 use std::time::Duration;
 use strait_broker::quantity;
 
@@ -57,6 +58,54 @@ pub struct Tap {
     pub socket: Socket,
 }
 
+#[derive(Debug, ClapArgs)]
+pub struct Trace {
+    /// Only what this world has part in
+    #[arg(value_name = "WORLD")]
+    pub world: Option<String>,
+    /// Only trees of at least so many records
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub least: usize,
+    /// How long nothing may come before a tree is taken to be whole: 50ms, 2s
+    #[arg(long, value_name = "TIME", default_value = "300ms", value_parser = quantity::duration)]
+    pub settle: Duration,
+    /// Print JSON: one object per tree, one line each
+    #[arg(long)]
+    pub json: bool,
+    /// End after so many trees
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// End after this time: 300ms, 30s, 2m
+    #[arg(long, value_name = "TIME", value_parser = quantity::duration)]
+    pub time: Option<Duration>,
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Log {
+    /// Only what is about the world of this name
+    #[arg(value_name = "WORLD")]
+    pub world: Option<String>,
+    /// Stay, and print what happens from now on
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Print JSON: one object per line
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Metrics {
+    /// Stay, and serve them over HTTP on this Unix socket
+    #[arg(long, value_name = "PATH")]
+    pub listen: Option<PathBuf>,
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
 pub const TOP_HELP: &str = "\
 Columns: SENT/S and RECV/S are records, BYTES/S what these took in the rings, both ways. INBOX has not been read, OUTBOX not been taken by the \
 switch, HELD is what the broker keeps for others on the world's account, of its budget. ASKS are its open requests, OWES those that \
@@ -83,3 +132,33 @@ Examples:
   strait tap db --payload --count 10
 
 Exit codes: 0 ended as asked; 1 refused by policy, or the broker can't be reached; 2 bad usage.";
+
+pub const TRACE_HELP: &str = "\
+A record is drawn under the one that its sender was handling when it sent it, with the seconds since the first. Senders say themselves what \
+they were handling; what went over direct links isn't seen. It takes the permission `tap *`.
+
+Examples:
+  strait trace                         whatever happens
+  strait trace compressor --least 3    what compressor has part in, if three records or more came of it
+  strait trace --json --count 10
+
+Exit codes: 0 ended as asked; 1 refused by policy, or the broker can't be reached; 2 bad usage.";
+
+pub const LOG_HELP: &str = "\
+The last two thousand lines of this broker's life, kept in memory. What worlds print goes where `stdio` in their configuration says.
+
+Examples:
+  strait log
+  strait log compressor --follow
+
+Exit codes: 0 done; 1 the broker can't be reached, or is gone; 2 bad usage.";
+
+pub const METRICS_HELP: &str = "\
+Every request gets the counters of that moment. Who may connect is decided by the permissions of the socket and of the directory that it is in.
+
+Examples:
+  strait metrics
+  strait metrics --listen /run/strait/metrics.sock
+  curl --unix-socket /run/strait/metrics.sock http://localhost/metrics
+
+Exit codes: 0 done; 1 the broker can't be reached, or is gone; 2 bad usage.";

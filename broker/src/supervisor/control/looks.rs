@@ -2,6 +2,7 @@
 
 use super::super::Supervisor;
 use super::super::entry::{Entry, State};
+use super::super::journal::lines_from;
 use crate::link::{Command, Count};
 use crate::policy::Permission;
 use strait_protocol::control::{Answer, MAX_WORLDS_PER_ANSWER, WorldRow};
@@ -34,6 +35,12 @@ impl Supervisor {
             .send(&Command::Count { ticket, ids }, &[])
             .map_err(|errno| format!("the switch can't be asked: {errno}"))?;
         self.counts.insert(ticket, (*asker, rows, more));
+        Ok(())
+    }
+
+    pub(super) fn log(&mut self, asker: &Header, from: u64) -> Result<(), String> {
+        self.allow(asker, &Permission::List)?;
+        self.answer(asker, &Answer::Log(lines_from(from)));
         Ok(())
     }
 

@@ -99,6 +99,7 @@ impl Supervisor {
             Request::Policy { name } => self.show_policy(asker, &name),
             Request::Tap { pattern, payload } => self.tap(asker, &pattern, payload),
             Request::Untap => self.untap(asker),
+            Request::Log { from } => self.log(asker, from),
         }
     }
 
