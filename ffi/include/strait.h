@@ -247,7 +247,8 @@ typedef struct strait_record {
      */
     uint64_t sequence;
     /**
-     * Sequence of the record that its source was handling when it sent this, or 0.
+     * The record that its source was handling when it sent this, or 0: bits 0 to 38 are of that one's sequence, bits 39 to 62 of its source; bit
+     * 63 is set if it came over a direct link. Its source's word.
      */
     uint64_t cause;
     /**
@@ -530,7 +531,7 @@ int strait_drain(struct strait_client *client,
 /**
  * The next record: 1 if there is one, 0 if the time was over before. Waits as long as it takes (-1), not at all
  * (0), or so many milliseconds. The payload lies in the inbox itself, or in the client's memory if it came in pieces (see
- * "Lifetimes"), and can't be written. What is sent from now on has this record's sequence as its cause.
+ * "Lifetimes"), and can't be written. What is sent from now on has this record as its cause.
  */
 int strait_receive(struct strait_client *client,
                    int32_t timeout_ms,
