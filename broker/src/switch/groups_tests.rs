@@ -135,7 +135,7 @@ fn asker_reply(request: &Header) -> Header {
     let Header { correlation, tag, .. } = *request;
     let header =
         Header { source: WorldId(31), correlation, tag, sequence: 1, ..Header::new(Kind::Reply, request.source, 4) };
-    Header { cause: request.sequence, ..header }
+    Header { cause: request.as_cause(), ..header }
 }
 
 #[test]
