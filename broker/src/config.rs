@@ -2,8 +2,10 @@
 //!
 //! The same types are read from TOML by `strait up`, and travel as JSON to the supervisor.
 
+mod group;
 mod world;
 
+pub use group::Group;
 pub use world::{Limits, Stdio, World};
 pub(crate) use world::{parcel_bytes, parcel_count};
 
@@ -28,6 +30,8 @@ pub struct Config {
     pub attach: Vec<AttachRule>,
     /// Worlds that can be started by name, any number of times.
     pub templates: BTreeMap<String, World>,
+    /// Addresses that stand for several worlds.
+    pub groups: BTreeMap<String, Group>,
     /// When the broker runs as root: the first kernel uid for worlds, and how many there are. One per world, never uid 0.
     pub uids: Uids,
     /// Where the states of worlds are kept that have `snapshots`: a directory, made on demand, of this broker alone. By default
@@ -43,8 +47,9 @@ pub struct Config {
 impl Default for Config {
     /// No socket, no templates, four seats.
     fn default() -> Self {
-        let (attach, templates, uids) = (Vec::new(), BTreeMap::new(), Uids::default());
-        Self { socket: None, attach, templates, uids, state: None, state_bytes: 4 << 30, seats: 4 }
+        let (templates, groups) = (BTreeMap::new(), BTreeMap::new());
+        let (attach, uids, state_bytes) = (Vec::new(), Uids::default(), 4 << 30);
+        Self { socket: None, attach, templates, groups, uids, state: None, state_bytes, seats: 4 }
     }
 }
 
@@ -148,6 +153,17 @@ pub enum ConfigError {
     /// More versions than a list of them can have.
     #[error("`snapshots`: {0} versions are more than the {MAX_SNAPSHOTS} that can be kept")]
     Snapshots(u32),
+    /// A group that can't be.
+    #[error("`{key}`: {why}")]
+    Group {
+        /// Its key.
+        key: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// More groups than a broker has.
+    #[error("there are {0} groups: {max} is the most", max = Group::MAX)]
+    Groups(usize),
     /// A granted path that isn't absolute.
     #[error("`{0}`: a granted path is absolute, `/path` or `/path:/inside`")]
     Path(String),
@@ -175,11 +191,20 @@ pub(crate) fn grant_paths(text: &str) -> Result<(PathBuf, PathBuf), ConfigError>
 }
 
 impl Config {
+    /// The template that a group makes a world of this name from.
+    pub fn template_of(&self, name: &Name) -> Option<&World> {
+        let covers = |(of, group): &(&String, &Group)| {
+            of.parse().ok().and_then(|of| group.pattern(&of).ok()).is_some_and(|pattern| pattern.covers(name))
+        };
+        self.groups.iter().find(covers).and_then(|(_, group)| self.templates.get(&group.template))
+    }
+
     /// The policy that a world of this name would have: of the template `worker` for `worker` and `worker/1`, or of the first rule that lets
     /// a program attach under the name.
     pub fn policy_of(&self, name: &Name) -> Option<Policy> {
         let stem = name.as_str().split('/').next().unwrap_or_default();
-        let template = self.templates.get(name.as_str()).or_else(|| self.templates.get(stem));
+        let template = self.templates.get(name.as_str()).or_else(|| self.template_of(name));
+        let template = template.or_else(|| self.templates.get(stem));
         let covers = |rule: &&AttachRule| rule.name.parse().is_ok_and(|pattern: Pattern| pattern.covers(name));
         let rule = || self.attach.iter().find(covers).and_then(|rule| Policy::of_rule(rule).ok());
         template.and_then(|world| Policy::of_world(world).ok()).or_else(rule)
@@ -197,6 +222,12 @@ impl Config {
                 return Err(ConfigError::Reserved(name.to_string()));
             }
             world.check()?;
+        }
+        for (name, group) in &self.groups {
+            group.check(name, &self.templates)?;
+        }
+        if self.groups.len() > Group::MAX {
+            return Err(ConfigError::Groups(self.groups.len()));
         }
         let Uids { first, count } = self.uids;
         match first >= 1000 && count > 0 && first.checked_add(count).is_some_and(|end| end < u32::MAX) {

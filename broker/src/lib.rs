@@ -26,13 +26,13 @@ mod supervisor;
 mod switch;
 mod turns;
 
-pub use config::{AttachRule, Config, ConfigError, Limits, Stdio, Uids, World};
+pub use config::{AttachRule, Config, ConfigError, Group, Limits, Stdio, Uids, World};
 pub use host::{Host, HostError};
 pub use policy::{Judgement, Permission, Policy, Role, judge};
 pub use roles::init;
 pub use strait_client::{
-    Client, Counters, Ended, Error, Fate, Header, Kind, LogLine, Name, Published, Reason, Sight, SubscribeOptions,
-    Topic, WorldId, WorldRow,
+    Client, Counters, Ended, Error, Fate, GroupRow, Header, Kind, LogLine, MemberRow, Name, Published, Reason, Sight,
+    SubscribeOptions, Topic, WorldId, WorldRow,
 };
 pub use strait_protocol::cause_source;
 #[cfg(feature = "racing")]

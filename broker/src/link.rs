@@ -48,7 +48,7 @@ pub(crate) enum Command {
     Group(GroupPassport),
     /// A world takes part in what is sent to a group from now on.
     Join { group: u64, world: u64 },
-    /// It doesn't any more, and ends what it has.
+    /// It doesn't any more, and ends what it has. Answered.
     Leave { group: u64, world: u64 },
     /// What a group has to do.
     CountGroup { ticket: u64, id: u64 },
@@ -127,8 +127,10 @@ pub(crate) enum Event {
     Counted { ticket: u64, rows: Vec<Count> },
     /// Something waits for this group and no member is free. Said once until one comes or goes.
     Wanted { group: u64 },
-    /// The answer to `CountGroup`: nothing if there is no such group.
-    GroupCounted { ticket: u64, count: Option<GroupCount> },
+    /// The answer to `CountGroup`.
+    GroupCounted { ticket: u64, count: GroupCount },
+    /// The answer to `Leave`: from here on this world gets nothing that is sent to the group.
+    Left { world: u64 },
 }
 
 /// What a group has to do.

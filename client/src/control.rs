@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::error::Error;
 use std::time::Duration;
-use strait_protocol::control::{Answer, Ended, LogLine, MAX_WORLDS_PER_ANSWER, Request, WorldRow};
+use strait_protocol::control::{Answer, Ended, GroupRow, LogLine, MAX_WORLDS_PER_ANSWER, Request, WorldRow};
 use strait_protocol::{Name, WorldId};
 
 /// How long the control service may take over what it does at once.
@@ -59,6 +59,14 @@ impl Client {
                 }
                 _ => return Err(Error::Unexpected),
             }
+        }
+    }
+
+    /// All groups that there are, with their members.
+    pub fn groups(&mut self) -> Result<Vec<GroupRow>, Error> {
+        match self.ask(&Request::Groups, PROMPT)? {
+            Answer::Groups(groups) => Ok(groups),
+            _ => Err(Error::Unexpected),
         }
     }
 

@@ -224,6 +224,8 @@ pub enum Request {
         /// The first line of interest.
         from: u64,
     },
+    /// Which groups are there, and what have they to do?
+    Groups,
 }
 
 /// What the control service answers.
@@ -279,6 +281,8 @@ pub enum Answer {
     },
     /// The lines of a policy, as a configuration has them.
     Policy(Vec<String>),
+    /// All groups, in the order of their ids.
+    Groups(Vec<GroupRow>),
     /// A topic.
     Topic {
         /// Its id.
@@ -372,6 +376,44 @@ pub struct LogLine {
     pub world: String,
     /// What happened. It may quote a world.
     pub text: String,
+}
+
+/// One group in a list.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct GroupRow {
+    /// Its id.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// The template of the members that it starts.
+    pub template: String,
+    /// How many of these there are at least and at most.
+    pub min: u32,
+    /// See `min`.
+    pub max: u32,
+    /// Requests and messages that one member has at once.
+    pub outstanding: u32,
+    /// Records that wait for a member.
+    pub waiting: u64,
+    /// Worlds that are on their way to be members.
+    pub starting: u32,
+    /// Starts that failed since the last that didn't.
+    pub failures: u32,
+    /// Who takes records now.
+    pub members: Vec<MemberRow>,
+}
+
+/// One member of a group.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct MemberRow {
+    /// Its id.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// Requests and messages that it has.
+    pub load: u32,
+    /// Records that it was ever given.
+    pub taken: u64,
 }
 
 /// One world in a list.

@@ -38,6 +38,12 @@ impl Supervisor {
             saved: None,
             signal_at,
         });
+        if !self.part(id, correlation, now + deadline, reason) {
+            self.tell_to_stop(id, correlation, deadline, reason);
+        }
+    }
+
+    pub(super) fn tell_to_stop(&mut self, id: WorldId, correlation: u64, deadline: Duration, reason: &str) {
         if let Err(error) = self.tell(id, Wanted::Shutdown, correlation, deadline, reason) {
             self.kill(id, &format!("it can't be told: {error}"));
         }
@@ -166,6 +172,7 @@ impl Supervisor {
         note(id, &entry.name, &how(&ended));
         self.forget_topics(id);
         self.announce_end(&entry.name, &ended);
+        self.leave_pools(id, entry.started.elapsed(), entry.stop.is_some());
         if let Some(asker) = &entry.asked_by {
             self.answer(asker, &Answer::Refused(entry.note.clone()));
         }

@@ -11,6 +11,7 @@ mod grants;
 mod images;
 mod journal;
 mod log;
+mod pools;
 mod shares;
 mod spawn;
 mod start;
@@ -25,6 +26,7 @@ use grants::Grants;
 use images::Image;
 use journal::note;
 use log::log;
+use pools::Pools;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use shares::Shares;
@@ -126,6 +128,7 @@ struct Supervisor {
     tappers: BTreeSet<WorldId>,
     topics: Topics,
     store: Store,
+    pools: Pools,
     counts: HashMap<u64, (Header, Vec<WorldRow>, bool)>,
     next_id: u64,
     next_uid: u32,
@@ -218,8 +221,9 @@ impl Supervisor {
             Event::Permitted { grant } => self.take_permitted(grant),
             Event::Revoked { grant, is_late } => self.take_revoked(grant, is_late),
             Event::Counted { ticket, rows } => self.answer_counted(ticket, &rows),
-            Event::Wanted { group } => log(&format!("group {group}")),
-            Event::GroupCounted { ticket, count } => log(&format!("group {ticket} {count:?}")),
+            Event::Wanted { group } => self.want(WorldId(group)),
+            Event::Left { world } => self.take_left(WorldId(world)),
+            Event::GroupCounted { ticket, count } => self.take_group_count(ticket, &count),
         }
     }
 
@@ -237,6 +241,7 @@ impl Supervisor {
             .chain(self.next_look())
             .chain(self.grants.next_deadline())
             .chain(self.store_deadline())
+            .chain(self.pools.next_look())
             .min()
     }
 
@@ -247,6 +252,7 @@ impl Supervisor {
         self.end_late_questions(now);
         self.end_expired_grants(now);
         self.restart_store(now);
+        self.look_at_pools(now);
         if self.next_look().is_some_and(|at| at <= now) {
             self.look_at_shares(now);
         }
@@ -268,6 +274,9 @@ impl Supervisor {
         }
         if self.names.contains_key(name) {
             return Err(format!("there is a world named `{name}` already"));
+        }
+        if self.pools.named(name).is_some() {
+            return Err(format!("`{name}` is the name of a group: its members are named otherwise"));
         }
         match self.worlds.len() >= self.max_worlds {
             true => Err(format!("there are {} worlds already, which is the most", self.max_worlds)),

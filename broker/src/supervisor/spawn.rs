@@ -271,7 +271,10 @@ impl Supervisor {
         let is_sealed = entry.channel.outbox.is_sealed();
         // Looked at and not made so from here: whoever has the file can keep others from sealing it, but not from looking.
         match is_sealed {
-            true => self.announce("ready", id),
+            true => {
+                self.announce("ready", id);
+                self.join_pools(id);
+            }
             false => self.kill(id, "it says that its outbox is mapped, and has not sealed it"),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::entry::{Channel, Entry, Nature, State};
 use super::grants::Grants;
+use super::pools::Pools;
 use super::shares::Shares;
 use super::store::Store;
 use super::topics::Topics;
@@ -114,6 +115,7 @@ fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
         tappers: BTreeSet::new(),
         topics: Topics::default(),
         store: Store::default(),
+        pools: Pools::default(),
         counts: HashMap::new(),
         next_id: WorldId::FIRST.0 - 1,
         next_uid: 0,
@@ -136,6 +138,7 @@ fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
     {
         (entry.uid, entry.pid) = (peer.uid, peer.pid);
     }
+    supervisor.make_pools()?;
     Ok((supervisor, switch))
 }
 

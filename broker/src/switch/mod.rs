@@ -413,10 +413,10 @@ impl Switch {
             }
             Command::Leave { group, world } => {
                 self.leave(WorldId(group), WorldId(world));
-                Ok(())
+                self.link.send(&Report::Left { world }, &[])
             }
             Command::CountGroup { ticket, id } => {
-                let count = self.count_group(WorldId(id));
+                let count = self.count_group(WorldId(id)).unwrap_or_default();
                 self.link.send(&Report::GroupCounted { ticket, count }, &[])
             }
         }

@@ -82,6 +82,7 @@ impl Bench {
         loop {
             match self.link.receive().unwrap().unwrap().0 {
                 Report::Wanted { .. } => self.wanted += 1,
+                Report::Left { .. } => {}
                 other => return other,
             }
         }

@@ -1,6 +1,7 @@
 //! The control service, `strait.control`: a world like any other to the switch, with the supervisor behind it.
 
 mod grants;
+mod groups;
 mod looks;
 mod names;
 mod policy;
@@ -100,6 +101,7 @@ impl Supervisor {
             Request::Tap { pattern, payload } => self.tap(asker, &pattern, payload),
             Request::Untap => self.untap(asker),
             Request::Log { from } => self.log(asker, from),
+            Request::Groups => self.groups(asker),
         }
     }
 

@@ -29,7 +29,10 @@ impl Supervisor {
     pub(super) fn resolve(&mut self, asker: &Header, name: &str) -> Result<(), String> {
         let parsed = parse(name)?;
         self.asker(asker).policy.resolve(&parsed).map_err(|missing| missing.to_string())?;
-        let id = self.named(&parsed)?.id;
+        let id = match self.pools.named(&parsed) {
+            Some(group) => group,
+            None => self.named(&parsed)?.id,
+        };
         self.answer(asker, &Answer::World { id: id.0, name: name.into() });
         Ok(())
     }

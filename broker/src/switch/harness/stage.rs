@@ -208,7 +208,7 @@ impl Stage {
                 Ok(None) => panic!("the switch is gone"),
                 Ok(Some((Report::Quarantined { id, why }, _))) => self.is_cut_off(WorldId(id), &why),
                 Ok(Some((Report::Attached { id }, _))) => self.attached = id,
-                Ok(Some((Report::Detached { .. } | Report::Wanted { .. }, _))) => {}
+                Ok(Some((Report::Detached { .. } | Report::Wanted { .. } | Report::Left { .. }, _))) => {}
                 Ok(Some((other, _))) => panic!("{other:?}"),
             }
         }
