@@ -31,6 +31,8 @@ pub enum Command {
     Run(Box<Run>),
     /// List the worlds of a broker
     Ps(Ps),
+    /// List the groups: what waits for each, its members, and what each of these has to do
+    Groups(Ps),
     /// Show what the worlds do now: rates, queues, who waits for whom, who is denied
     #[command(after_help = watch::TOP_HELP)]
     Top(Top),

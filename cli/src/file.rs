@@ -9,7 +9,7 @@ use crate::mistake::Mistake;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use strait_broker::{AttachRule, Config, Uids, World};
+use strait_broker::{AttachRule, Config, Group, Uids, World};
 use toml::Spanned;
 use toml::de::{DeTable, Deserializer};
 
@@ -28,7 +28,8 @@ impl Plan {
     pub fn world(&self, name: &str) -> Option<&World> {
         let template = name.split('/').next().unwrap_or(name);
         let named = self.worlds.iter().find(|(known, _)| known == name).map(|(_, world)| world);
-        named.or_else(|| self.config.templates.get(template))
+        let of_group = || name.parse().ok().and_then(|name| self.config.template_of(&name));
+        named.or_else(of_group).or_else(|| self.config.templates.get(template))
     }
 }
 
@@ -41,6 +42,7 @@ struct Document {
     attach: Vec<AttachRule>,
     uids: Uids,
     templates: BTreeMap<String, World>,
+    groups: BTreeMap<String, Group>,
     worlds: BTreeMap<String, World>,
 }
 
@@ -76,9 +78,9 @@ fn order(document: &Document, table: &DeTable<'_>) -> Result<Vec<String>, Mistak
 }
 
 fn plan(document: Document, order: &[String]) -> Plan {
-    let Document { socket, attach, uids, templates, mut worlds, .. } = document;
+    let Document { socket, attach, uids, templates, groups, mut worlds, .. } = document;
     let socket = socket.map(Spanned::into_inner);
-    let config = Config { socket, attach, templates, uids, ..Config::default() };
+    let config = Config { socket, attach, templates, groups, uids, ..Config::default() };
     let started = order.iter().filter_map(|name| worlds.remove_entry(name)).collect();
     Plan { config, worlds: started, idle: worlds.into_keys().collect() }
 }

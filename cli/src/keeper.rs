@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::signals::Signals;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
-use strait_broker::{Client, Config, Ended, Header, Host, HostError, Kind, Reason, World, WorldId};
+use strait_broker::{Client, Config, Ended, Group, Header, Host, HostError, Kind, Reason, World, WorldId};
 use strait_protocol::control::{Answer, Request};
 
 /// The grace of a world whose configuration isn't known here: another world chose its name.
@@ -32,7 +32,7 @@ pub struct Keeper {
     running: BTreeMap<u64, Running>,
     /// Whose end the answer to which question tells.
     waits: HashMap<u64, u64>,
-    /// The grace of each template, for the worlds that others start.
+    /// The grace of each template and group, for the worlds that others start.
     graces: HashMap<String, u32>,
 }
 
@@ -45,7 +45,10 @@ struct Running {
 impl Keeper {
     /// Minds a host whose configuration this is.
     pub fn new(host: Host, config: &Config) -> Result<Self, Failure> {
-        let graces = config.templates.iter().map(|(name, world)| (name.clone(), world.grace_ms)).collect();
+        let of_templates = config.templates.iter().map(|(name, world)| (name.clone(), world.grace_ms));
+        let grace = |group: &Group| config.templates.get(&group.template).map(|world| world.grace_ms);
+        let of_groups = config.groups.iter().filter_map(|(name, group)| Some((name.clone(), grace(group)?)));
+        let graces = of_templates.chain(of_groups).collect();
         Ok(Self { host, signals: Signals::catch()?, running: BTreeMap::new(), waits: HashMap::new(), graces })
     }
 

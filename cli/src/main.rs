@@ -11,6 +11,7 @@ mod ended;
 mod failure;
 mod feed;
 mod file;
+mod groups;
 mod inspect;
 mod keeper;
 mod log;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         Command::Up(args) => up::up(args),
         Command::Run(args) => run::run(args),
         Command::Ps(args) => ps::ps(args),
+        Command::Groups(args) => groups::groups(args),
         Command::Top(args) => top::top(args),
         Command::Tap(args) => tap::tap(args),
         Command::Trace(args) => trace::trace(args),

@@ -24,6 +24,7 @@ pub fn document(document: &Document, table: &DeTable<'_>) -> Result<(), Mistake>
     uids(document, table)?;
     worlds("templates", &document.templates, document, table)?;
     worlds("worlds", &document.worlds, document, table)?;
+    groups(document, table)?;
     attach(document, table)
 }
 
@@ -90,7 +91,29 @@ fn worlds(of: &str, all: &BTreeMap<String, World>, document: &Document, table: &
     Ok(())
 }
 
-/// One table of the file: a world, a template, a rule.
+/// A group is judged together with the templates, one of which it names.
+fn groups(document: &Document, table: &DeTable<'_>) -> Result<(), Mistake> {
+    let Some((_, tables)) = entry(table, "groups") else { return Ok(()) };
+    for (name, group) in &document.groups {
+        let Some((key, value)) = tables.get_ref().as_table().and_then(|tables| entry(tables, name)) else { continue };
+        let section = Section { head: key.span(), table: value.get_ref().as_table() };
+        let (templates, groups) = (document.templates.clone(), BTreeMap::from([(name.clone(), group.clone())]));
+        let alone = Config { templates, groups, ..Config::default() };
+        alone.check().map_err(|error| match document.templates.contains_key(&group.template) {
+            true => section.mistake(&error),
+            false => section.mistake(&error).among(&group.template, document.templates.keys().map(String::as_str)),
+        })?;
+        if document.worlds.contains_key(name) {
+            return Err(Mistake::new(
+                key.span(),
+                format!("`{name}` is a world of this file: a group needs a name of its own"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// One table of the file: a world, a template, a rule, a group.
 struct Section<'t, 'i> {
     /// Its name, or that of the array it is in.
     head: Range<usize>,
@@ -103,6 +126,7 @@ impl Section<'_, '_> {
         let span = match error {
             ConfigError::NoCommand => self.key("command"),
             ConfigError::Slice(_) => self.value("slice"),
+            ConfigError::Group { key, .. } => self.value(key),
             ConfigError::Pattern { text, .. }
             | ConfigError::Ask { text, .. }
             | ConfigError::Permission(text)

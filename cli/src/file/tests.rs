@@ -195,3 +195,20 @@ fn the_example_is_right() {
     let plan = parse(include_str!("../../../examples/two-worlds.toml")).unwrap();
     assert_eq!(plan.worlds.len(), 2);
 }
+
+#[test]
+fn groups_are_read_and_their_mistakes_found() {
+    let group = |rest: &str| format!("[templates.worker]\ncommand = [\"w\"]\n[groups.pool]\n{rest}\n");
+    let plan = parse(&group("template = \"worker\"\nmax = 8\nidle = \"5s\"")).unwrap();
+    let pool = &plan.config.groups["pool"];
+    assert_eq!((pool.min, pool.max, pool.idle_ms, pool.outstanding), (0, 8, 5000, 1));
+    assert_eq!(plan.world("pool/7").map(|world| &world.command[..]), Some(&["w".to_owned()][..]));
+    let (line, column, message, hint) = mistake(&group("template = \"wroker\""));
+    assert_eq!((line, column), (4, 12));
+    assert_eq!(message, "`template`: there is no template `wroker` (there are: worker)");
+    assert!(hint.contains("worker"), "{hint}");
+    let (line, _, message, _) = mistake(&group("template = \"worker\"\nmin = 9"));
+    assert_eq!((line, &message[..]), (5, "`min`: 9 is more than `max`, 4"));
+    let (line, _, message, _) = mistake(&group("template = \"worker\"\nmembers = \"worker\""));
+    assert_eq!((line, &message[..]), (5, "`members`: `worker` isn't the beginning of names, such as `pool/*`"));
+}

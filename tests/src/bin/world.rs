@@ -18,6 +18,8 @@ mod loads;
 mod muffled;
 #[path = "../actors/parcels.rs"]
 mod parcels;
+#[path = "../actors/pools.rs"]
+mod pools;
 #[path = "../actors/rogue.rs"]
 mod rogue;
 #[path = "../actors/states.rs"]
@@ -75,6 +77,8 @@ fn main() -> ExitCode {
         ["recorder"] => states::recorder(),
         ["burner"] => loads::burner(),
         ["bomb", kind] => bombs::bomb(kind),
+        ["worker"] => pools::worker(),
+        ["pool-user", group] => pools::pool_user(group),
         ["soaker", seed] => seed.parse().map_err(Into::into).and_then(strait_tests::soak::live),
         _ => Err(format!("no such role: {words:?}").into()),
     };
