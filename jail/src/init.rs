@@ -157,8 +157,6 @@ impl Init<'_> {
     fn settle(&self) -> Result<(), SpawnError> {
         let spec = self.spec;
         rustix::system::sethostname(spec.name.as_bytes()).at(Step::HostName, "sethostname")?;
-        // A session of its own, whose leader is pid 1: no terminal is ours, and the payload can't take one by opening it.
-        rustix::process::setsid().at(Step::Session, "setsid")?;
         rustix::process::umask(Mode::from_raw_mode(0o022));
         rustix::process::chdir(&spec.dir).at_path(Step::WorkingDirectory, "chdir", &spec.dir)
     }

@@ -46,7 +46,7 @@
 //! jail and, thanks to `CLONE_PARENT`, a child of the supervisor. It is born with every capability over its own namespaces and
 //! none over the host. This may be long before anybody asks for a jail ([`Options::seats`]). Pid 1:
 //!
-//! 1. closes the launcher's descriptors, before anything can go wrong with them; enters its control groups, makes its network and its view of the
+//! 1. closes the launcher's descriptors, before anything can go wrong with them; makes its session, enters its control groups, makes its network and its view of the
 //!    groups (two more namespaces), forbids executable memory files in its pid namespace, and empties its bounding set of capabilities;
 //! 2. builds the root with the system in it, in a second mount namespace from which it detaches everything of the host's; goes back to the
 //!    first, and waits for its order. When that comes the launcher sets the limits of the groups where they aren't the usual ones, maps the user (which only
@@ -57,7 +57,7 @@
 //! 4. becomes the world's user, for good. The capabilities over the namespaces stay, they aren't tied to a uid;
 //! 5. hides (not dumpable) and ties its life to the supervisor's: after the change of user, which would undo both;
 //! 6. connects to the rendezvous: with the final uid, so that the kernel vouches for that;
-//! 7. sets host name, session, working directory and limits;
+//! 7. sets host name, working directory and limits;
 //! 8. gives up new privileges, locks the secure bits, drops all capabilities: nothing after needs any;
 //! 9. confines itself with Landlock, which forbids mounting, so it comes after the last mount; and refuses new code, unless the profile
 //!    is that of a language VM;

@@ -235,6 +235,8 @@ fn settle(
     kept.extend(empty.as_ref().map(AsFd::as_fd));
     retain_only(&kept).at(Step::Descriptors, "close_range")?;
     rustix::thread::set_name(c"strait-seat").at(Step::Descriptors, "prctl PR_SET_NAME")?;
+    // A session of its own, whose leader is pid 1: no terminal is ours, and the payload can't take one by opening it.
+    rustix::process::setsid().at(Step::Session, "setsid")?;
     privilege::be_ordinary()?;
     privilege::empty_bounding_set()?;
     for file in moves_to {
