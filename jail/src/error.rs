@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a jail wasn't built or its program wasn't started. Nothing of it is left behind.
+/// Why a jail wasn't built or its program wasn't started. Nothing of it is left behind, but for [`SpawnError::Undead`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum SpawnError {
     /// The specification asks for something that no jail can be.
@@ -41,6 +41,14 @@ pub enum SpawnError {
     /// The first process of the jail ended before the jail was complete, without a word.
     #[error("the first process of the jail died while it was building the jail")]
     Died,
+    /// It failed, and what was made of it doesn't die: it is stuck in the kernel. It ends when it gets out.
+    #[error("{why}; its first process, {pid}, was killed and hasn't ended")]
+    Undead {
+        /// As seen from outside.
+        pid: i32,
+        /// Why it failed.
+        why: String,
+    },
     /// Something in the construction hung, most likely a bind source on a file system that doesn't answer.
     #[error("the jail wasn't complete after {0} ms")]
     TooSlow(u64),

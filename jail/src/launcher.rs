@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::net::Shutdown;
 use rustix::process::{Pid, Signal};
@@ -11,7 +12,7 @@ use strait_sys::socket;
 
 use crate::cgroup::{Group, Home};
 use crate::error::{Error, SpawnError};
-use crate::process::{Process, reap};
+use crate::process::{LAST_WAIT, Process, reap};
 use crate::seccomp::Filters;
 use crate::spawn::Service;
 use crate::spec::Spec;
@@ -83,6 +84,8 @@ pub struct Launcher {
     pidfd: OwnedFd,
     home: Arc<Home>,
     open: VecDeque<(Ticket, OwnedFd)>,
+    /// Were killed and haven't ended.
+    undead: Vec<(OwnedFd, Group)>,
     next: u64,
     buffer: Vec<u8>,
 }
@@ -104,8 +107,8 @@ impl Launcher {
         match clone_process(0, false).map_err(Error::io("clone3"))? {
             Cloned::Child => live(&theirs, &filters, &home, options),
             Cloned::Parent { pidfd, .. } => {
-                let (open, buffer) = (VecDeque::new(), vec![0; MAX_BYTES]);
-                Ok(Launcher { socket: Some(ours), pidfd, home, open, next: 1, buffer })
+                let (open, undead, buffer) = (VecDeque::new(), Vec::new(), vec![0; MAX_BYTES]);
+                Ok(Launcher { socket: Some(ours), pidfd, home, open, undead, next: 1, buffer })
             }
         }
     }
@@ -165,7 +168,7 @@ impl Launcher {
         let (ticket, status) = self.open.pop_front().ok_or(Error::NothingOpen)?;
         let (answer, first) = loop {
             match self.receive()? {
-                (answer, Some(unused)) if answer.ticket == NOBODY => self.bury(&unused)?,
+                (answer, Some(unused)) if answer.ticket == NOBODY => drop(self.bury(unused)?),
                 other => break other,
             }
         };
@@ -179,19 +182,26 @@ impl Launcher {
                 Ok((ticket, Ok(Process::new(pid, pidfd, status, group, attested))))
             }
             (Some(failed), Some(error)) => {
-                self.bury(&failed)?;
-                Ok((ticket, Err(error)))
+                let pid = failed.1.as_raw_nonzero().get();
+                let is_gone = self.bury(failed)?;
+                let undead = |why: SpawnError| SpawnError::Undead { pid, why: why.to_string() };
+                Ok((ticket, Err(if is_gone { error } else { undead(error) })))
             }
             (None, Some(error)) => Ok((ticket, Err(error))),
             (None, None) => Err(Error::Wire("an answer without process and without error".into())),
         }
     }
 
-    /// The launcher has killed it; only the parent, which is us, can take it off the process table.
-    fn bury(&self, (first, _, pidfd): &(First, Pid, OwnedFd)) -> Result<(), Error> {
-        reap(pidfd).map_err(Error::io("waitid"))?;
-        Group::new(&self.home, first.group).remove();
-        Ok(())
+    /// The launcher has killed it; only the parent, which is us, can take it off the process table. `false`: it doesn't die. That is tried again
+    /// when the next one is buried.
+    fn bury(&mut self, (first, _, pidfd): (First, Pid, OwnedFd)) -> Result<bool, Error> {
+        self.undead.retain(|(pidfd, group)| !is_buried(pidfd, group, Duration::ZERO).unwrap_or(true));
+        let group = Group::new(&self.home, first.group);
+        let is_gone = is_buried(&pidfd, &group, LAST_WAIT).map_err(Error::io("waitid"))?;
+        if !is_gone {
+            self.undead.push((pidfd, group));
+        }
+        Ok(is_gone)
     }
 
     /// One order and its answer, for callers that have nothing else to do. Fails if other orders are open.
@@ -239,11 +249,21 @@ impl Drop for Launcher {
             let _ = rustix::net::shutdown(socket, Shutdown::Write);
         }
         while let Ok((_, Some(unused))) = self.receive() {
-            let _ = self.bury(&unused);
+            let _ = self.bury(unused);
         }
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
-        let _ = reap(&self.pidfd);
+        let _ = reap(&self.pidfd, LAST_WAIT);
         self.socket = None;
+    }
+}
+
+fn is_buried(pidfd: &OwnedFd, group: &Group, within: Duration) -> std::io::Result<bool> {
+    match reap(pidfd, within) {
+        Err(error) if error.kind() == std::io::ErrorKind::TimedOut => Ok(false),
+        other => other.map(|()| {
+            group.remove();
+            true
+        }),
     }
 }
 

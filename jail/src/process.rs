@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal, waitid,
 };
@@ -23,7 +24,9 @@ pub enum Exit {
     Signal(i32),
 }
 
-/// A jail with its payload. Dropping it kills the whole tree.
+/// A jail with its payload. Dropping it kills the whole tree, and waits until it is gone; but no longer than 5 s, for a process that is stuck in
+/// the kernel, or in a frozen control group, can't be killed before it gets out. It ends then; only its place in the process table stays
+/// until the supervisor ends, and its groups until the next launcher starts.
 #[derive(Debug)]
 pub struct Process {
     pid: Pid,
@@ -155,9 +158,9 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if self.exit.is_none() {
-            // Neither can fail for a child of ours that nobody else reaped; if somebody did, there is nothing left to do.
+            // For a child of ours that nobody else reaped only its end can fail to come; if somebody did, there is nothing left to do.
             let _ = self.kill();
-            let _ = reap(&self.pidfd);
+            let _ = reap(&self.pidfd, LAST_WAIT);
             self.group.remove();
         }
     }
@@ -178,6 +181,15 @@ fn take(pidfd: &OwnedFd, options: WaitIdOptions) -> io::Result<Option<WaitIdStat
     Ok(rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(pidfd.as_fd()), options))?)
 }
 
-pub(crate) fn reap(pidfd: &OwnedFd) -> io::Result<()> {
-    take(pidfd, WaitIdOptions::empty()).map(drop)
+/// How long a process that was killed may take to end.
+pub(crate) const LAST_WAIT: Duration = Duration::from_secs(5);
+
+/// Takes a child that was killed off the process table. `TimedOut`: it hasn't ended within this time.
+pub(crate) fn reap(pidfd: &OwnedFd, within: Duration) -> io::Result<()> {
+    let mut end = [PollFd::new(pidfd, PollFlags::IN)];
+    let within = Timespec::try_from(within).expect("seconds fit");
+    match rustix::io::retry_on_intr(|| poll(&mut end, Some(&within)))? {
+        0 => Err(io::ErrorKind::TimedOut.into()),
+        _ => take(pidfd, WaitIdOptions::empty()).map(drop),
+    }
 }

@@ -57,6 +57,7 @@ const CASES: &[Case] = &[
     ("a processor limit holds (root)", groups::processor),
     ("a limit that can't be had is named", groups::missing),
     ("a tree that hides dies as a whole", groups::whole_tree),
+    ("what can't be killed isn't waited for for ever (root)", groups::frozen),
     ("a killed supervisor leaves no group (root)", groups::supervisor_dies),
     ("groups of the dead are swept, of the living not (root)", groups::stale),
     ("who stood apart can stand apart again (root)", groups::apart),

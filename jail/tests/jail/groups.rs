@@ -183,6 +183,26 @@ pub fn whole_tree(given: &mut Given<'_>) {
     wait_until("the groups to be removed", || groups.iter().all(|dir| !dir.exists()));
 }
 
+/// What can't be killed, because it is frozen, is waited for for so long and no longer.
+pub fn frozen(given: &mut Given<'_>) {
+    let freezer = PathBuf::from(format!("/sys/fs/cgroup/freezer/strait-test-{}", std::process::id()));
+    skip_unless(as_root() && fs::create_dir(&freezer).is_ok());
+    let world = start(given.launcher, &shell("sleep 1000")).expect("spawn");
+    let pid = world.process.pid();
+    let set = |state: &str| fs::write(freezer.join("freezer.state"), state).expect("freezer");
+    let is_in = fs::write(freezer.join("cgroup.procs"), pid.to_string()).is_ok();
+    set("FROZEN");
+    let begun = std::time::Instant::now();
+    drop(world);
+    let waited = begun.elapsed();
+    let lived = alive(pid);
+    set("THAWED");
+    wait_until("the frozen one to end", || fs::remove_dir(&freezer).is_ok());
+    assert!(is_in && lived && waited.as_secs() >= 5, "{is_in} {lived} {waited:?}");
+    let every = rustix::process::WaitOptions::from_bits_retain(libc::__WALL.cast_unsigned());
+    rustix::process::waitpid(rustix::process::Pid::from_raw(pid), every).expect("waitpid");
+}
+
 /// The groups of worlds that died with a killed supervisor are removed by its launcher.
 pub fn supervisor_dies(given: &mut Given<'_>) {
     skip_unless(as_root());
