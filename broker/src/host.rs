@@ -104,8 +104,7 @@ impl Host {
     pub fn spawn(&mut self, name: &str, world: &World) -> Result<WorldId, HostError> {
         world.check()?;
         name.parse::<Name>().map_err(Error::from)?;
-        let specification = serde_json::to_string(&(name, world)).expect("texts and numbers can be written as JSON");
-        Ok(self.client().spawn(&specification)?.0)
+        Ok(self.client().spawn(&world.specification(name))?.0)
     }
 
     /// Ends the direct link between two worlds, if there is one. What they have to say goes through the switch from then on. From two that

@@ -31,8 +31,8 @@ pub use host::{Host, HostError};
 pub use policy::{Judgement, Permission, Policy, Role, judge};
 pub use roles::init;
 pub use strait_client::{
-    Client, Counters, Ended, Error, Fate, GroupRow, Header, Kind, LogLine, MemberRow, Name, Published, Reason, Sight,
-    SubscribeOptions, Topic, WorldId, WorldRow,
+    Asked, Client, Counters, Decision, Ended, Error, Fate, Granted, GroupRow, Header, Kind, LogLine, MemberRow, Name,
+    Published, Reason, Sight, SubscribeOptions, Topic, WorldId, WorldRow,
 };
 pub use strait_protocol::cause_source;
 #[cfg(feature = "racing")]

@@ -1,17 +1,18 @@
 //! The command line, with its help.
 
+mod grants;
 mod watch;
+mod worlds;
 
+pub use grants::{Deny, Grant, Listing, Revoke};
 pub use watch::{Log, Metrics, Order, Tap, Top, Trace};
+pub use worlds::{Clone, Kill, Spawn, WorldOptions};
 
-use crate::units;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
 use std::path::PathBuf;
 use std::time::Duration;
 use strait_broker::quantity;
-use strait_jail::Base;
 
 /// Runs programs in jails, and moves messages between them.
 #[derive(Debug, Parser)]
@@ -57,6 +58,29 @@ pub enum Command {
     /// Tell a world to end, and wait until it has
     #[command(after_help = STOP_HELP)]
     Stop(Stop),
+    /// End a world at once, without telling it
+    #[command(after_help = worlds::KILL_HELP)]
+    Kill(Kill),
+    /// Start a world in a broker that runs
+    #[command(after_help = worlds::SPAWN_HELP)]
+    Spawn(Box<Spawn>),
+    /// Start another world of the template that one is of
+    #[command(after_help = worlds::CLONE_HELP)]
+    Clone(Clone),
+    /// List what worlds ask for beyond their policy, and wait to be decided
+    #[command(after_help = grants::REQUESTS_HELP)]
+    Requests(Listing),
+    /// Grant what a world asks for
+    #[command(after_help = grants::GRANT_HELP)]
+    Grant(Grant),
+    /// Deny what a world asks for
+    #[command(after_help = grants::DENY_HELP)]
+    Deny(Deny),
+    /// List what worlds were granted
+    Grants(Listing),
+    /// Take a grant back, at once
+    #[command(after_help = grants::REVOKE_HELP)]
+    Revoke(Revoke),
     /// Show what the kernel enforces for a world: what is, not what was configured
     Inspect(Inspect),
     /// Say who may do what, and by which line of whose policy
@@ -75,8 +99,6 @@ pub enum Command {
     #[command(after_help = MAN_HELP)]
     Man(Man),
 }
-
-const PROFILES: [&str; 3] = ["default", "jit", "strict"];
 
 /// How to reach a broker.
 #[derive(Debug, Default, ClapArgs)]
@@ -107,63 +129,8 @@ pub struct Run {
     /// The world's name [default: the program's]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// Whom it may send to: a name, or the beginning of names with a `*` at its end
-    #[arg(long, alias = "allow-send", value_name = "PATTERN")]
-    pub send: Vec<String>,
-    /// What it may ask the control service: `list`, `start TEMPLATE`, `stop NAME`, `inspect NAME`, `tap NAME`, `admin`
-    #[arg(long, value_name = "PERMISSION")]
-    pub may: Vec<String>,
-    /// A file or directory of the host that it may read
-    #[arg(long, value_name = "PATH[:INSIDE]")]
-    pub read: Vec<String>,
-    /// A file or directory of the host that it may read and write
-    #[arg(long, value_name = "PATH[:INSIDE]")]
-    pub write: Vec<String>,
-    /// A variable of its environment; of ours it inherits none
-    #[arg(long, value_name = "KEY=VALUE", value_parser = units::assignment)]
-    pub env: Vec<(String, String)>,
-    /// The working directory inside
-    #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
-    /// Leave out the host's programs and libraries (/usr and the like)
-    #[arg(long)]
-    pub no_system: bool,
-    /// How narrow its jail is: `default`; `jit` for language VMs that compile while they run; `strict` for static programs
-    #[arg(long, value_name = "PROFILE", value_parser = PossibleValuesParser::new(PROFILES).try_map(|text| text.parse::<Base>()))]
-    pub profile: Option<Base>,
-    /// System calls that it may make beside those of its profile
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    pub allow_syscalls: Vec<String>,
-    /// System calls of its profile that it may not make
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    pub deny_syscalls: Vec<String>,
-    /// Bytes of its outbox and of its inbox, such as 64K or 4M: a power of two
-    #[arg(long, value_name = "BYTES", value_parser = quantity::bytes)]
-    pub slice: Option<u64>,
-    /// Memory of all its processes together, its /tmp included, such as 64M or "64 MiB" [default: 1 GiB]
-    #[arg(long, value_name = "BYTES", value_parser = quantity::bytes)]
-    pub memory: Option<u64>,
-    /// Processor time of all its processes together, in processors, such as 0.5
-    #[arg(long, value_name = "PROCESSORS", value_parser = quantity::processors)]
-    pub cpu: Option<u32>,
-    /// Processes and threads of the whole jail
-    #[arg(long, value_name = "N")]
-    pub pids: Option<u64>,
-    /// How long it may run before it is killed: 300ms, 30s, 2m
-    #[arg(long, value_name = "TIME", value_parser = quantity::milliseconds)]
-    pub time: Option<u32>,
-    /// Bytes of its /tmp, such as 16M
-    #[arg(long, value_name = "BYTES", value_parser = quantity::bytes)]
-    pub tmp: Option<u64>,
-    /// Open files per process
-    #[arg(long, value_name = "N")]
-    pub files: Option<u64>,
-    /// Processes and threads of its user: where there are no control groups, the nearest thing to --pids
-    #[arg(long, value_name = "N")]
-    pub processes: Option<u64>,
-    /// How long it has to end after Ctrl-C: 300ms, 5s
-    #[arg(long, value_name = "TIME", value_parser = quantity::milliseconds)]
-    pub grace: Option<u32>,
+    #[command(flatten)]
+    pub world: WorldOptions,
     /// A configuration whose templates and worlds it may start, given `--may "start NAME"`
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -245,7 +212,7 @@ pub enum PolicyAction {
     Check {
         /// The world's name, or that of one that a template would make
         from: String,
-        /// Another world's name: may it send there? Or `link NAME`, `start TEMPLATE`, `memory 2 GiB` and so on
+        /// Another world's name: may it send there? Or `list`, `link NAME`, `start TEMPLATE`, `memory 2 GiB` and so on
         #[arg(value_name = "TO")]
         what: String,
         /// Print JSON
@@ -410,7 +377,7 @@ mod tests {
     fn a_command_keeps_its_own_options() {
         let args = Args::try_parse_from(["strait", "run", "--tmp", "2M", "sh", "-c", "--name"]).unwrap();
         let Command::Run(run) = args.command else { panic!("not run") };
-        assert_eq!((run.tmp, run.command), (Some(2 << 20), vec!["sh".into(), "-c".into(), "--name".into()]));
+        assert_eq!((run.world.tmp, run.command), (Some(2 << 20), vec!["sh".into(), "-c".into(), "--name".into()]));
         assert!(Args::try_parse_from(["strait", "run", "--bogus", "--", "sh"]).is_err());
     }
 }

@@ -11,6 +11,7 @@ mod ended;
 mod failure;
 mod feed;
 mod file;
+mod grants;
 mod groups;
 mod inspect;
 mod keeper;
@@ -33,6 +34,7 @@ mod top;
 mod trace;
 mod units;
 mod up;
+mod worlds;
 
 use args::{Args, Command};
 use clap::Parser;
@@ -64,6 +66,14 @@ fn main() -> ExitCode {
         Command::Request(args) => talk::request(args),
         Command::Stop(args) => stop::stop(args),
         Command::Inspect(args) => inspect::inspect(args),
+        Command::Kill(args) => worlds::kill(args),
+        Command::Spawn(args) => worlds::spawn(args),
+        Command::Clone(args) => worlds::clone(args),
+        Command::Requests(args) => grants::requests(args),
+        Command::Grant(args) => grants::grant(args),
+        Command::Deny(args) => grants::deny(args),
+        Command::Grants(args) => grants::grants(args),
+        Command::Revoke(args) => grants::revoke(args),
         Command::Policy(args) => policy::policy(args),
         Command::Doctor(args) => doctor::doctor(args),
         Command::Demo(args) => Ok(demo::run(args.file.as_deref())),

@@ -1,7 +1,7 @@
 //! `strait run`: one program in a jail, with this terminal and its exit code.
 
 use crate::Outcome;
-use crate::args::Run;
+use crate::args::{Run, WorldOptions};
 use crate::failure::{Failure, NO_PROGRAM, NOT_EXECUTABLE, OURS};
 use crate::keeper::{Happening, Keeper};
 use crate::text::{nearest, say};
@@ -45,7 +45,8 @@ impl<E: Into<Failure>> From<E> for Jail {
 /// The program's world and its end, or `None` if a second signal killed it.
 fn end(args: &Run) -> Result<Option<(World, Ended)>, Jail> {
     let config = args.config.as_deref().map(templates).transpose()?.unwrap_or_default();
-    let world = world(args)?;
+    let mut world = world(&args.command, &args.world)?;
+    world.stdio = Stdio::Inherit;
     let name = name(args, &config);
     let mut keeper = Keeper::new(Host::start(&config)?, &config)?;
     let id = keeper.spawn(&name, &world).map_err(no_start)?;
@@ -83,8 +84,9 @@ fn templates(path: &Path) -> Result<Config, Failure> {
     Ok(Config { templates, uids: plan.config.uids, ..Config::default() })
 }
 
-fn world(args: &Run) -> Result<World, Failure> {
-    let mut world = World::new(&args.command);
+/// The world that a command line describes.
+pub fn world(command: &[String], args: &WorldOptions) -> Result<World, Failure> {
+    let mut world = World::new(command);
     world.env = args.env.iter().cloned().collect();
     world.read = args.read.iter().map(|grant| absolute(grant)).collect::<Result<_, _>>()?;
     world.write = args.write.iter().map(|grant| absolute(grant)).collect::<Result<_, _>>()?;
@@ -93,8 +95,9 @@ fn world(args: &Run) -> Result<World, Failure> {
     world.allow_syscalls.clone_from(&args.allow_syscalls);
     world.deny_syscalls.clone_from(&args.deny_syscalls);
     world.send.clone_from(&args.send);
+    world.link.clone_from(&args.link);
     world.may.clone_from(&args.may);
-    world.stdio = Stdio::Inherit;
+    world.ask.clone_from(&args.ask);
     world.dir = args.dir.clone().unwrap_or(world.dir);
     world.slice = args.slice.unwrap_or(world.slice);
     world.grace_ms = args.grace.unwrap_or(world.grace_ms);

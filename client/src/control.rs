@@ -40,6 +40,16 @@ impl Client {
         self.ended(&Request::Stop { name: name.into(), deadline_ms, reason: reason.into() }, deadline + PROMPT)
     }
 
+    /// Ends a world at once, without telling it, and waits until it is gone.
+    pub fn kill(&mut self, name: &str, reason: &str) -> Result<Ended, Error> {
+        self.ended(&Request::Kill { name: name.into(), reason: reason.into() }, PROMPT)
+    }
+
+    /// Starts another world of the template that this one is of. Returns its id and name.
+    pub fn clone_world(&mut self, name: &str) -> Result<(WorldId, Name), Error> {
+        self.world(&Request::Clone { name: name.into() })
+    }
+
     /// Waits until a world is gone, or the time is over.
     pub fn wait(&mut self, world: WorldId, timeout: Option<Duration>) -> Result<Ended, Error> {
         self.ended(&Request::Wait { id: world.0 }, timeout.unwrap_or(AGES))

@@ -96,6 +96,18 @@ pub enum Request {
         /// Why, for the world to read.
         reason: String,
     },
+    /// End a world at once, without telling it. Answered when it is gone.
+    Kill {
+        /// The world's name.
+        name: String,
+        /// Why, for those who wait for its end to read.
+        reason: String,
+    },
+    /// Start another world from the template that this one was started from.
+    Clone {
+        /// The world's name.
+        name: String,
+    },
     /// Answer when the world is gone, with its end.
     Wait {
         /// The world's id.

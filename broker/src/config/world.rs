@@ -233,6 +233,11 @@ impl World {
         }
     }
 
+    /// What [`Client::spawn`](crate::Client::spawn) takes, to start it under a name.
+    pub fn specification(&self, name: &str) -> String {
+        serde_json::to_string(&(name, self)).expect("texts and numbers can be written as JSON")
+    }
+
     /// Its profile, with what is added and taken away.
     pub fn full_profile(&self) -> Profile {
         Profile { base: self.profile, allow: self.allow_syscalls.clone(), deny: self.deny_syscalls.clone() }

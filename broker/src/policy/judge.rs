@@ -1,6 +1,7 @@
 //! A question about policy as a person asks it: may this world do that, and by which line?
 
 use super::{Missing, Policy, Resource, Verdict, Way};
+use crate::config::ConfigError;
 use strait_protocol::{Name, Pattern};
 
 /// What no line gives to a world that runs.
@@ -16,18 +17,15 @@ pub struct Judgement {
 }
 
 /// Judges as switch and supervisor do. `what` is a world's name, which asks whether the one may send to the other, or words as `ask` and
-/// `may` have them: `link db`, `start worker`, `memory 1 GiB`, or `publish a.b`, `subscribe a.*`. `find` gives the policies of worlds that there are, or could be.
+/// `may` have them: `link db`, `start worker`, `memory 1 GiB`, `publish a.b`, `subscribe a.*`, and `list`, which is a world only in `send list`.
+/// `find` gives the policies of worlds that there are, or could be.
 pub fn judge(from: &str, what: &str, find: impl Fn(&Name) -> Option<Policy>) -> Result<Judgement, String> {
     let own: Name = from.parse().map_err(|error| format!("`{from}`: {error}"))?;
     let policy = find(&own).ok_or_else(|| format!("there is no world named `{own}`, and nothing to make one of"))?;
     if let Some(verdict) = policy.judge_topics(what) {
         return Ok(told(&own, verdict?));
     }
-    let resource = match what.parse::<Name>() {
-        Ok(name) => Resource::Reach(Way::Send, Pattern::Exactly(name)),
-        Err(error) if !what.contains(' ') => return Err(format!("`{what}`: {error}")),
-        Err(_) => what.parse().map_err(|error: crate::ConfigError| error.to_string())?,
-    };
+    let resource = resource(what)?;
     Ok(told(&own, verdict(&own, &policy, &resource, find)))
 }
 
@@ -38,6 +36,17 @@ fn told(own: &Name, verdict: Verdict) -> Judgement {
         Err(Missing { line, may_ask: false }) => may_not(format!("`{line}`")),
         Err(Missing { line, may_ask: true }) if line == GRANT => may_not("a grant, which it may ask for".into()),
         Err(Missing { line, may_ask: true }) => may_not(format!("`{line}`, or a grant, which it may ask for")),
+    }
+}
+
+fn resource(what: &str) -> Result<Resource, String> {
+    if let Ok(permission) = what.parse() {
+        return Ok(Resource::Command(permission));
+    }
+    match what.parse::<Name>() {
+        Ok(name) => Ok(Resource::Reach(Way::Send, Pattern::Exactly(name))),
+        Err(error) if !what.contains(' ') => Err(format!("`{what}`: {error}")),
+        Err(_) => what.parse().map_err(|error: ConfigError| error.to_string()),
     }
 }
 

@@ -73,7 +73,9 @@ fn every_answer_names_its_line() {
         ("starter", "start worker", true, "`starter` may: may = [\"start worker\"]"),
         ("starter", "memory 1 GiB", false, "`starter` may not: it takes a grant, which it may ask for"),
         ("starter", "memory 2 GiB", false, "`starter` may not: it takes `ask = [\"memory 2 GiB\"]`"),
-        ("judge", "admin", false, "`judge` may not: it takes `send = [\"admin\"]`"),
+        ("judge", "send admin", false, "`judge` may not: it takes `send = [\"admin\"]`"),
+        ("judge", "admin", true, "`judge` may: role = \"control\""),
+        ("plain", "list", false, "`plain` may not: it takes `may = [\"list\"]`"),
         ("judge", "kill plain", true, "`judge` may: role = \"control\""),
         ("admin", "stop plain", true, "`admin` may: may = [\"admin\"]"),
     ] {

@@ -128,6 +128,8 @@ pub(super) struct Entry {
     pub name: Name,
     pub nature: Nature,
     pub state: State,
+    /// The template that it was started from.
+    pub template: Option<String>,
     pub policy: Policy,
     /// What it may use by its configuration.
     pub limits: Limits,
@@ -175,6 +177,7 @@ impl Entry {
             name,
             nature,
             state: State::Starting,
+            template: None,
             policy: Policy::default(),
             limits: Limits::default(),
             uid: 0,

@@ -41,6 +41,7 @@ impl Supervisor {
         entry.uid = if self.is_root { self.take_uid()? } else { rustix::process::geteuid().as_raw() };
         entry.asked_by = asked_by;
         let spec = spec(&entry, &world, self.is_root).map_err(|error| error.to_string())?;
+        entry.template.clone_from(&template);
         entry.origin = self.origin(template, &world);
         let origin = entry.origin.clone();
         self.register(entry, world.budget)?;

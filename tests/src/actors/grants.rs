@@ -2,18 +2,18 @@
 
 use super::Outcome;
 use std::time::Duration;
-use strait_client::{Client, Decision, Error, Kind, Record, Wanted};
+use strait_client::{Client, Decision, Error, Kind, Wanted, WorldId};
 
-/// Does what whoever asks says, and answers what came of it: `ask RESOURCE because REASON`, `send NAME`, `link NAME`, `stop NAME`,
-/// `memory BYTES`.
+/// Does what whoever asks says, and answers what came of it: `ask RESOURCE because REASON`, `send NAME`, `stop NAME`, `touch BYTES`, or
+/// `raw` with a request to the control service.
 pub fn obedient() -> Outcome<()> {
     let mut client = Client::open()?;
     loop {
         let Some(record) = client.receive(None)? else { continue };
-        let (head, order, is_over) = (record.header(), text(&record), record.shutdown().is_some());
+        let (head, order, is_over) = (record.header(), record.payload().to_vec(), record.shutdown().is_some());
         if head.kind == Kind::Request {
-            let answer = obey(&mut client, &order).unwrap_or_else(|error| error.to_string());
-            client.reply(&head, 0, answer.as_bytes())?;
+            let answer = obey(&mut client, &order).unwrap_or_else(|error| error.to_string().into_bytes());
+            client.reply(&head, 0, &answer)?;
         }
         if is_over {
             return Ok(());
@@ -21,7 +21,14 @@ pub fn obedient() -> Outcome<()> {
     }
 }
 
-fn obey(client: &mut Client, order: &str) -> Result<String, Error> {
+fn obey(client: &mut Client, order: &[u8]) -> Result<Vec<u8>, Error> {
+    match order.strip_prefix(b"raw ") {
+        Some(request) => Ok(client.request(WorldId::CONTROL, request, Duration::from_secs(10))?.payload),
+        None => obey_words(client, &String::from_utf8_lossy(order)).map(String::into_bytes),
+    }
+}
+
+fn obey_words(client: &mut Client, order: &str) -> Result<String, Error> {
     let (verb, what) = order.split_once(' ').unwrap_or((order, ""));
     match verb {
         "ask" => {
@@ -48,7 +55,7 @@ pub fn judge() -> Outcome<()> {
     loop {
         let Some(record) = client.receive(None)? else { continue };
         let (head, is_over) = (record.header(), record.shutdown().is_some());
-        let (asked, order) = (record.asked(), text(&record));
+        let (asked, order) = (record.asked(), record.payload().to_vec());
         if let Some(asked) = asked {
             let decision = match &*asked.reason {
                 "shortly" => Decision::Grant { for_ms: Some(200) },
@@ -59,22 +66,14 @@ pub fn judge() -> Outcome<()> {
                 _ => Decision::Grant { for_ms: None },
             };
             client.decide(&head, &decision)?;
-        } else if head.kind == Kind::Request && record_is_order(&head.code) {
-            let answer = obey(&mut client, &order).unwrap_or_else(|error| error.to_string());
-            client.reply(&head, 0, answer.as_bytes())?;
+        } else if head.kind == Kind::Request && Wanted::from_code(head.code).is_none() {
+            let answer = obey(&mut client, &order).unwrap_or_else(|error| error.to_string().into_bytes());
+            client.reply(&head, 0, &answer)?;
         }
         if is_over {
             return Ok(());
         }
     }
-}
-
-fn record_is_order(code: &u16) -> bool {
-    Wanted::from_code(*code).is_none()
-}
-
-fn text(record: &Record<'_>) -> String {
-    String::from_utf8_lossy(record.payload()).into_owned()
 }
 
 /// Sends to a peer as fast as it can, whatever becomes of it, and as soon as its name is told.
@@ -92,10 +91,10 @@ pub fn insister(peer: &str) -> Outcome<()> {
         }
         while let Some(record) = client.try_receive()? {
             let (head, is_over) = (record.header(), record.shutdown().is_some());
-            let order = text(&record);
+            let order = record.payload().to_vec();
             if head.kind == Kind::Request && !is_over {
-                let answer = obey(&mut client, &order).unwrap_or_else(|error| error.to_string());
-                client.reply(&head, 0, answer.as_bytes())?;
+                let answer = obey(&mut client, &order).unwrap_or_else(|error| error.to_string().into_bytes());
+                client.reply(&head, 0, &answer)?;
             }
             if is_over {
                 return Ok(());

@@ -78,6 +78,8 @@ impl Supervisor {
             Request::Start { template, name } => self.start(asker, &template, name.as_deref()),
             Request::Spawn { specification } => self.spawn(asker, &specification),
             Request::Stop { name, deadline_ms, reason } => self.stop(asker, &name, deadline_ms, &reason),
+            Request::Kill { name, reason } => self.kill_named(asker, &name, &reason),
+            Request::Clone { name } => self.clone_named(asker, &name),
             Request::Unlink { one, other } => self.unlink(asker, one, other),
             Request::Wait { id } => self.wait(asker, WorldId(id)),
             Request::OpenTopic { name } => self.asked_to_open(asker, &name),

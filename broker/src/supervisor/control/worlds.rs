@@ -7,7 +7,7 @@ use crate::config::World;
 use crate::link::Command;
 use crate::policy::{Permission, Way};
 use std::time::Duration;
-use strait_protocol::control::Answer;
+use strait_protocol::control::{Answer, MAX_REASON_BYTES};
 use strait_protocol::{Header, Pattern, WorldId};
 
 impl Supervisor {
@@ -44,6 +44,36 @@ impl Supervisor {
         }
         self.begin_stop(target.id, Some(*asker), Duration::from_millis(deadline_ms.into()), reason);
         Ok(())
+    }
+
+    pub(super) fn kill_named(&mut self, asker: &Header, name: &str, reason: &str) -> Result<(), String> {
+        let target = self.find(asker, name, Permission::Kill)?;
+        if target.nature == Nature::Service {
+            return Err(format!("`{name}` is part of the system"));
+        }
+        let (id, reason) = (target.id, reason.chars().take(MAX_REASON_BYTES / 4).collect::<String>());
+        if let Some(target) = self.worlds.get_mut(&id) {
+            target.add_waiter(*asker);
+        }
+        self.kill(id, &format!("killed by {}: {reason}", self.asker(asker).name.clone()));
+        Ok(())
+    }
+
+    /// Whoever may start the template may have another one of it. To anybody else it doesn't matter whether there is such a world.
+    pub(super) fn clone_named(&mut self, asker: &Header, name: &str) -> Result<(), String> {
+        let world = self.names.get(&parse(name)?).map(|id| &self.worlds[id]);
+        match world.map(|world| world.template.clone()) {
+            Some(Some(template)) => self.start(asker, &template, None),
+            other => {
+                self.allow_admin(asker)?;
+                Err(match other {
+                    None => format!("there is no world named `{name}`"),
+                    Some(_) => {
+                        format!("`{name}` is of no template: start another one with `strait spawn NAME -- COMMAND`")
+                    }
+                })
+            }
+        }
     }
 
     /// Who may stop a world, or started it, may wait for its end; so may whoever may send to it.

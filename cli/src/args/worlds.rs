@@ -1,0 +1,141 @@
+//! The command line of those who start and end worlds, with its help.
+
+use super::Socket;
+use crate::units;
+use clap::Args as ClapArgs;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use std::path::PathBuf;
+use strait_broker::quantity;
+use strait_jail::Base;
+
+const PROFILES: [&str; 3] = ["default", "jit", "strict"];
+
+/// What a world is granted and limited to.
+#[derive(Debug, Default, ClapArgs)]
+pub struct WorldOptions {
+    /// Whom it may send to: a name, or the beginning of names with a `*` at its end
+    #[arg(long, alias = "allow-send", value_name = "PATTERN")]
+    pub send: Vec<String>,
+    /// Whom it may have a direct link with, and so send to; the other must name it, too
+    #[arg(long, value_name = "PATTERN")]
+    pub link: Vec<String>,
+    /// What it may ask to be granted while it runs: `send NAME`, `memory BYTES`, and so on
+    #[arg(long, value_name = "RESOURCE")]
+    pub ask: Vec<String>,
+    /// What it may ask the control service: `list`, `start TEMPLATE`, `stop NAME`, `kill NAME`, `inspect NAME`, `tap NAME`, `grant`, `policy`, `admin`
+    #[arg(long, value_name = "PERMISSION")]
+    pub may: Vec<String>,
+    /// A file or directory of the host that it may read
+    #[arg(long, value_name = "PATH[:INSIDE]")]
+    pub read: Vec<String>,
+    /// A file or directory of the host that it may read and write
+    #[arg(long, value_name = "PATH[:INSIDE]")]
+    pub write: Vec<String>,
+    /// A variable of its environment; of ours it inherits none
+    #[arg(long, value_name = "KEY=VALUE", value_parser = units::assignment)]
+    pub env: Vec<(String, String)>,
+    /// The working directory inside
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Leave out the host's programs and libraries (/usr and the like)
+    #[arg(long)]
+    pub no_system: bool,
+    /// How narrow its jail is: `default`; `jit` for language VMs that compile while they run; `strict` for static programs
+    #[arg(long, value_name = "PROFILE", value_parser = PossibleValuesParser::new(PROFILES).try_map(|text| text.parse::<Base>()))]
+    pub profile: Option<Base>,
+    /// System calls that it may make beside those of its profile
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub allow_syscalls: Vec<String>,
+    /// System calls of its profile that it may not make
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub deny_syscalls: Vec<String>,
+    /// Bytes of its outbox and of its inbox, such as 64K or 4M: a power of two
+    #[arg(long, value_name = "BYTES", value_parser = quantity::bytes)]
+    pub slice: Option<u64>,
+    /// Memory of all its processes together, its /tmp included, such as 64M or "64 MiB" [default: 1 GiB]
+    #[arg(long, value_name = "BYTES", value_parser = quantity::bytes)]
+    pub memory: Option<u64>,
+    /// Processor time of all its processes together, in processors, such as 0.5
+    #[arg(long, value_name = "PROCESSORS", value_parser = quantity::processors)]
+    pub cpu: Option<u32>,
+    /// Processes and threads of the whole jail
+    #[arg(long, value_name = "N")]
+    pub pids: Option<u64>,
+    /// How long it may run before it is killed: 300ms, 30s, 2m
+    #[arg(long, value_name = "TIME", value_parser = quantity::milliseconds)]
+    pub time: Option<u32>,
+    /// Bytes of its /tmp, such as 16M
+    #[arg(long, value_name = "BYTES", value_parser = quantity::bytes)]
+    pub tmp: Option<u64>,
+    /// Open files per process
+    #[arg(long, value_name = "N")]
+    pub files: Option<u64>,
+    /// Processes and threads of its user: where there are no control groups, the nearest thing to --pids
+    #[arg(long, value_name = "N")]
+    pub processes: Option<u64>,
+    /// How long it has to end after Ctrl-C: 300ms, 5s
+    #[arg(long, value_name = "TIME", value_parser = quantity::milliseconds)]
+    pub grace: Option<u32>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Spawn {
+    /// The world's name [with a template: default TEMPLATE/N]
+    #[arg(required_unless_present = "template")]
+    pub name: Option<String>,
+    /// Start it from this template of the broker's configuration, instead of a command
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["command", "WorldOptions"])]
+    pub template: Option<String>,
+    #[command(flatten)]
+    pub world: WorldOptions,
+    #[command(flatten)]
+    pub socket: Socket,
+    /// The program and its arguments
+    #[arg(required_unless_present = "template", last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Clone {
+    /// The world's name
+    pub world: String,
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Kill {
+    /// The world's name
+    pub world: String,
+    /// Why, for those who wait for its end to read
+    #[arg(long, value_name = "TEXT", default_value = "strait kill")]
+    pub reason: String,
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+pub const SPAWN_HELP: &str = "\
+Its options are those of `strait run`. Its output goes where the broker's does. It lives until it ends, is told to, or the broker ends.
+
+Examples:
+  strait spawn counter --read ./counter:/counter -- /counter
+  strait spawn --template worker
+  strait spawn --template worker worker/blue
+
+Exit codes: 0 it runs; 1 it doesn't, and standard error says why; 2 bad usage.";
+
+pub const CLONE_HELP: &str = "\
+Only worlds that were started from a template can be cloned: it says what they are. With `checkpoint = true` in the template, the clone goes on where \
+the template's first world was ready; without, its program starts.
+
+Examples:
+  strait clone worker/1";
+
+pub const KILL_HELP: &str = "\
+`strait stop` tells a world to end and gives it time. This doesn't: what it has not saved is lost.
+
+Examples:
+  strait kill worker/1
+  strait kill worker/1 --reason 'it burns'
+
+Exit codes: 0 it is gone; 1 it isn't; 2 bad usage.";

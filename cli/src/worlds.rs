@@ -1,0 +1,41 @@
+//! `strait kill`, `spawn` and `clone`: worlds of a broker that runs.
+
+use crate::Outcome;
+use crate::args::{Clone, Kill, Spawn};
+use crate::failure::Failure;
+use crate::{ended, run, socket, text};
+use strait_broker::{Error, Stdio, WorldId};
+use strait_protocol::Name;
+
+const WORLDS: &str = "`strait ps` lists the worlds there are";
+
+pub fn kill(args: &Kill) -> Outcome {
+    let ended = socket::attach(&args.socket)?.kill(&args.world, &args.reason);
+    let ended = ended.map_err(|error| Failure::from(error).or_hint(WORLDS))?;
+    text::print(format!("{}: {}\n", args.world, ended::how(&ended)).as_bytes())
+}
+
+pub fn spawn(args: &Spawn) -> Outcome {
+    let mut client = socket::attach(&args.socket)?;
+    let started = match &args.template {
+        Some(template) => client.start(template, args.name.as_deref()),
+        None => {
+            let name = args.name.as_deref().unwrap_or_default();
+            let mut world = run::world(&args.command, &args.world)?;
+            // Its output goes where the broker's does; nobody types to it.
+            world.stdio = Stdio::Output;
+            client.spawn(&world.specification(name))
+        }
+    };
+    tell(started, "`strait spawn --help` says what it takes")
+}
+
+pub fn clone(args: &Clone) -> Outcome {
+    let cloned = socket::attach(&args.socket)?.clone_world(&args.world);
+    tell(cloned, WORLDS)
+}
+
+fn tell(started: Result<(WorldId, Name), Error>, hint: &str) -> Outcome {
+    let (id, name) = started.map_err(|error| Failure::from(error).or_hint(hint))?;
+    text::print(format!("{name} is world {}\n", id.0).as_bytes())
+}

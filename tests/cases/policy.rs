@@ -1,0 +1,167 @@
+//! Policy as it is enforced: who may command what, and that `policy check` says what then happens.
+
+use proptest::prelude::*;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use strait_broker::{AttachRule, Client, Config, Decision, Error, Reason, Role, WorldId};
+use strait_protocol::control::{Answer, Request};
+use strait_tests::{Stage, actor};
+
+/// Everything that it takes a permission for, with the line that gives it.
+fn commands() -> Vec<(Request, &'static str)> {
+    let (name, reason) = (String::from("victim"), String::from("no reason"));
+    vec![
+        (Request::List { from: 0, limit: 1 }, "may = [\"list\"]"),
+        (Request::Start { template: "nothing".into(), name: None }, "may = [\"start nothing\"]"),
+        (Request::Spawn { specification: "{}".into() }, "may = [\"admin\"]"),
+        (Request::Stop { name: name.clone(), deadline_ms: 0, reason: reason.clone() }, "may = [\"stop victim\"]"),
+        (Request::Kill { name: name.clone(), reason }, "may = [\"kill victim\"]"),
+        (Request::Clone { name: name.clone() }, "may = [\"admin\"]"),
+        (Request::Unlink { one: 16, other: 17 }, "may = [\"admin\"]"),
+        (Request::Requests { from: 0 }, "may = [\"grant\"]"),
+        (Request::Grants { from: 0 }, "may = [\"grant\"]"),
+        (Request::Decide { number: 1, decision: Decision::Grant { for_ms: None } }, "may = [\"grant\"]"),
+        (Request::Revoke { number: 1 }, "may = [\"grant\"]"),
+        (Request::Judge { from: name.clone(), what: "host".into() }, "may = [\"policy\"]"),
+        (Request::Policy { name: name.clone() }, "may = [\"policy\"]"),
+        (Request::Inspect { name: name.clone() }, "may = [\"inspect victim\"]"),
+        (Request::Ask { resource: "list".into(), reason: String::new(), deadline_ms: 1 }, "ask = [\"list\"]"),
+    ]
+}
+
+/// What the control service says to a jailed world that asks this.
+fn through(stage: &mut Stage, world: WorldId, request: &Request) -> Answer {
+    let order = [b"raw ".as_slice(), &request.encode()].concat();
+    Answer::decode(&stage.ask(world, &order)).expect("the control service's answer")
+}
+
+/// Nobody but the role and the uids that policy names can command anything: all others are told which line it takes.
+#[test]
+fn only_the_role_and_the_uids_of_policy_command() {
+    let mut stage = Stage::new();
+    let nobody = stage.host.spawn("nobody", &actor(&["obedient"], &["*"])).unwrap();
+    let mut judge = actor(&["obedient"], &["*"]);
+    judge.role = Some(Role::Control);
+    let judge = stage.host.spawn("judge", &judge).unwrap();
+    for (request, line) in commands() {
+        if !stage.client().list().unwrap().iter().any(|row| row.name == "victim") {
+            stage.add("victim", &["echo"], &[]);
+        }
+        let told = format!("policy doesn't let you: it takes `{line}`");
+        assert_eq!(through(&mut stage, nobody, &request), Answer::Refused(told.clone()), "{request:?}");
+        if line.starts_with("may") {
+            // It may be refused for another reason, but not by policy. The host's uid is one that policy names.
+            assert_ne!(through(&mut stage, judge, &request), Answer::Refused(told.clone()), "{request:?}");
+            let by_host = stage.client().ask(&request, Duration::from_secs(10));
+            assert!(!matches!(by_host, Err(Error::Refused(why)) if why == told), "{request:?}");
+        }
+    }
+}
+
+const NAMES: [&str; 6] = ["a", "a/1", "a/2", "b", "b/1", "c"];
+const PATTERNS: [&str; 9] = ["*", "a", "a*", "a/*", "a/1", "b", "b*", "c", "strait.*"];
+const MAY: [&str; 5] = ["list", "inspect a/*", "inspect b", "policy", "grant"];
+
+/// A directory that goes with the value.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        let dir = std::env::temp_dir().join(format!("strait-test-policy-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        Self(dir)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Of whom to whom, by their places in [`NAMES`].
+type Pairs = Vec<(usize, usize)>;
+/// What policy lets one of them: send, link, may.
+type Lines = (Vec<&'static str>, Vec<&'static str>, Vec<&'static str>);
+
+fn some(of: &'static [&'static str]) -> impl Strategy<Value = Vec<&'static str>> {
+    prop::sample::subsequence(of, 0..=2)
+}
+
+fn attach(lines: &[Lines], dir: &Path) -> (Stage, Vec<Client>) {
+    let uid = rustix::process::geteuid().as_raw();
+    let rule = |(name, (send, link, may)): (&&str, &Lines)| -> AttachRule {
+        let rule = serde_json::json!({ "name": name, "uid": uid, "send": send, "link": link, "may": may });
+        serde_json::from_value(rule).unwrap()
+    };
+    let socket = dir.join("socket");
+    let attach = NAMES.iter().zip(lines).map(rule).collect();
+    let stage = Stage::with(&Config { socket: Some(socket.clone()), attach, ..Config::default() });
+    let clients = NAMES.iter().map(|name| Client::attach(&socket, name).unwrap()).collect();
+    (stage, clients)
+}
+
+/// Whether a command is one that policy lets pass, whatever else comes of it.
+fn is_let<T>(result: Result<T, Error>) -> bool {
+    !matches!(result, Err(Error::Refused(why)) if why.starts_with("policy doesn't let you"))
+}
+
+/// What becomes of a message from each to each: those that arrive, and those that policy refuses.
+fn try_all(clients: &mut [Client]) -> (Pairs, Pairs) {
+    let ids: Vec<WorldId> = clients.iter().map(Client::id).collect();
+    let index = |id: WorldId| ids.iter().position(|other| *other == id).expect("one of these");
+    let (mut arrived, mut refused) = (Vec::new(), Vec::new());
+    for from in 0..clients.len() {
+        for to in &ids {
+            clients[from].send(*to, b"may I?").unwrap();
+        }
+        // Behind them all: when this is answered, each was judged.
+        let _ = clients[from].resolve("nobody");
+        while let Some(record) = clients[from].try_receive().unwrap() {
+            if record.notice() == Some(Reason::Refused) {
+                refused.push((from, index(record.header().source)));
+            }
+        }
+        for (at, client) in clients.iter_mut().enumerate() {
+            while let Some(record) = client.receive(Some(Duration::ZERO)).unwrap() {
+                arrived.push((index(record.header().source), at));
+            }
+        }
+    }
+    (arrived, refused)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_policy_check_says_is_what_happens(
+        lines in prop::collection::vec((some(&PATTERNS), some(&PATTERNS), some(&MAY)), NAMES.len())
+    ) {
+        let scratch = Scratch::new();
+        let (mut stage, mut clients) = attach(&lines, &scratch.0);
+        let (mut arrived, mut refused) = try_all(&mut clients);
+        let (mut allowed, mut denied) = (Vec::new(), Vec::new());
+        for (from, name) in NAMES.iter().enumerate() {
+            for (to, other) in NAMES.iter().enumerate() {
+                let (is_allowed, why) = stage.client().judge(name, other).unwrap();
+                let verdict = if is_allowed { "may: " } else { "may not: " };
+                prop_assert!(why.starts_with(&format!("`{name}` {verdict}")), "{}", why);
+                if is_allowed { allowed.push((from, to)) } else { denied.push((from, to)) }
+            }
+            for (command, happens) in [
+                ("list", is_let(clients[from].list())),
+                ("grant", is_let(clients[from].grants())),
+                ("policy", is_let(clients[from].policy("a"))),
+                ("inspect a/1", is_let(clients[from].inspect("a/1"))),
+                ("inspect b", is_let(clients[from].inspect("b"))),
+                ("stop nobody", is_let(clients[from].stop("nobody", Duration::ZERO, ""))),
+            ] {
+                prop_assert_eq!(stage.client().judge(name, command).unwrap().0, happens, "{} {}", name, command);
+            }
+        }
+        [&mut arrived, &mut refused].into_iter().for_each(|pairs| pairs.sort_unstable());
+        prop_assert_eq!(arrived, allowed, "{:?}", lines);
+        prop_assert_eq!(refused, denied, "{:?}", lines);
+    }
+}
