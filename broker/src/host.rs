@@ -6,7 +6,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
@@ -77,15 +77,31 @@ impl Host {
 
     /// Starts a broker whose processes are another program that calls [`init`](crate::init): `strait`, say.
     pub fn start_program(program: &Path, config: &Config) -> Result<Self, HostError> {
+        Self::launch(program, config, None)
+    }
+
+    /// The same as [`start`](Self::start) with a listener that is there already, for host programs to attach through: in place of a
+    /// socket that the configuration names, and not removed at the end.
+    pub fn start_listening(config: &Config, listener: OwnedFd) -> Result<Self, HostError> {
+        match roles::is_ready() {
+            true => {
+                Self::launch(Path::new("/proc/self/exe"), &Config { socket: None, ..config.clone() }, Some(listener))
+            }
+            false => Err(HostError::NotReady),
+        }
+    }
+
+    fn launch(program: &Path, config: &Config, listener: Option<OwnedFd>) -> Result<Self, HostError> {
         config.check()?;
         let (ours, theirs) = socket::pair().map_err(call("socketpair"))?;
         let supervisor = roles::start(roles::SUPERVISOR, program, theirs);
         let supervisor = supervisor.map_err(|error| HostError::Program { program: program.into(), error })?;
         let mut host = Self { client: None, supervisor };
         let orders = orders(&Config { state: config.state.clone().or_else(state_dir), ..config.clone() })?;
-        let stdio = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
-        socket::send(ours.as_fd(), b"start", &[orders.as_fd(), stdio[0], stdio[1], stdio[2]])
-            .map_err(call("sendmsg"))?;
+        let mut descriptors =
+            vec![orders.as_fd(), rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+        descriptors.extend(listener.as_ref().map(AsFd::as_fd));
+        socket::send(ours.as_fd(), b"start", &descriptors).map_err(call("sendmsg"))?;
         host.client = Some(Client::adopt(ours)?);
         Ok(host)
     }

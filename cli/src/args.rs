@@ -283,6 +283,8 @@ Examples:
   strait up worlds.toml
   strait up worlds.toml --socket /run/user/1000/mine.sock
 
+A service manager may hand it its socket (sd_listen_fds) and is told when the worlds are started (sd_notify): see dist/systemd.
+
 Exit codes: 0 stopped in order, or every world ended well by itself; 1 an error, a world that failed, or a second Ctrl-C; \
 2 bad usage.";
 

@@ -8,15 +8,24 @@ use crate::keeper::{Happening, Keeper};
 use crate::text::say;
 use crate::{ended, service, socket};
 use rustix::process::geteuid;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 use strait_broker::{AttachRule, Config, Ended, Error, Host, HostError};
+use strait_sys::socket::{inherited_listener, path_of};
 
 pub fn up(args: &Up) -> Outcome {
     let plan = file::read(&args.file)?;
-    let path = socket::path(args.socket.socket.as_deref().or(plan.config.socket.as_deref()))?;
+    let listener = inherited_listener();
+    let inherited = listener.as_ref().and_then(|listener| path_of(listener.as_fd()));
+    let asked = args.socket.socket.as_deref().or(plan.config.socket.as_deref());
+    let path = socket::path(inherited.as_deref().or(asked))?;
     let config = config(&plan, &path);
-    let host = Host::start(&config).map_err(|error| no_broker(error, &path))?;
+    let host = match listener {
+        Some(listener) => Host::start_listening(&config, listener),
+        None => Host::start(&config),
+    };
+    let host = host.map_err(|error| no_broker(error, &path))?;
     let mut keeper = Keeper::new(host, &config)?;
     say(&format!("listening on {}", path.display()));
     if let Err(failure) = start(&mut keeper, &plan) {

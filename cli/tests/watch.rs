@@ -5,7 +5,7 @@ mod common;
 use common::{Dir, Foreground, Said, ask, strait};
 use serde_json::Value;
 use std::io::{Read, Write};
-use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -209,24 +209,4 @@ fn every_command_has_a_manual_page() {
     for name in names.into_iter().filter(|name| *name != "help") {
         assert!(page(&format!("strait-{name}.1")).contains("strait"), "{name}");
     }
-}
-
-#[test]
-fn the_service_manager_hears_when_the_worlds_are_started() {
-    let dir = Dir::new("notify");
-    let (file, place) = (dir.file("w.toml", WORLDS), dir.path("notify"));
-    let manager = UnixDatagram::bind(&place).unwrap();
-    manager.set_read_timeout(Some(common::PATIENCE)).unwrap();
-    let mut command = common::up(&file, &dir.path("s"));
-    command.env("NOTIFY_SOCKET", &place);
-    let up = Foreground::start(command);
-    let heard = || {
-        let mut buffer = [0; 64];
-        let length = manager.recv(&mut buffer).expect("it is told");
-        String::from_utf8_lossy(&buffer[..length]).into_owned()
-    };
-    assert_eq!(heard(), "READY=1");
-    up.interrupt();
-    assert_eq!(heard(), "STOPPING=1");
-    assert_eq!(up.end().0, Some(0));
 }

@@ -5,11 +5,13 @@ use rustix::net::{
     self, AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
+use std::ffi::OsStr;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The most descriptors in one message here (the kernel's own limit is 253, `SCM_MAX_FD` in `unix(7)`).
 pub const MAX_DESCRIPTORS: usize = 8;
@@ -40,6 +42,35 @@ pub fn listen(path: &Path) -> Result<OwnedFd, Errno> {
     net::bind(&socket, &SocketAddrUnix::new(path)?)?;
     net::listen(&socket, 128)?;
     Ok(socket)
+}
+
+/// The listener that a service manager started this process with, if it did: descriptor 3, of one, `sd_listen_fds(3)`. Only the first call
+/// gets it. It is made what [`listen`] makes; anything else that is there is left as it is.
+pub fn inherited_listener() -> Option<OwnedFd> {
+    static WAS_TAKEN: AtomicBool = AtomicBool::new(false);
+    const FIRST: RawFd = 3;
+    let is = |key, value: &str| std::env::var(key).is_ok_and(|found| found == value);
+    if !is("LISTEN_FDS", "1") || !is("LISTEN_PID", &std::process::id().to_string()) {
+        return None;
+    }
+    // SAFETY: looked at for as long as this function runs, before anybody else could know of it; it is found out here whether it is open.
+    let there = unsafe { BorrowedFd::borrow_raw(FIRST) };
+    let is_listener = net::sockopt::socket_acceptconn(there).unwrap_or(false)
+        && net::sockopt::socket_type(there).is_ok_and(|kind| kind == SocketType::SEQPACKET);
+    if !is_listener || WAS_TAKEN.swap(true, Ordering::Relaxed) {
+        return None;
+    }
+    rustix::io::fcntl_setfd(there, rustix::io::FdFlags::CLOEXEC).ok()?;
+    rustix::io::ioctl_fionbio(there, true).ok()?;
+    take_descriptors(there, false).ok()?;
+    // SAFETY: it is open, and by `LISTEN_PID` it was left open for this process; nobody takes it a second time.
+    Some(unsafe { OwnedFd::from_raw_fd(FIRST) })
+}
+
+/// Where a listener listens, if that is a path.
+pub fn path_of(listener: BorrowedFd<'_>) -> Option<PathBuf> {
+    let address = SocketAddrUnix::try_from(net::getsockname(listener).ok()?).ok()?;
+    address.path().map(|path| PathBuf::from(OsStr::from_bytes(path.to_bytes())))
 }
 
 /// Whether the other end may send descriptors (`SO_PASSRIGHTS`, Linux 6.16): if not, trying is `EPERM` there. Connections to a listener begin

@@ -75,7 +75,7 @@ fn supervise(mut supervisor: Supervisor, mut switch: Child) -> ExitCode {
 }
 
 fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
-    let (config, stdio) = orders(host)?;
+    let (config, stdio, listener) = orders(host)?;
     config.check().map_err(|error| error.to_string())?;
     // First of all, while this process has nothing to inherit and one thread.
     let launcher = Launcher::start_with(&turns::options(config.seats)).map_err(|error| error.to_string())?;
@@ -86,7 +86,10 @@ fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
     let mut link = Link::new(ours);
     let (control_entry, control) = control_service(&mut link)?;
     let (rendezvous, rendezvous_inode) = rendezvous()?;
-    let public = config.socket.as_deref().map(public).transpose()?;
+    let public = match listener {
+        Some(listener) => Some(listener),
+        None => config.socket.as_deref().map(public).transpose()?,
+    };
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|errno| format!("epoll_create: {errno}"))?;
     let nothing = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| format!("open /dev/null: {errno}"))?;
@@ -154,9 +157,11 @@ fn raise_files() -> usize {
     (files.saturating_sub(OWN_FILES) / FILES_PER_WORLD).min(MAX_WORLDS)
 }
 
-/// What the host says first: the configuration as JSON in a file of its own, and its standard streams.
-fn orders(host: &OwnedFd) -> Result<(Config, [OwnedFd; 3]), String> {
-    let (_, descriptors) = socket::receive(host.as_fd(), &mut [0; 16]).map_err(|errno| format!("recvmsg: {errno}"))?;
+/// What the host says first: the configuration as JSON in a file of its own, its standard streams, and perhaps the listener for host programs.
+fn orders(host: &OwnedFd) -> Result<(Config, [OwnedFd; 3], Option<OwnedFd>), String> {
+    let (_, mut descriptors) =
+        socket::receive(host.as_fd(), &mut [0; 16]).map_err(|errno| format!("recvmsg: {errno}"))?;
+    let listener = (descriptors.len() > 4).then(|| descriptors.remove(4));
     let [config, stdin, stdout, stderr]: [OwnedFd; 4] =
         descriptors.try_into().map_err(|_| "the host didn't say what to do")?;
     let mut text = String::new();
@@ -165,7 +170,7 @@ fn orders(host: &OwnedFd) -> Result<(Config, [OwnedFd; 3]), String> {
         .read_to_string(&mut text)
         .map_err(|error| format!("the configuration can't be read: {error}"))?;
     let config = serde_json::from_str(&text).map_err(|error| format!("the configuration: {error}"))?;
-    Ok((config, [stdin, only_to_write(stdout), only_to_write(stderr)]))
+    Ok((config, [stdin, only_to_write(stdout), only_to_write(stderr)], listener))
 }
 
 /// A terminal or pipe opened anew, for writing alone: a world that gets the host's own description of a terminal as its output could read
