@@ -45,7 +45,8 @@
 //! save says a [`ControlNotice`].
 //!
 //! A client belongs to one thread at a time. Nothing here starts a thread or needs an async runtime; to wait together with other
-//! things, poll [`Client::poll_fd`]. With the feature `tokio`, `Client::into_async` makes a client for that runtime.
+//! things, poll [`Client::poll_fd`]. With the feature `tokio`, `Client::into_async` makes a client for that runtime; with `tracing`, `Record::span` is a
+//! span for its handling.
 #![forbid(unsafe_code)]
 
 mod assembly;
@@ -68,6 +69,8 @@ mod reader;
 mod receiving;
 mod record;
 mod sending;
+#[cfg(feature = "tracing")]
+mod spans;
 mod store;
 mod topics;
 mod waiting;

@@ -310,6 +310,8 @@ impl Client {
         self.outflow.note(header.destination, self.endpoint.written());
         self.endpoint.commit(slot, &RawHeader::from(&header));
         self.sent += 1;
+        #[cfg(feature = "tracing")]
+        crate::spans::sent(&header, self.sent);
         if delivery == Delivery::Now {
             self.flush();
         }
