@@ -6,7 +6,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
@@ -81,8 +81,8 @@ impl Host {
     }
 
     /// The same as [`start`](Self::start) with a listener that is there already, for host programs to attach through: in place of a
-    /// socket that the configuration names, and not removed at the end.
-    pub fn start_listening(config: &Config, listener: OwnedFd) -> Result<Self, HostError> {
+    /// socket that the configuration names, and not removed at the end. The broker gets a descriptor of its own.
+    pub fn start_listening(config: &Config, listener: BorrowedFd<'_>) -> Result<Self, HostError> {
         match roles::is_ready() {
             true => {
                 Self::launch(Path::new("/proc/self/exe"), &Config { socket: None, ..config.clone() }, Some(listener))
@@ -91,7 +91,7 @@ impl Host {
         }
     }
 
-    fn launch(program: &Path, config: &Config, listener: Option<OwnedFd>) -> Result<Self, HostError> {
+    fn launch(program: &Path, config: &Config, listener: Option<BorrowedFd<'_>>) -> Result<Self, HostError> {
         config.check()?;
         let (ours, theirs) = socket::pair().map_err(call("socketpair"))?;
         let supervisor = roles::start(roles::SUPERVISOR, program, theirs);
@@ -100,7 +100,7 @@ impl Host {
         let orders = orders(&Config { state: config.state.clone().or_else(state_dir), ..config.clone() })?;
         let mut descriptors =
             vec![orders.as_fd(), rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
-        descriptors.extend(listener.as_ref().map(AsFd::as_fd));
+        descriptors.extend(listener);
         socket::send(ours.as_fd(), b"start", &descriptors).map_err(call("sendmsg"))?;
         host.client = Some(Client::adopt(ours)?);
         Ok(host)

@@ -21,8 +21,8 @@ pub fn up(args: &Up) -> Outcome {
     let asked = args.socket.socket.as_deref().or(plan.config.socket.as_deref());
     let path = socket::path(inherited.as_deref().or(asked))?;
     let config = config(&plan, &path);
-    let host = match listener {
-        Some(listener) => Host::start_listening(&config, listener),
+    let host = match &listener {
+        Some(listener) => Host::start_listening(&config, listener.as_fd()),
         None => Host::start(&config),
     };
     let host = host.map_err(|error| no_broker(error, &path))?;
