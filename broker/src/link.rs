@@ -18,6 +18,9 @@ pub(crate) enum Command {
     Attach(Passport),
     /// A world is gone: deliver what it published, then forget it and tell who waits for it.
     Detach { id: u64 },
+    /// A world's life is over, and it goes on with fresh slices and bells, in the order of `Attach`. What it hadn't read waits there for its
+    /// next life, or is given back to its senders.
+    Renew { passport: Passport, gives_back: bool },
     /// Whatever direct link there is between these two worlds is to end.
     Unlink { one: u64, other: u64 },
     /// A world sees what comes from the worlds of this pattern and goes to them, from now on and until it is untapped or gone.
@@ -109,6 +112,8 @@ pub(crate) enum Event {
     Attached { id: u64 },
     /// It isn't, and why.
     NotAttached { id: u64, why: String },
+    /// The same after `Renew`, and everything about the life that is over is delivered and told. Whether that had taken anything out of its inbox.
+    Renewed { id: u64, has_taken: bool },
     /// Everything about this world is delivered, told and forgotten.
     Detached { id: u64 },
     /// This world wrote what can't be true. Nothing more is taken from it.

@@ -228,6 +228,7 @@ impl Client {
             let found = self.endpoint.fetch()?;
             self.give_back(!found);
             self.current = if found { self.endpoint.head().stride() } else { 0 };
+            self.endpoint.note_taken(self.current);
             if !found || self.endpoint.head().stream() == 0 || !self.take_in()? {
                 return Ok(found);
             }

@@ -201,6 +201,10 @@ typedef enum strait_reason {
      */
     STRAIT_REASON_UNLINKED = 19,
     /**
+     * The receiver wasn't running, and couldn't be started so that it could take the record.
+     */
+    STRAIT_REASON_CANT_START = 20,
+    /**
      * Something that was for us, from the world that is the source, didn't arrive whole: its sender broke it off, or it
      * was more than we gather. The other fields are those of what it would have been, so that a request can be answered.
      */

@@ -46,6 +46,8 @@ pub enum StraitReason {
     ParcelQuota = 18,
     /// The link is gone over which the request was asked.
     Unlinked = 19,
+    /// The receiver wasn't running, and couldn't be started so that it could take the record.
+    CantStart = 20,
     /// Something that was for us, from the world that is the source, didn't arrive whole: its sender broke it off, or it
     /// was more than we gather. The other fields are those of what it would have been, so that a request can be answered.
     Incomplete = 64,
@@ -66,6 +68,7 @@ const _: () = {
     assert!(StraitReason::Unsealed as u16 == Reason::Unsealed as u16);
     assert!(StraitReason::ParcelQuota as u16 == Reason::ParcelQuota as u16);
     assert!(StraitReason::Unlinked as u16 == Reason::Unlinked as u16);
+    assert!(StraitReason::CantStart as u16 == Reason::CantStart as u16);
     assert!(StraitReason::Incomplete as u16 == Reason::Incomplete as u16);
 };
 

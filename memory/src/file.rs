@@ -4,6 +4,8 @@ use rustix::fs::{self, MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use strait_protocol::SliceSize;
+use strait_protocol::layout::WAITING_AT;
+use strait_protocol::wait::Waiting;
 
 /// Why a slice can't be made, sealed or mapped.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +81,12 @@ impl SliceFile {
     pub fn seal_writes(&self) -> Result<(), SliceError> {
         let seals = SealFlags::FUTURE_WRITE | SealFlags::SEAL;
         fs::fcntl_add_seals(&self.fd, seals).map_err(call("fcntl(F_ADD_SEALS)"))
+    }
+
+    /// Says in the header page of a slice that its writer sleeps, for a writer that isn't running: whoever reads the slice rings then. By a
+    /// system call, so that nothing is mapped; fails once the slice is sealed.
+    pub fn put_waiting(&self, word: Waiting) -> Result<(), SliceError> {
+        rustix::io::pwrite(&self.fd, &word.0.to_ne_bytes(), WAITING_AT).map(drop).map_err(call("pwrite"))
     }
 
     /// Checks size and seals.

@@ -202,6 +202,7 @@ impl WritableMemory for Writable {
 mod tests {
     use super::*;
     use std::sync::atomic::Ordering;
+    use strait_protocol::wait::{Event, Via, Waiting};
     use strait_protocol::{Endpoint, Header, Kind, RawHeader, SliceSize, WorldId};
 
     fn file() -> SliceFile {
@@ -219,6 +220,22 @@ mod tests {
         let reader = Inbox::map(&file).unwrap();
         writer.control().produced.store(7, Ordering::Relaxed);
         assert_eq!(reader.control().produced.load(Ordering::Relaxed), 7);
+    }
+
+    #[test]
+    fn a_world_that_is_not_running_sleeps_by_the_word_of_its_keeper() {
+        let (outbox, inbox) = (file(), file());
+        outbox.put_waiting(Waiting::DORMANT).unwrap();
+        let mut switch = Endpoint::new(Writable::map(&inbox).unwrap(), ReadOnly::map(&outbox).unwrap());
+        assert_eq!(switch.ring_for(Event::DATA), Some(Via::Fd));
+        assert_eq!(switch.ring_for(Event::DATA), None);
+        // Its next life says for itself how it sleeps, and is rung for that.
+        let mut world = Endpoint::new(Writable::map(&outbox).unwrap(), ReadOnly::map(&inbox).unwrap());
+        world.arm(Event::DATA, Via::Fd);
+        assert_eq!(switch.ring_for(Event::DATA), Some(Via::Fd));
+        outbox.seal_writes().unwrap();
+        let refused = outbox.put_waiting(Waiting::DORMANT).unwrap_err();
+        assert_eq!(refused.to_string(), "pwrite on a slice: Operation not permitted (os error 1)");
     }
 
     #[test]

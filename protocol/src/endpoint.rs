@@ -59,7 +59,7 @@ impl Slot {
     }
 }
 
-/// A record at the head of the other party's ring, its header already copied and judged.
+/// A record in a ring, at the head of the other party's or in one's own, its header already copied and judged.
 #[derive(Clone, Copy, Debug)]
 pub struct Incoming {
     /// The header.
@@ -350,15 +350,41 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
     /// The records of this party that were published and that the other hasn't released.
     pub fn unread(&mut self) -> Result<Vec<RawHeader>, Corrupt> {
         self.hear_consumed()?;
+        Ok(self.from_consumed().map(|record| record.raw).collect())
+    }
+
+    /// The records of this party that the other, which is gone, hasn't begun to handle, as far as what it says of that can be true. And whether it
+    /// has begun with any.
+    pub fn left_behind(&mut self) -> (Vec<Incoming>, bool) {
+        let _ = self.hear_consumed();
+        let (consumed, _) = self.producer.unread();
+        let taken = self.theirs.control().taken.0.load(Ordering::Acquire);
+        let mut end = consumed;
+        let left = self.from_consumed().filter(|record| {
+            end += u64::from(record.raw.stride());
+            end > taken
+        });
+        let left = left.collect();
+        (left, consumed > 0 || taken > 0)
+    }
+
+    /// What the other hasn't released, as far as it was heard of. Nobody but this party wrote it.
+    fn from_consumed(&self) -> impl Iterator<Item = Incoming> {
         let (mut at, end) = self.producer.unread();
-        let mut records = Vec::new();
-        while at < end {
+        std::iter::from_fn(move || {
             let offset = (at % u64::from(self.mine.ring_bytes())) as u32;
-            let record = RawHeader::judge(self.mine.load_header(offset), (end - at) as u32)?;
-            at += u64::from(record.stride());
-            records.push(record);
-        }
-        Ok(records)
+            let left = (end - at) as u32;
+            let raw = (left > 0).then(|| RawHeader::judge(self.mine.load_header(offset), left).ok()).flatten()?;
+            at += u64::from(raw.stride());
+            Some(Incoming { raw, offset })
+        })
+    }
+
+    /// Says that a record of so many bytes at the head of the other's ring is being handled: whoever comes after this party doesn't get it again.
+    #[inline]
+    pub fn note_taken(&mut self, bytes: u32) {
+        let taken = self.consumer.read_to() + u64::from(bytes);
+        self.mine.control().taken.0.store(taken, Ordering::Release);
     }
 
     /// Whether nothing is left to read, as far as known without looking.

@@ -9,6 +9,7 @@
 //! 0x001c  processor  u32   1 + the processor the writer ran on when it last released or published, 0: not said
 //! 0x0020  reserved         zero; room for the switch's intent word
 //! 0x0040  stops      u64[] of an inbox: ids of receivers that take no more from this world for now, or 0
+//! 0x0240  taken      u64   bytes ever read in the ring of the *other* slice, those not released yet included
 //! 0x1000  ring       size - 4096 bytes of records; mapped twice in a row, so that
 //!                    a record that wraps is still contiguous
 //! ```
@@ -28,6 +29,9 @@ pub const RECORD_ALIGN: u32 = 16;
 /// Receivers that one world can be told not to send to, at a time.
 pub const MAX_STOPS: usize = if cfg!(loom) { 1 } else { 64 };
 
+/// Where in a slice its writer says how it sleeps.
+pub const WAITING_AT: u64 = 0x10;
+
 /// The words at the start of a slice, all written by its one writer.
 #[repr(C, align(64))]
 #[derive(Debug)]
@@ -46,12 +50,19 @@ pub struct Control {
     pub processor: AtomicU32,
     /// In a second cache line and further: who has to wait is slow anyway.
     pub stops: Stops,
+    /// What the writer has begun to handle. Nobody looks at it as long as the writer lives.
+    pub taken: Taken,
 }
 
 /// Ids of receivers, or 0.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct Stops(pub [AtomicU64; MAX_STOPS]);
+
+/// Bytes read, in a cache line of their own: written for each record, and its writer's alone.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Taken(pub AtomicU64);
 
 impl Control {
     /// A header of a slice that nobody has used yet: all zero, like a fresh memfd.
@@ -64,6 +75,7 @@ impl Control {
             stopped: AtomicU32::new(0),
             processor: AtomicU32::new(0),
             stops: Stops(std::array::from_fn(|_| AtomicU64::new(0))),
+            taken: Taken(AtomicU64::new(0)),
         }
     }
 }
@@ -79,10 +91,11 @@ const _: () = {
     use std::mem::{align_of, offset_of, size_of};
     assert!(offset_of!(Control, produced) == 0x00);
     assert!(offset_of!(Control, consumed) == 0x08);
-    assert!(offset_of!(Control, waiting) == 0x10);
+    assert!(offset_of!(Control, waiting) as u64 == WAITING_AT);
     assert!(offset_of!(Control, bell) == 0x14);
     assert!(offset_of!(Control, stopped) == 0x18);
     assert!(offset_of!(Control, stops) == 0x40);
+    assert!(offset_of!(Control, taken) == 0x240);
     assert!(size_of::<Control>() <= HEADER_BYTES as usize);
     assert!(align_of::<Control>() == 64);
 };

@@ -122,6 +122,9 @@ pub enum Reason {
     /// The receiver holds as many parcels as it may, of this sender or altogether, or hasn't taken those that it was given.
     #[error("the receiver holds as many parcels as it may")]
     ParcelQuota = 18,
+    /// It wasn't running, and couldn't be started so that it could take the record.
+    #[error("it can't be started")]
+    CantStart = 20,
     /// The link is gone over which the request was asked, or the record was to go.
     #[error("the link that it went over is gone")]
     Unlinked = 19,
@@ -135,7 +138,7 @@ impl Reason {
     pub fn from_code(code: u16) -> Option<Self> {
         use Reason::*;
         let delivery = [NoSuchWorld, Refused, Died, Deadline, Quota, NoSuchRequest, TooLarge, Incomplete];
-        let others = [NoSuchParcel, Unsealed, ParcelQuota, Unlinked, NotByTopic];
+        let others = [NoSuchParcel, Unsealed, ParcelQuota, Unlinked, NotByTopic, CantStart];
         delivery.into_iter().chain(others).find(|reason| *reason as u16 == code)
     }
 }

@@ -41,8 +41,14 @@ impl Switch {
 
     /// Ends what a world that is gone asked or was asked.
     pub(super) fn end_requests_of(&mut self, gone: WorldId) {
+        let ended = self.requests.forget(gone);
+        self.end_requests(gone, ended);
+    }
+
+    /// The same of these alone.
+    pub(super) fn end_requests(&mut self, gone: WorldId, ended: Vec<(Key, Open)>) {
         let mut repeated = Vec::new();
-        for (key, open) in self.requests.forget(gone) {
+        for (key, open) in ended {
             match open.group {
                 Some(group) if key.0 == gone => self.end_job(group, key),
                 Some(group) if self.repeat(group, key, open) => repeated.push(group),

@@ -23,6 +23,7 @@ mod links;
 mod multicast;
 mod parcels;
 mod port;
+mod renew;
 mod requests;
 mod tap;
 mod topics;
@@ -352,6 +353,13 @@ impl Switch {
                 }
                 self.link.send(&Report::Detached { id }, &[])
             }
+            Command::Renew { passport, gives_back } => {
+                let report = match self.renew(&passport, descriptors, gives_back) {
+                    Ok(has_taken) => Report::Renewed { id: passport.id, has_taken },
+                    Err(error) => Report::NotAttached { id: passport.id, why: error.to_string() },
+                };
+                self.link.send(&report, &[])
+            }
             Command::OpenTopic { topic, publisher } => {
                 self.open_topic(WorldId::topic(topic), WorldId(publisher));
                 Ok(())
@@ -549,6 +557,8 @@ fn listen(epoll: &OwnedFd, port: &Port, slot: usize) -> Result<(), Errno> {
 
 #[cfg(test)]
 mod links_tests;
+#[cfg(test)]
+mod renew_tests;
 #[cfg(test)]
 mod tap_tests;
 #[cfg(test)]

@@ -248,6 +248,21 @@ impl Switch {
         self.let_go(parcel);
     }
 
+    /// Makes the parcel that came with a record to one life of a world known to the next: `former` is what the last one held.
+    pub(super) fn bring_again(
+        &mut self,
+        slot: usize,
+        former: &mut Holdings,
+        raw: &RawHeader,
+    ) -> Result<RawHeader, Reason> {
+        if raw.parcel() == 0 {
+            return Ok(*raw);
+        }
+        let holding = former.by_number.get(&raw.parcel()).ok_or(Reason::NoSuchParcel)?;
+        let number = self.give_parcel(holding.from, &holding.parcel, slot)?;
+        Ok(raw.with_number(FLAG_PARCEL, number))
+    }
+
     /// Forgets one hold on a parcel. With the last one the switch closes the file; an honest world still has it then, and it is that
     /// world which frees the memory when it unmaps it.
     pub(super) fn let_go(&mut self, parcel: Rc<Parcel>) {

@@ -208,6 +208,26 @@ impl Port {
         })
     }
 
+    /// Takes what belongs to one life of a world from a port that was made for the next one, and leaves it that of the last one. What is the world's
+    /// own stays: what it sent and is charged for, who waits for it, and whom it was told not to send to.
+    pub(crate) fn swap_life(&mut self, other: &mut Self) {
+        std::mem::swap(&mut self.endpoint, &mut other.endpoint);
+        std::mem::swap(&mut self.bell, &mut other.bell);
+        std::mem::swap(&mut self.wakeup, &mut other.wakeup);
+        std::mem::swap(&mut self.lane, &mut other.lane);
+        std::mem::swap(&mut self.holdings, &mut other.holdings);
+        std::mem::swap(&mut self.reach, &mut other.reach);
+        std::mem::swap(&mut self.topics, &mut other.topics);
+        (self.budget_bytes, self.shows_payload) = (other.budget_bytes, other.shows_payload);
+        (self.last_route, self.blocked, self.served, self.open_requests) = (None, None, 0, 0);
+        (self.is_far, self.empty_rings) = (false, 0);
+        (self.is_active, self.is_touched, self.is_awaited) = (false, false, false);
+        (self.is_leaving, self.is_doomed) = (false, false);
+        for (place, stop) in self.stops.iter().enumerate().filter(|(_, stop)| stop.is_some()) {
+            self.endpoint.set_stop(place, *stop);
+        }
+    }
+
     /// Policy: whether this world may send to another, by its own lines or because both agree to a link.
     pub(crate) fn may_send_to(&self, other: &Self) -> bool {
         self.reach.sends_to(other.id, &other.name) || self.may_link_with(other)

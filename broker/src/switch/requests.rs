@@ -1,6 +1,6 @@
 //! Requests that wait for an answer: who asked whom, and until when.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Instant;
 use strait_protocol::WorldId;
 
@@ -96,9 +96,20 @@ impl Requests {
 
     /// Takes out everything that a world that is gone asked or was asked.
     pub(crate) fn forget(&mut self, gone: WorldId) -> Vec<(Key, Open)> {
-        let concerned = |(key, open): (&Key, &Open)| (key.0 == gone || open.to == gone).then_some(*key);
-        let keys: Vec<Key> = self.open.iter().filter_map(concerned).collect();
         self.owed.remove(&gone);
+        self.outlive(gone, &HashSet::new())
+    }
+
+    /// The same of a world that goes on without knowing what it asked, and of what it was asked gets only what is `waiting`: that stays open.
+    pub(crate) fn outlive(&mut self, world: WorldId, waiting: &HashSet<Key>) -> Vec<(Key, Open)> {
+        let is_over = |key: &Key, open: &Open| key.0 == world || open.to == world && !waiting.contains(key);
+        let over = self.open.iter().filter(|(key, open)| is_over(key, open));
+        let keys: Vec<Key> = over.map(|(key, _)| *key).collect();
         keys.into_iter().filter_map(|key| self.remove(key).map(|open| (key, open))).collect()
+    }
+
+    /// Whether this is open, waits for this world, and came to it without a group.
+    pub(crate) fn waits_for(&self, key: Key, world: WorldId) -> bool {
+        self.open.get(&key).is_some_and(|open| open.to == world && open.group.is_none())
     }
 }

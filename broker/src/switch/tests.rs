@@ -3,6 +3,7 @@
 use super::*;
 use crate::link::Passport;
 use crate::policy::Way;
+use rustix::fs::SealFlags;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
@@ -14,10 +15,13 @@ use strait_protocol::handshake::{DESCRIPTORS, Welcome};
 use strait_protocol::{Endpoint, Header, RawHeader, SliceMemory, SliceSize, WritableMemory};
 use strait_sys::socket;
 
-const SECOND: Option<Duration> = Some(Duration::from_secs(5));
+pub(super) const SECOND: Option<Duration> = Some(Duration::from_secs(5));
+
+/// A passport, and both sides' descriptors.
+pub(super) type Channel = (Passport, [OwnedFd; DESCRIPTORS], [OwnedFd; DESCRIPTORS]);
 
 pub(super) struct Bench {
-    link: Link,
+    pub(super) link: Link,
     /// How often groups wanted members and were not asked about it.
     wanted: u32,
     switch: Option<JoinHandle<()>>,
@@ -31,6 +35,15 @@ impl Bench {
     }
 
     fn slices(&mut self, id: u64, name: &str, send: &[&str]) -> [OwnedFd; DESCRIPTORS] {
+        let (passport, for_switch, for_world) = Self::channel(id, name, send);
+        self.link.send(&Command::Attach(passport), &for_switch.each_ref().map(AsFd::as_fd)).unwrap();
+        assert!(matches!(self.report(), Report::Attached { .. }));
+        rustix::fs::fcntl_add_seals(&for_world[1], SealFlags::FUTURE_WRITE | SealFlags::SEAL).unwrap();
+        for_world
+    }
+
+    /// What the switch is told of a world, what it gets, and what the world gets.
+    pub(super) fn channel(id: u64, name: &str, send: &[&str]) -> Channel {
         let file = || SliceFile::create(name, SliceSize::MIN).unwrap();
         let (outbox, inbox, bell, (read, write)) =
             (file(), file(), wake::eventfd().unwrap(), wake::bell_pipe().unwrap());
@@ -49,16 +62,17 @@ impl Bench {
             parcel_bytes: 64 * 1024,
             tap_payload: name != "shy",
         };
-        let fds = [outbox.as_fd(), inbox.as_fd(), bell.as_fd(), write.as_fd(), giving.as_fd()];
-        self.link.send(&Command::Attach(passport), &fds).unwrap();
-        assert!(matches!(self.report(), Report::Attached { .. }));
-        inbox.seal_writes().unwrap();
         let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().unwrap();
-        [own(outbox.as_fd()), own(inbox.as_fd()), bell, read, taking]
+        let for_switch = [own(outbox.as_fd()), own(inbox.as_fd()), own(bell.as_fd()), write, giving];
+        (passport, for_switch, [own(outbox.as_fd()), own(inbox.as_fd()), bell, read, taking])
     }
 
     pub(super) fn attach(&mut self, id: u64, name: &str, send: &[&str]) -> Client {
         let fds = self.slices(id, name, send);
+        Self::client(id, name, &fds)
+    }
+
+    pub(super) fn client(id: u64, name: &str, fds: &[OwnedFd; DESCRIPTORS]) -> Client {
         let (ours, theirs) = socket::pair().unwrap();
         let size = SliceSize::MIN;
         let welcome = Welcome { id: WorldId(id), name: name.parse().unwrap(), outbox: size, inbox: size, links: true };
@@ -166,13 +180,17 @@ impl Rogue {
         wake::ring(self.bell.as_fd());
     }
 
+    pub(super) fn consumed(&self, cursor: u64) {
+        self.endpoint.mine().control().consumed.store(cursor, Ordering::SeqCst);
+    }
+
     fn produced(&self, cursor: u64) {
         self.endpoint.mine().control().produced.store(cursor, Ordering::SeqCst);
         wake::ring(self.bell.as_fd());
     }
 }
 
-fn receive(client: &mut Client) -> (Header, Vec<u8>) {
+pub(super) fn receive(client: &mut Client) -> (Header, Vec<u8>) {
     let record = client.receive(SECOND).unwrap().expect("a record within the time");
     (record.header(), record.payload().to_vec())
 }
