@@ -6,7 +6,7 @@ mod group;
 mod world;
 
 pub use group::Group;
-pub use world::{Limits, Stdio, World};
+pub use world::{Limits, Stdio, Wake, World};
 pub(crate) use world::{parcel_bytes, parcel_count};
 
 use crate::policy::{Permission, Policy};
@@ -131,6 +131,9 @@ pub enum ConfigError {
         "`checkpoint`: the profile `strict` maps nothing as code after the start, so a clone can't get its program back"
     )]
     Checkpoint,
+    /// A world that is put to sleep for good.
+    #[error("`idle` puts a world to sleep, and nothing wakes this one: it takes `wake = \"message\"` too")]
+    Idle,
     /// A limit below which there is no world.
     #[error("`{name}`: at least {least} is needed")]
     Limit {

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
-use strait_client::{Client, Ended, Error, WorldId};
+use strait_client::{Client, Ended, Error, WorldId, WorldRow};
 use strait_protocol::Name;
 use strait_protocol::control::{Answer, Request};
 use strait_sys::socket;
@@ -123,6 +123,21 @@ impl Host {
         Ok(self.client().spawn(&world.specification(name))?.0)
     }
 
+    /// Makes a world known that sleeps until something is sent to it: it needs [`Wake::Message`](crate::Wake::Message).
+    pub fn define(&mut self, name: &str, world: &World) -> Result<WorldId, HostError> {
+        world.check()?;
+        name.parse::<Name>().map_err(Error::from)?;
+        Ok(self.client().define(&world.specification(name))?.0)
+    }
+
+    /// Has the broker start and wake nothing from now on: so that worlds that are being stopped don't wake others.
+    pub fn close(&mut self) -> Result<(), HostError> {
+        match self.client().ask(&Request::Close, Duration::from_secs(10))? {
+            Answer::Done => Ok(()),
+            _ => Err(Error::Unexpected.into()),
+        }
+    }
+
     /// Ends the direct link between two worlds, if there is one. What they have to say goes through the switch from then on. From two that
     /// both don't want to, no call of the kernel can take a mapping back: then stop one of them.
     pub fn unlink(&mut self, one: WorldId, other: WorldId) -> Result<(), HostError> {
@@ -134,9 +149,10 @@ impl Host {
 
     /// Tells every world to end, all at once, and waits until they have, by themselves or by force at the deadline.
     pub fn stop(mut self, deadline: Duration, reason: &str) -> Result<Vec<Ended>, HostError> {
+        self.close()?;
         let client = self.client();
-        let worlds: Vec<_> =
-            client.list()?.into_iter().filter(|row| row.state != "service" && row.state != "attached").collect();
+        let is_running = |row: &WorldRow| !matches!(row.state.as_str(), "service" | "attached" | "asleep");
+        let worlds: Vec<_> = client.list()?.into_iter().filter(is_running).collect();
         let mut asked = Vec::new();
         for world in worlds {
             let deadline_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);

@@ -26,7 +26,7 @@ mod supervisor;
 mod switch;
 mod turns;
 
-pub use config::{AttachRule, Config, ConfigError, Group, Limits, Stdio, Uids, World};
+pub use config::{AttachRule, Config, ConfigError, Group, Limits, Stdio, Uids, Wake, World};
 pub use host::{Host, HostError};
 pub use policy::{Judgement, Permission, Policy, Role, judge};
 pub use roles::init;

@@ -81,7 +81,17 @@ mod tests {
     use super::*;
 
     fn end(code: Option<i32>, signal: Option<i32>) -> Ended {
-        Ended { id: 16, code, signal, acknowledged: false, saved: None, killed: false, note: String::new(), took_ms: 0 }
+        Ended {
+            id: 16,
+            code,
+            signal,
+            acknowledged: false,
+            saved: None,
+            killed: false,
+            note: String::new(),
+            took_ms: 0,
+            sleeps: false,
+        }
     }
 
     #[test]

@@ -182,5 +182,15 @@ fn is_answer(header: &Header) -> bool {
 
 /// The end of a world that even the broker has forgotten.
 fn unknown(id: u64, note: String) -> Ended {
-    Ended { id, code: None, signal: None, acknowledged: false, saved: None, killed: false, note, took_ms: 0 }
+    Ended {
+        id,
+        code: None,
+        signal: None,
+        acknowledged: false,
+        saved: None,
+        killed: false,
+        note,
+        took_ms: 0,
+        sleeps: false,
+    }
 }

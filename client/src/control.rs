@@ -34,6 +34,16 @@ impl Client {
         self.world(&Request::Spawn { specification: specification.into() })
     }
 
+    /// Makes a world known from a specification in JSON, which sleeps until the first message to it. For the host alone.
+    pub fn define(&mut self, specification: &str) -> Result<(WorldId, Name), Error> {
+        self.world(&Request::Define { specification: specification.into() })
+    }
+
+    /// Starts a world that sleeps, whatever came of it before, and waits until its program runs. Nothing happens to one that runs.
+    pub fn wake(&mut self, name: &str) -> Result<(WorldId, Name), Error> {
+        self.world(&Request::Wake { name: name.into() })
+    }
+
     /// Tells a world to end, and waits until it has ended, by itself or by force at the deadline.
     pub fn stop(&mut self, name: &str, deadline: Duration, reason: &str) -> Result<Ended, Error> {
         let deadline_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);

@@ -108,6 +108,18 @@ pub enum Request {
         /// The world's name.
         name: String,
     },
+    /// Make a world known that sleeps until the first message to it. For the host alone.
+    Define {
+        /// Its specification, as for `Spawn`.
+        specification: String,
+    },
+    /// Start a world that sleeps, whatever came of it before. Answered when its program runs.
+    Wake {
+        /// The world's name.
+        name: String,
+    },
+    /// Start and wake nothing from now on: the broker is about to end. Worlds that end are gone then.
+    Close,
     /// Answer when the world is gone, with its end.
     Wait {
         /// The world's id.
@@ -373,6 +385,8 @@ pub struct Ended {
     pub note: String,
     /// From the request to the end, in milliseconds; 0 when nobody asked.
     pub took_ms: u32,
+    /// It is the end of one life: the world sleeps, and the next message to it wakes it.
+    pub sleeps: bool,
 }
 
 /// One line of what happened.

@@ -92,6 +92,12 @@ pub struct World {
     /// Bytes that its state may have.
     #[serde(default = "snapshot_bytes", deserialize_with = "in_bytes::required")]
     pub snapshot_bytes: u64,
+    /// What starts it when it isn't running; see [`Wake`].
+    #[serde(default)]
+    pub wake: Wake,
+    /// After how long without a message, a request or an answer it is told to end, until the next message wakes it. In a file: `idle = "30s"`.
+    #[serde(default, rename = "idle", with = "in_milliseconds::optional", skip_serializing_if = "Option::is_none")]
+    pub idle_ms: Option<u32>,
     /// Limits on what it may use.
     #[serde(default)]
     pub limits: Limits,
@@ -151,6 +157,17 @@ impl Limits {
             None => Ok(()),
         }
     }
+}
+
+/// What starts a world when it isn't running.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wake {
+    /// Nothing: when it has ended, it is gone.
+    #[default]
+    Never,
+    /// A message: the world keeps its name and its id when it ends, and what is sent to it waits and wakes it.
+    Message,
 }
 
 /// Where a world's standard streams go.
@@ -226,6 +243,8 @@ impl World {
             grace_ms: grace_ms(),
             snapshots: 0,
             snapshot_bytes: snapshot_bytes(),
+            wake: Wake::default(),
+            idle_ms: None,
             limits: Limits::default(),
             checkpoint: false,
             checkpoint_ms: checkpoint_ms(),
@@ -258,6 +277,9 @@ impl World {
             return Err(ConfigError::Snapshots(self.snapshots));
         }
         self.limits.check()?;
+        if self.idle_ms.is_some() && self.wake == Wake::Never {
+            return Err(ConfigError::Idle);
+        }
         for grant in self.read.iter().chain(&self.write) {
             grant_paths(grant)?;
         }

@@ -21,6 +21,14 @@ impl Supervisor {
         if let Some(asker) = asker {
             entry.add_waiter(asker);
         }
+        if entry.state == State::Asleep {
+            // As ended as it can be, until the whole broker is.
+            match self.is_closing {
+                true => self.detach(id),
+                false => self.tell_end(id, &Ended { sleeps: true, ..ended(&self.worlds[&id]) }),
+            }
+            return;
+        }
         if entry.state >= State::Stopping {
             return;
         }
@@ -119,7 +127,7 @@ impl Supervisor {
                 }
             }
             // Its launch is under way: it is killed when that is answered.
-            (None, Nature::Jailed) => {}
+            (None, Nature::Jailed) if entry.state != State::Asleep => {}
             (None, _) => self.detach(id),
         }
     }
@@ -141,8 +149,7 @@ impl Supervisor {
         }
         let _ = rustix::event::epoll::delete(&self.epoll, process.pidfd());
         entry.process = None;
-        self.judge_origin(id);
-        self.detach(id);
+        self.end_life(id);
     }
 
     /// Has the switch deliver what a world left and forget it; then comes [`finish`](Self::finish).
@@ -156,29 +163,42 @@ impl Supervisor {
         }
     }
 
-    /// The switch has forgotten a world: everyone who waits for its end is answered.
-    pub(super) fn finish(&mut self, id: WorldId) {
-        let Some(entry) = self.worlds.remove(&id) else { return };
-        self.names.remove(&entry.name);
+    /// A life is over, of a world that sleeps from here or of one that is gone: nothing that it asked for goes on, and everyone hears of it.
+    pub(super) fn conclude(&mut self, id: WorldId, sleeps: bool) -> Option<Ended> {
+        let entry = self.worlds.get(&id)?;
+        let (name, ended) = (entry.name.clone(), Ended { sleeps, ..ended(entry) });
+        let (lived, was_stopped) = (entry.started.elapsed(), entry.stop.is_some());
         self.forget_grants(id);
         self.tappers.remove(&id);
-        if id == WorldId::STORE {
-            return self.lose_store(&entry.note);
-        }
-        if entry.snapshots > 0 {
+        if self.worlds.get(&id).is_some_and(|entry| entry.snapshots > 0) {
             self.tell_store_of_end(id);
         }
-        let ended = ended(&entry);
-        note(id, &entry.name, &how(&ended));
+        note(id, &name, &how(&ended));
         self.forget_topics(id);
-        self.announce_end(&entry.name, &ended);
-        self.leave_pools(id, entry.started.elapsed(), entry.stop.is_some());
-        if let Some(asker) = &entry.asked_by {
-            self.answer(asker, &Answer::Refused(entry.note.clone()));
+        self.announce_end(&name, &ended);
+        self.leave_pools(id, lived, was_stopped);
+        self.tell_end(id, &ended);
+        Some(ended)
+    }
+
+    /// Answers who asked for a start and didn't get one, and who waits for an end.
+    fn tell_end(&mut self, id: WorldId, ended: &Ended) {
+        let Some(entry) = self.worlds.get_mut(&id) else { return };
+        let (asker, waiters) = (entry.asked_by.take(), std::mem::take(&mut entry.waiters));
+        if let Some(asker) = asker {
+            self.answer(&asker, &Answer::Refused(ended.note.clone()));
         }
-        for waiter in &entry.waiters {
-            self.answer(waiter, &Answer::Ended(ended.clone()));
+        for waiter in waiters {
+            self.answer(&waiter, &Answer::Ended(ended.clone()));
         }
+    }
+
+    /// The switch has forgotten a world.
+    pub(super) fn finish(&mut self, id: WorldId) {
+        let ended = if id == WorldId::STORE { None } else { self.conclude(id, false) };
+        let Some(entry) = self.worlds.remove(&id) else { return };
+        self.names.remove(&entry.name);
+        let Some(ended) = ended else { return self.lose_store(&entry.note) };
         if self.history.len() >= MAX_HISTORY {
             self.history.pop_front();
         }
@@ -210,6 +230,7 @@ fn ended(entry: &Entry) -> Ended {
         saved: entry.stop.as_ref().and_then(|stop| stop.saved),
         killed: entry.was_killed,
         note: entry.note.clone(),
+        sleeps: false,
         took_ms: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
     }
 }

@@ -1,6 +1,7 @@
 //! What the supervisor knows of one world.
 
-use crate::config::{self, Limits, World};
+use super::rest::Rest;
+use crate::config::{self, ConfigError, Limits, World};
 use crate::link::Passport;
 use crate::policy::{Policy, Way};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,6 +10,7 @@ use strait_jail::{Exit, Process};
 use strait_memory::{SliceError, SliceFile};
 use strait_protocol::control::Saved;
 use strait_protocol::handshake::{DESCRIPTORS, Welcome};
+use strait_protocol::wait::Waiting;
 use strait_protocol::{Header, Name, Pattern, SliceSize, WorldId};
 use strait_sys::{socket, wake};
 
@@ -20,6 +22,8 @@ const LANE_BYTES: usize = 8192;
 /// Where a world is in its life, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 pub(super) enum State {
+    /// It isn't running, and the next message to it starts it.
+    Asleep,
     /// Its jail is being built.
     Starting,
     /// Its program runs, but has not opened its connection: perhaps it never will.
@@ -77,6 +81,16 @@ impl Channel {
             lane_giving,
             lane_taking,
         })
+    }
+
+    /// Says that the world sleeps, which has not been handed this yet: the switch rings for the first thing that comes.
+    pub(super) fn lay_down(&self) -> Result<(), ChannelError> {
+        Ok(self.outbox.put_waiting(Waiting::DORMANT)?)
+    }
+
+    /// What the switch rings.
+    pub(super) fn wakeup(&self) -> BorrowedFd<'_> {
+        self.wakeup_read.as_fd()
     }
 
     /// What the switch gets: it maps the inbox writable before anybody else sees it.
@@ -165,6 +179,8 @@ pub(super) struct Entry {
     pub waiters: Vec<Header>,
     /// How it came to be.
     pub origin: Origin,
+    /// What it needs while it sleeps, if it ever does.
+    pub rest: Option<Rest>,
     pub exit: Option<Exit>,
     pub was_killed: bool,
     pub note: String,
@@ -202,10 +218,23 @@ impl Entry {
             asked_by: None,
             waiters: Vec::new(),
             origin: Origin::Started,
+            rest: None,
             exit: None,
             was_killed: false,
             note: String::new(),
         }
+    }
+
+    /// Takes from a configuration what is known of the world beside its jail.
+    pub(super) fn adopt(&mut self, world: &World) -> Result<(), ConfigError> {
+        self.policy = Policy::of_world(world)?;
+        self.limits = world.limits;
+        (self.snapshots, self.snapshot_bytes) = (world.snapshots, world.snapshot_bytes);
+        self.grace_ms = world.grace_ms;
+        self.time = world.limits.time_ms.map(|ms| Duration::from_millis(ms.into()));
+        (self.parcel_bytes, self.parcel_count) = (world.parcels, world.parcel_count);
+        self.tap_payload = world.tap_payload;
+        Ok(())
     }
 
     pub(super) fn passport(&self, budget_bytes: u64) -> Passport {
@@ -253,6 +282,7 @@ impl Entry {
             (_, State::Stopping) => "stopping",
             (_, State::Ending) => "ending",
             (Nature::Attached, _) => "attached",
+            (_, State::Asleep) => "asleep",
             (_, State::Starting) => "starting",
             (_, State::Running) => "running",
             (_, State::Ready) => "ready",

@@ -12,6 +12,7 @@ mod images;
 mod journal;
 mod log;
 mod pools;
+mod rest;
 mod shares;
 mod spawn;
 mod start;
@@ -61,6 +62,7 @@ enum Token {
     Connection(WorldId),
     Stranger(u64),
     Pressure,
+    Wakeup(WorldId),
 }
 
 impl Token {
@@ -77,6 +79,7 @@ impl Token {
             Self::Connection(id) => (7, id.0),
             Self::Stranger(number) => (8, number),
             Self::Pressure => (9, 0),
+            Self::Wakeup(id) => (10, id.0),
         };
         epoll::EventData::new_u64(kind << Self::KIND | value)
     }
@@ -92,6 +95,7 @@ impl Token {
             6 => Self::Process(WorldId(value)),
             7 => Self::Connection(WorldId(value)),
             8 => Self::Stranger(value),
+            10 => Self::Wakeup(WorldId(value)),
             _ => Self::Pressure,
         }
     }
@@ -137,6 +141,8 @@ struct Supervisor {
     /// The control service has more to answer than it did in one go.
     is_behind: bool,
     max_worlds: usize,
+    /// The broker is about to end: nothing is started or woken any more.
+    is_closing: bool,
     is_over: bool,
 }
 
@@ -176,6 +182,7 @@ impl Supervisor {
             Token::Connection(id) => self.hear_connection(id),
             Token::Stranger(number) => self.hear_stranger(number),
             Token::Pressure => self.feel_pressure(),
+            Token::Wakeup(id) => self.hear_wakeup(id),
         }
     }
 
@@ -196,8 +203,9 @@ impl Supervisor {
     fn take_event(&mut self, event: Event) {
         match event {
             Event::Attached { id } => self.take_attached(WorldId(id)),
+            Event::Renewed { id, has_taken } => self.take_renewed(WorldId(id), has_taken),
             Event::NotAttached { id, why } => {
-                self.kill(WorldId(id), &format!("the switch can't map its slices: {why}"));
+                self.end_unattached(WorldId(id), &format!("the switch can't map its slices: {why}"));
             }
             Event::Detached { id } => {
                 // What the world said last, such as that it ends, was delivered before this: it is heard first.
@@ -234,8 +242,11 @@ impl Supervisor {
         let ends = living().filter_map(|entry| entry.end_by);
         let checkpoints = living().filter_map(Entry::checkpoint_deadline);
         let strangers = self.strangers.values().map(|stranger| stranger.deadline);
+        let now = Instant::now();
+        let wakes = self.worlds.values().filter(|_| !self.is_closing).filter_map(|entry| entry.wake_at(now));
         stops
             .chain(ends)
+            .chain(wakes)
             .chain(checkpoints)
             .chain(strangers)
             .chain(self.next_look())
@@ -253,6 +264,7 @@ impl Supervisor {
         self.end_expired_grants(now);
         self.restart_store(now);
         self.look_at_pools(now);
+        self.wake_due(now);
         if self.next_look().is_some_and(|at| at <= now) {
             self.look_at_shares(now);
         }

@@ -2,17 +2,19 @@
 
 use super::entry::{Channel, Entry, Nature, Order, Origin, State};
 use super::images::{self, Asked};
+use super::rest::{Rest, dormant};
 use super::{Supervisor, Token, log};
-use crate::config::{self, Stdio, World};
-use crate::policy::{Policy, Role};
+use crate::config::{self, Stdio, Wake, World};
+use crate::policy::Role;
 use rustix::event::epoll::EventFlags;
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use strait_jail::{Access, Bind, Fds, Process, SpawnError, Spec, Ticket};
 use strait_protocol::control::Answer;
 use strait_protocol::{SliceSize, WorldId, handshake};
 use strait_sys::socket::{self, Peer};
+use strait_sys::wake;
 
 /// Connections that may wait for their process to become known.
 const MAX_UNMATCHED: usize = 64;
@@ -20,45 +22,68 @@ const MAX_UNMATCHED: usize = 64;
 impl Supervisor {
     /// Begins to start a world. The asker is answered when its program runs, or with what went wrong.
     pub(super) fn begin(&mut self, order: Order) -> Result<WorldId, String> {
+        let world = order.world.clone();
+        let id = self.enter(order)?;
+        self.start_life(id, &world).inspect_err(|_| {
+            if let Some(entry) = self.worlds.get_mut(&id) {
+                entry.asked_by = None;
+            }
+            self.judge_origin(id);
+            self.detach(id);
+        })?;
+        Ok(id)
+    }
+
+    /// Makes a world known that the first message to it will start. The asker is answered when it can be sent to.
+    pub(super) fn define(&mut self, order: Order) -> Result<WorldId, String> {
+        if order.world.wake != Wake::Message {
+            return Err(format!("`{}` is to sleep, and nothing wakes it: it takes `wake = \"message\"`", order.name));
+        }
+        let id = self.enter(order)?;
+        if let Some(entry) = self.worlds.get_mut(&id) {
+            entry.state = State::Asleep;
+            entry.rest.iter_mut().for_each(|rest| rest.is_kept = true);
+        }
+        Ok(id)
+    }
+
+    /// Gives a world its name, its id and its place in the switch.
+    fn enter(&mut self, order: Order) -> Result<WorldId, String> {
         let Order { name, world, template, asked_by } = order;
+        if self.is_closing {
+            return Err("the broker is about to end, and starts nothing any more".into());
+        }
         self.check_name(&name)?;
         world.check().map_err(|error| error.to_string())?;
-        let size = SliceSize::new(world.slice).map_err(|error| error.to_string())?;
-        let channel = Channel::create(size).map_err(|error| error.to_string())?;
+        let sleeps = world.wake == Wake::Message;
+        let channel = if sleeps { dormant(world.slice) } else { channel(world.slice) }?;
         if world.snapshots > 0 {
             self.ensure_store()?;
         }
         let mut entry = Entry::new(self.take_id(), name, Nature::Jailed, channel);
         let id = entry.id;
-        entry.policy = Policy::of_world(&world).map_err(|error| error.to_string())?;
+        entry.adopt(&world).map_err(|error| error.to_string())?;
         self.check_role(&entry.policy)?;
-        entry.limits = world.limits;
-        (entry.snapshots, entry.snapshot_bytes) = (world.snapshots, world.snapshot_bytes);
-        entry.grace_ms = world.grace_ms;
-        entry.time = world.limits.time_ms.map(|ms| Duration::from_millis(ms.into()));
-        (entry.parcel_bytes, entry.parcel_count) = (world.parcels, world.parcel_count);
-        entry.tap_payload = world.tap_payload;
         entry.uid = if self.is_root { self.take_uid()? } else { rustix::process::geteuid().as_raw() };
         entry.asked_by = asked_by;
-        let spec = spec(&entry, &world, self.is_root).map_err(|error| error.to_string())?;
-        entry.template.clone_from(&template);
-        entry.origin = self.origin(template, &world);
-        let origin = entry.origin.clone();
-        self.register(entry, world.budget)?;
-        match self.launch(&spec, world.stdio, &origin) {
-            Ok(ticket) => {
-                self.launches.insert(ticket, id);
-                Ok(id)
-            }
-            Err(why) => {
-                if let Some(entry) = self.worlds.get_mut(&id) {
-                    entry.asked_by = None;
-                }
-                self.judge_origin(id);
-                self.detach(id);
-                Err(why)
-            }
+        let budget_bytes = world.budget;
+        entry.template = template;
+        entry.rest = sleeps.then(|| Rest::new(world));
+        self.register(entry, budget_bytes)?;
+        Ok(id)
+    }
+
+    /// Has the launcher start a world's program.
+    pub(super) fn start_life(&mut self, id: WorldId, world: &World) -> Result<(), String> {
+        let entry = self.worlds.get(&id).ok_or("it is gone")?;
+        let spec = spec(entry, world, self.is_root).map_err(|error| error.to_string())?;
+        let origin = self.origin(entry.template.clone(), world);
+        if let Some(entry) = self.worlds.get_mut(&id) {
+            entry.origin = origin.clone();
         }
+        let ticket = self.launch(&spec, world.stdio, &origin)?;
+        self.launches.insert(ticket, id);
+        Ok(())
     }
 
     fn launch(&mut self, spec: &Spec, stdio: Stdio, origin: &Origin) -> Result<Ticket, String> {
@@ -115,6 +140,7 @@ impl Supervisor {
                 entry.state = State::Running;
                 entry.end_by = entry.time.map(|time| Instant::now() + time);
                 entry.pid = process.pid();
+                entry.rest.iter_mut().for_each(|rest| rest.is_kept = true);
                 let was_killed = entry.was_killed;
                 let watched =
                     rustix::event::epoll::add(&self.epoll, process.pidfd(), Token::Process(id).pack(), EventFlags::IN);
@@ -128,8 +154,7 @@ impl Supervisor {
             }
             Err(error) => {
                 entry.note = error.to_string();
-                self.judge_origin(id);
-                self.detach(id);
+                self.end_life(id);
             }
         }
     }
@@ -138,8 +163,8 @@ impl Supervisor {
     /// to it would come back.
     fn answer_if_started(&mut self, id: WorldId) {
         let Some(entry) = self.worlds.get_mut(&id) else { return };
-        // One that has ended by now did start.
-        let has_started = entry.process.is_some() || entry.exit.is_some();
+        // One that has ended by now did start, and one that sleeps is as it should be.
+        let has_started = entry.process.is_some() || entry.exit.is_some() || entry.state == State::Asleep;
         if !entry.is_switched || !has_started {
             return;
         }
@@ -191,7 +216,11 @@ impl Supervisor {
             Ok(()) => {
                 entry.is_switched = true;
                 let decides = entry.policy.role == Some(Role::Control);
+                let sleeps = entry.state == State::Asleep;
                 self.pass_lists_on();
+                if sleeps {
+                    self.stand_in(id);
+                }
                 self.answer_if_started(id);
                 self.welcome_if_ready(id);
                 if decides {
@@ -219,6 +248,10 @@ impl Supervisor {
         let Some(entry) = self.worlds.get_mut(&id) else { return };
         let Some(connection) = &entry.connection else { return };
         entry.is_welcomed = true;
+        if entry.rest.is_some() {
+            // What has woken it is no news to it.
+            wake::drain_pipe(entry.channel.wakeup());
+        }
         let is_watched = entry.is_watched;
         let sent = socket::try_send(connection.as_fd(), &entry.welcome().encode(), &entry.channel.for_world());
         // A program that knows nothing of strait may have closed its end, or ended: that is its right.
@@ -299,6 +332,11 @@ fn is_of(entry: &Entry, peer: &Peer) -> bool {
         && !entry.is_welcomed
         && peer.uid == entry.uid
         && entry.process.as_ref().is_some_and(same)
+}
+
+fn channel(slice_bytes: u64) -> Result<Channel, String> {
+    let size = SliceSize::new(slice_bytes).map_err(|error| error.to_string())?;
+    Channel::create(size).map_err(|error| error.to_string())
 }
 
 /// The jail that a world's configuration describes.

@@ -12,6 +12,8 @@ mod grants;
 mod honest;
 #[path = "../actors/link.rs"]
 mod link;
+#[path = "../actors/lives.rs"]
+mod lives;
 #[path = "../actors/loads.rs"]
 mod loads;
 #[path = "../actors/muffled.rs"]
@@ -51,6 +53,9 @@ fn main() -> ExitCode {
         ["judge"] => grants::judge(),
         ["insister", peer] => grants::insister(peer),
         ["asking-linker", peer] => grants::linker(peer),
+        ["recorder", lasts, host] => lives::recorder(lasts, host),
+        ["counter", peer, count] => lives::counter(peer, count),
+        ["failing", step, file] => lives::failing(step, file),
         ["linker", peer] => honest::linker(peer),
         ["parcel-relay", to] => parcels::relay(to),
         ["parcel-reader"] => parcels::reader(),

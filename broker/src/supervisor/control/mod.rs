@@ -2,6 +2,7 @@
 
 mod grants;
 mod groups;
+mod lives;
 mod looks;
 mod names;
 mod policy;
@@ -80,6 +81,9 @@ impl Supervisor {
             Request::Stop { name, deadline_ms, reason } => self.stop(asker, &name, deadline_ms, &reason),
             Request::Kill { name, reason } => self.kill_named(asker, &name, &reason),
             Request::Clone { name } => self.clone_named(asker, &name),
+            Request::Define { specification } => self.define_asleep(asker, &specification),
+            Request::Wake { name } => self.wake(asker, &name),
+            Request::Close => self.close(asker),
             Request::Unlink { one, other } => self.unlink(asker, one, other),
             Request::Wait { id } => self.wait(asker, WorldId(id)),
             Request::OpenTopic { name } => self.asked_to_open(asker, &name),

@@ -2,6 +2,7 @@
 
 use super::super::Supervisor;
 use super::super::entry::Entry;
+use super::super::rest::Rest;
 use crate::policy::Permission;
 use strait_protocol::control::Answer;
 use strait_protocol::{Header, Name, Pattern};
@@ -20,9 +21,18 @@ impl Supervisor {
         self.named(&name)
     }
 
-    fn named(&self, name: &Name) -> Result<&Entry, String> {
+    pub(super) fn named(&self, name: &Name) -> Result<&Entry, String> {
         let id = self.names.get(name).ok_or_else(|| format!("there is no world named `{name}`"))?;
         Ok(&self.worlds[id])
+    }
+
+    /// The same, unless its last starts have failed: who asks now is told why, and may send to it when the pause is over.
+    fn awake_or_willing(&self, name: &Name) -> Result<&Entry, String> {
+        let target = self.named(name)?;
+        match target.rest.as_ref().and_then(Rest::refusal) {
+            Some(why) => Err(format!("`{name}` can't be started: {why}; `strait wake {name}` tries it anew")),
+            None => Ok(target),
+        }
     }
 
     /// Names are told only to those who may use them.
@@ -31,7 +41,7 @@ impl Supervisor {
         self.asker(asker).policy.resolve(&parsed).map_err(|missing| missing.to_string())?;
         let id = match self.pools.named(&parsed) {
             Some(group) => group,
-            None => self.named(&parsed)?.id,
+            None => self.awake_or_willing(&parsed)?.id,
         };
         self.answer(asker, &Answer::World { id: id.0, name: name.into() });
         Ok(())

@@ -1,0 +1,41 @@
+//! Worlds that sleep and wake, on request; and the end of all waking.
+
+use super::super::Supervisor;
+use super::super::entry::{Order, State};
+use super::names::parse;
+use crate::config::World;
+use strait_protocol::Header;
+use strait_protocol::control::Answer;
+
+impl Supervisor {
+    pub(super) fn define_asleep(&mut self, asker: &Header, specification: &str) -> Result<(), String> {
+        self.allow_admin(asker)?;
+        let (name, world): (String, World) = serde_json::from_str(specification).map_err(|error| error.to_string())?;
+        let name = parse(&name)?;
+        self.define(Order { name, world, template: None, asked_by: Some(*asker) }).map(drop)
+    }
+
+    /// Whoever may send to a world may wake it: a message does.
+    pub(super) fn wake(&mut self, asker: &Header, name: &str) -> Result<(), String> {
+        let parsed = parse(name)?;
+        self.asker(asker).policy.resolve(&parsed).map_err(|missing| missing.to_string())?;
+        if self.is_closing {
+            return Err("the broker is about to end, and wakes nothing any more".into());
+        }
+        let target = self.named(&parsed)?;
+        let (id, sleeps) = (target.id, target.state == State::Asleep);
+        match self.worlds.get_mut(&id).filter(|_| sleeps) {
+            Some(sleeper) => sleeper.asked_by = Some(*asker),
+            None => self.answer(asker, &Answer::World { id: id.0, name: name.into() }),
+        }
+        self.rouse(id);
+        Ok(())
+    }
+
+    pub(super) fn close(&mut self, asker: &Header) -> Result<(), String> {
+        self.allow_admin(asker)?;
+        self.is_closing = true;
+        self.answer(asker, &Answer::Done);
+        Ok(())
+    }
+}

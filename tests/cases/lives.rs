@@ -1,0 +1,242 @@
+//! Worlds that sleep until a message wakes them: nothing is lost, doubled or overtaken, and who can't start doesn't spin.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use strait_broker::{Error, Kind, Reason, Wake, World, WorldId};
+use strait_tests::{LONG, Stage, actor, kill_payload};
+
+const SENDERS: u64 = 10;
+const EACH: u64 = 100;
+
+fn sleeper(role: &[&str]) -> World {
+    let mut world = actor(role, &[]);
+    world.wake = Wake::Message;
+    world
+}
+
+fn state(stage: &mut Stage, world: WorldId) -> String {
+    stage.row(world).state
+}
+
+fn until(stage: &mut Stage, world: WorldId, wanted: &str) {
+    let end = Instant::now() + LONG;
+    while state(stage, world) != wanted {
+        assert!(Instant::now() < end, "it is still {}", state(stage, world));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A file in which worlds note their starts.
+struct Starts(PathBuf);
+
+impl Starts {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("strait-lives-{name}-{}", std::process::id()));
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        Self(path)
+    }
+
+    fn world(&self, step: &str) -> World {
+        let mut world = sleeper(&["failing", step, "/starts"]);
+        world.write = vec![format!("{}:/starts", self.0.display())];
+        world
+    }
+
+    fn count(&self) -> usize {
+        fs::read_to_string(&self.0).unwrap().lines().count()
+    }
+}
+
+impl Drop for Starts {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Ten senders, a thousand messages: each arrives once and in its sender's order, however many lives it takes.
+fn a_thousand_arrive(lasts: &str) {
+    let mut stage = Stage::new();
+    let host = stage.client().id().0.to_string();
+    let world = stage.host.define("sleeper", &sleeper(&["recorder", lasts, &host])).unwrap();
+    assert_eq!((state(&mut stage, world).as_str(), stage.row(world).pid), ("asleep", 0));
+    for n in 0..SENDERS {
+        stage.add(&format!("sender-{n}"), &["counter", "sleeper", &EACH.to_string()], &["sleeper"]);
+    }
+    let mut next: HashMap<u64, u64> = HashMap::new();
+    for _ in 0..SENDERS * EACH {
+        let (header, payload) = stage.receive();
+        assert_eq!((header.kind, header.source), (Kind::Message, world));
+        let words: Vec<u64> = payload.chunks(8).map(|word| u64::from_ne_bytes(word.try_into().unwrap())).collect();
+        let next = next.entry(words[0]).or_default();
+        assert_eq!(words[1], *next, "of sender {}", words[0]);
+        *next += 1;
+    }
+    assert_eq!(next.len() as u64, SENDERS);
+    let more = stage.client().receive(Some(Duration::from_millis(300))).unwrap();
+    assert_eq!(more.map(|record| record.header()), None);
+}
+
+#[test]
+fn a_thousand_messages_of_ten_senders_wake_it_and_arrive() {
+    a_thousand_arrive("1000000");
+}
+
+#[test]
+fn a_thousand_messages_arrive_over_many_lives() {
+    a_thousand_arrive("37");
+}
+
+#[test]
+fn it_sleeps_again_when_it_was_told_to_end_and_keeps_its_name() {
+    let mut stage = Stage::new();
+    let world = stage.host.define("sleeper", &sleeper(&["echo"])).unwrap();
+    for round in 0..3u64 {
+        assert_eq!(state(&mut stage, world), "asleep");
+        assert_eq!(stage.ask(world, &round.to_ne_bytes()), round.to_ne_bytes());
+        assert_eq!(state(&mut stage, world), "ready");
+        let ended = stage.client().stop("sleeper", LONG, "enough").unwrap();
+        assert_eq!((ended.code, ended.sleeps, ended.acknowledged), (Some(0), true, true));
+        assert_eq!(stage.client().resolve("sleeper").unwrap(), world);
+    }
+    // Asked again, it is as ended as it can be.
+    assert!(stage.client().stop("sleeper", LONG, "enough").unwrap().sleeps);
+}
+
+#[test]
+fn a_world_that_was_spawned_sleeps_when_it_ends_too() {
+    let mut stage = Stage::new();
+    let world = stage.host.spawn("sleeper", &sleeper(&["recorder", "1", "16"])).unwrap();
+    assert_eq!(stage.ask(world, b"1"), b"1");
+    until(&mut stage, world, "asleep");
+    assert_eq!(stage.ask(world, b"2"), b"2");
+}
+
+#[test]
+fn who_asked_a_life_that_crashed_is_told_and_the_next_one_answers() {
+    let mut stage = Stage::new();
+    let world = stage.host.define("sleeper", &sleeper(&["stubborn"])).unwrap();
+    assert_eq!(stage.ask(world, b"?"), b"still here");
+    std::thread::sleep(Duration::from_secs(1));
+    // One that it has read and won't answer: a life is told apart by its pid.
+    let pid = stage.pid(world);
+    kill_payload(pid);
+    until(&mut stage, world, "asleep");
+    assert_eq!(stage.ask(world, b"?"), b"still here");
+    assert_ne!(stage.pid(world), pid);
+}
+
+fn given_back(step: &str) {
+    let starts = Starts::new(step);
+    let mut stage = Stage::new();
+    let world = stage.host.define("sleeper", &starts.world(step)).unwrap();
+    let began = Instant::now();
+    let sent = stage.client().send(world, b"wake up").unwrap();
+    let (notice, _) = stage.receive();
+    let took = began.elapsed();
+    assert_eq!((notice.kind, notice.code, notice.sequence), (Kind::Notice, Reason::CantStart as u16, sent));
+    // Pauses of 100, 200, 400 and 800 ms lie between five starts.
+    assert!(took >= Duration::from_millis(1500), "given back after {took:?}");
+    assert_eq!(starts.count(), 5);
+    let refused = stage.client().resolve("sleeper").unwrap_err();
+    assert!(
+        matches!(&refused, Error::Refused(why) if why.contains("can't be started") && why.contains("strait wake")),
+        "{refused}"
+    );
+    // It doesn't start by itself, and a message that comes now waits for the end of the pause.
+    assert!(stage.client().receive(Some(Duration::from_millis(500))).unwrap().is_none());
+    assert_eq!((starts.count(), state(&mut stage, world).as_str()), (5, "asleep"));
+    let error = stage.client().request(world, b"?", LONG).unwrap_err();
+    assert!(matches!(error, Error::Undelivered { reason: Reason::CantStart, .. }), "{error}");
+    assert_eq!(starts.count(), 6);
+}
+
+#[test]
+fn one_that_crashes_before_it_opens_its_connection_does_not_spin() {
+    given_back("at-once");
+}
+
+#[test]
+fn one_that_ends_without_a_word_does_not_spin() {
+    given_back("without-a-word");
+}
+
+#[test]
+fn one_that_crashes_with_its_slices_in_its_hands_does_not_spin() {
+    given_back("opened");
+}
+
+#[test]
+fn one_that_ends_well_and_takes_nothing_does_not_spin() {
+    given_back("opened-well");
+}
+
+#[test]
+fn a_message_that_kills_whoever_reads_it_is_read_once() {
+    let starts = Starts::new("told");
+    let mut stage = Stage::new();
+    let world = stage.host.define("sleeper", &starts.world("told")).unwrap();
+    stage.client().request(world, b"die", LONG).unwrap_err();
+    until(&mut stage, world, "asleep");
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(starts.count(), 1);
+}
+
+#[test]
+fn a_program_that_does_not_exist_is_said_to_who_wakes_it() {
+    let mut stage = Stage::new();
+    let mut world = sleeper(&["echo"]);
+    world.command = vec!["/no/such/program".into()];
+    let id = stage.host.define("sleeper", &world).unwrap();
+    for _ in 0..2 {
+        let why = stage.client().wake("sleeper").unwrap_err().to_string();
+        assert!(why.contains("/no/such/program"), "{why}");
+        assert_eq!(state(&mut stage, id), "asleep");
+    }
+    stage.client().stop("sleeper", LONG, "").unwrap();
+}
+
+#[test]
+fn waking_needs_no_message() {
+    let mut stage = Stage::new();
+    let id = stage.host.define("sleeper", &sleeper(&["echo"])).unwrap();
+    assert_eq!(stage.client().wake("sleeper").unwrap().0, id);
+    until(&mut stage, id, "ready");
+    // Again is no mistake.
+    assert_eq!(stage.client().wake("sleeper").unwrap().0, id);
+    assert_eq!(stage.ask(id, b"?"), b"?");
+}
+
+#[test]
+fn a_request_to_one_that_sleeps_keeps_its_deadline() {
+    let starts = Starts::new("deadline");
+    let mut stage = Stage::new();
+    let world = stage.host.define("sleeper", &starts.world("at-once")).unwrap();
+    let error = stage.client().request(world, b"?", Duration::from_millis(200)).unwrap_err();
+    assert!(matches!(error, Error::Undelivered { reason: Reason::Deadline, .. }), "{error}");
+}
+
+#[test]
+fn flooding_one_that_can_not_start_costs_its_senders_and_nobody_else() {
+    let starts = Starts::new("flood");
+    let mut stage = Stage::new();
+    stage.host.define("sleeper", &starts.world("at-once")).unwrap();
+    for n in 0..4 {
+        stage.add(&format!("flood-{n}"), &["flood", "sleeper"], &["sleeper"]);
+    }
+    let echo = stage.add("echo", &["echo"], &[]);
+    let end = Instant::now() + Duration::from_secs(3);
+    let mut rounds = 0;
+    while Instant::now() < end {
+        assert_eq!(stage.ask(echo, b"?"), b"?");
+        rounds += 1;
+    }
+    assert!(rounds > 100, "{rounds} round trips in three seconds");
+    assert!(starts.count() <= 6, "{} starts", starts.count());
+    for row in stage.client().list().unwrap() {
+        assert!(row.counters.held_bytes <= 300 * 1024, "{row:?}");
+    }
+}
