@@ -350,7 +350,7 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
     /// The records of this party that were published and that the other hasn't released.
     pub fn unread(&mut self) -> Result<Vec<RawHeader>, Corrupt> {
         self.hear_consumed()?;
-        Ok(self.from_consumed().map(|record| record.raw).collect())
+        Ok(self.unreleased_records().map(|record| record.raw).collect())
     }
 
     /// The records of this party that the other, which is gone, hasn't begun to handle, as far as what it says of that can be true. And whether it
@@ -360,7 +360,7 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
         let (consumed, _) = self.producer.unread();
         let taken = self.theirs.control().taken.0.load(Ordering::Acquire);
         let mut end = consumed;
-        let left = self.from_consumed().filter(|record| {
+        let left = self.unreleased_records().filter(|record| {
             end += u64::from(record.raw.stride());
             end > taken
         });
@@ -369,7 +369,7 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
     }
 
     /// What the other hasn't released, as far as it was heard of. Nobody but this party wrote it.
-    fn from_consumed(&self) -> impl Iterator<Item = Incoming> {
+    fn unreleased_records(&self) -> impl Iterator<Item = Incoming> {
         let (mut at, end) = self.producer.unread();
         std::iter::from_fn(move || {
             let offset = (at % u64::from(self.mine.ring_bytes())) as u32;
