@@ -1,10 +1,12 @@
 //! The command line, with its help.
 
 mod grants;
+mod states;
 mod watch;
 mod worlds;
 
 pub use grants::{Deny, Grant, Listing, Revoke};
+pub use states::{Snapshot, Snapshots, Stop};
 pub use watch::{Log, Metrics, Order, Tap, Top, Trace};
 pub use worlds::{Clone, Kill, Spawn, WorldOptions};
 
@@ -55,8 +57,8 @@ pub enum Command {
     /// Send a request to a world and print its reply
     #[command(after_help = REQUEST_HELP)]
     Request(Request),
-    /// Tell a world to end, and wait until it has
-    #[command(after_help = STOP_HELP)]
+    /// Tell worlds to end, and wait until they have
+    #[command(after_help = states::STOP_HELP)]
     Stop(Stop),
     /// End a world at once, without telling it
     #[command(after_help = worlds::KILL_HELP)]
@@ -81,6 +83,12 @@ pub enum Command {
     /// Take a grant back, at once
     #[command(after_help = grants::REVOKE_HELP)]
     Revoke(Revoke),
+    /// Have a world save its state now, and go on
+    #[command(after_help = states::SNAPSHOT_HELP)]
+    Snapshot(Snapshot),
+    /// List the states that are kept of a world
+    #[command(after_help = states::SNAPSHOTS_HELP)]
+    Snapshots(Snapshots),
     /// Show what the kernel enforces for a world: what is, not what was configured
     Inspect(Inspect),
     /// Say who may do what, and by which line of whose policy
@@ -170,20 +178,6 @@ pub struct Request {
     /// Print the reply with its sender, code and tag as JSON
     #[arg(long)]
     pub json: bool,
-    #[command(flatten)]
-    pub socket: Socket,
-}
-
-#[derive(Debug, ClapArgs)]
-pub struct Stop {
-    /// The world's name
-    pub world: String,
-    /// How long it has before it is killed: 300ms, 5s, 2m
-    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = quantity::duration)]
-    pub deadline: Duration,
-    /// Why, for the world to read
-    #[arg(long, value_name = "TEXT", default_value = "strait stop")]
-    pub reason: String,
     #[command(flatten)]
     pub socket: Socket,
 }
@@ -321,13 +315,6 @@ Examples:
   strait request --timeout 30s resizer - < big.png > small.png
 
 Exit codes: 0 a reply with code 0; 1 a reply with another code, or none; 2 bad usage.";
-
-const STOP_HELP: &str = "\
-Examples:
-  strait stop greeter
-  strait stop database --deadline 30s --reason 'upgrade'
-
-Exit codes: 0 it is gone, by itself or by force; 1 it isn't; 2 bad usage.";
 
 const POLICY_HELP: &str = "\
 Examples:

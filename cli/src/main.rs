@@ -24,6 +24,7 @@ mod ps;
 mod run;
 mod service;
 mod signals;
+mod snapshots;
 mod socket;
 mod stop;
 mod table;
@@ -65,6 +66,8 @@ fn main() -> ExitCode {
         Command::Send(args) => talk::send(args),
         Command::Request(args) => talk::request(args),
         Command::Stop(args) => stop::stop(args),
+        Command::Snapshot(args) => snapshots::snapshot(args),
+        Command::Snapshots(args) => snapshots::snapshots(args),
         Command::Inspect(args) => inspect::inspect(args),
         Command::Kill(args) => worlds::kill(args),
         Command::Spawn(args) => worlds::spawn(args),

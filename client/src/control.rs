@@ -3,7 +3,9 @@
 use crate::client::Client;
 use crate::error::Error;
 use std::time::Duration;
-use strait_protocol::control::{Answer, Ended, GroupRow, LogLine, MAX_WORLDS_PER_ANSWER, Request, WorldRow};
+use strait_protocol::control::{
+    Answer, Ended, GroupRow, LogLine, MAX_WORLDS_PER_ANSWER, Request, Saved, SnapshotRow, WorldRow,
+};
 use strait_protocol::{Name, WorldId};
 
 /// How long the control service may take over what it does at once.
@@ -58,6 +60,25 @@ impl Client {
     /// Starts another world of the template that this one is of. Returns its id and name.
     pub fn clone_world(&mut self, name: &str) -> Result<(WorldId, Name), Error> {
         self.world(&Request::Clone { name: name.into() })
+    }
+
+    /// Tells a world to save its state and go on. Returns what was saved when it is durable.
+    pub fn snapshot(&mut self, name: &str, deadline: Duration, reason: &str) -> Result<Saved, Error> {
+        let deadline_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
+        let request = Request::Snapshot { name: name.into(), deadline_ms, reason: reason.into() };
+        match self.ask(&request, deadline + PROMPT)? {
+            Answer::Saved(saved) => Ok(saved),
+            _ => Err(Error::Unexpected),
+        }
+    }
+
+    /// Which states are kept of a world, oldest first. It needn't run.
+    pub fn snapshots(&mut self, name: &str) -> Result<Vec<SnapshotRow>, Error> {
+        // All of each is read, to see whether it is whole.
+        match self.ask(&Request::Snapshots { name: name.into() }, 4 * PROMPT)? {
+            Answer::Snapshots(rows) => Ok(rows),
+            _ => Err(Error::Unexpected),
+        }
     }
 
     /// Waits until a world is gone, or the time is over.

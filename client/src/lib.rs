@@ -88,7 +88,9 @@ pub use reader::StreamReader;
 pub use record::Arrived;
 pub use record::{ControlNotice, Draft, Piece, Record, Reply, Shutdown};
 pub use store::State;
-pub use strait_protocol::control::{Asked, Decision, Ended, Granted, GroupRow, LogLine, MemberRow, Wanted, WorldRow};
+pub use strait_protocol::control::{
+    Asked, Decision, Ended, Granted, GroupRow, LogLine, MemberRow, Saved, SnapshotRow, Wanted, WorldRow,
+};
 pub use strait_protocol::exchange::Refusal;
 pub use strait_protocol::tap::{Fate, Sight, Sights};
 pub use strait_protocol::{Counters, Header, Kind, Name, Reason, Topic, WorldId};

@@ -124,6 +124,11 @@ impl<'a> Record<'a> {
 }
 
 impl ControlNotice {
+    /// Whether this world is to end when it has done what is wanted.
+    pub fn ends(&self) -> bool {
+        self.wanted != Wanted::Snapshot
+    }
+
     fn of(header: &Header, payload: &[u8]) -> Option<Self> {
         let Header { kind, source, code, timeout_ms, .. } = *header;
         let wanted = Wanted::from_code(code).filter(|_| kind == Kind::Request && source == WorldId::CONTROL)?;

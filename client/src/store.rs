@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! # fn main() -> Result<(), strait_client::Error> {
-//! use strait_client::{Client, Wanted};
+//! use strait_client::Client;
 //!
 //! let mut client = Client::open()?;
 //! let mut count: u64 = match client.load()? {
@@ -15,7 +15,7 @@
 //!     if let Some(notice) = notice {
 //!         client.save(&count.to_le_bytes())?;
 //!         client.reply(&head, 0, b"")?;
-//!         if notice.wanted != Wanted::Snapshot {
+//!         if notice.ends() {
 //!             break;
 //!         }
 //!     }

@@ -34,3 +34,14 @@ fn a_film_passes_through_three_worlds() {
     assert!(told.starts_with("4 frames of 1920x1080") && told.contains("each verified"), "{told}");
     std::fs::remove_dir_all(dir).unwrap();
 }
+
+#[test]
+fn a_counter_goes_on_in_its_next_life() {
+    let told = run("counter", &[]);
+    let said: Vec<&str> = told.lines().filter_map(|line| line.strip_prefix("it counts: ")).collect();
+    assert_eq!(said, ["1 2 3", "4 5", "6 7", "6"], "{told}");
+    assert!(
+        told.contains("saved version 1 (8 bytes)") && told.ends_with("It went on from what it had saved.\n"),
+        "{told}"
+    );
+}

@@ -354,6 +354,28 @@ typedef struct strait_draft {
     uint64_t correlation;
 } strait_draft;
 
+/**
+ * A state as it was saved.
+ */
+typedef struct strait_state {
+    /**
+     * What was saved, never NULL. Alive until the next strait_load() or strait_close().
+     */
+    const uint8_t *bytes;
+    /**
+     * How many bytes.
+     */
+    size_t length;
+    /**
+     * Which version it is; they count from 1. 0: nothing was ever saved.
+     */
+    uint64_t version;
+    /**
+     * A newer version is there, but damaged: the newest such. Else 0.
+     */
+    uint64_t damaged;
+} strait_state;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -686,6 +708,25 @@ int strait_unlink(struct strait_client *client,
  * Whether there is a direct link to a world. False for NULL.
  */
 bool strait_is_linked(const struct strait_client *client, uint64_t peer);
+
+/**
+ * Saves this world's state. On success it is durable: from then on strait_load() gives it, or a newer one, after whatever stops the world,
+ * the broker or the machine. On failure what was saved before is still there. `*version`, which may be NULL, counts from 1.
+ *
+ * Takes `snapshots` in the world's configuration (else STRAIT_ERROR_REFUSED). Asks and waits as strait_request() does, so it ends the life
+ * of the payload received last.
+ */
+int strait_save(struct strait_client *client,
+                const void *state,
+                size_t length,
+                uint64_t *version);
+
+/**
+ * The newest state that was saved under this world's name and is whole. If none was ever saved its version is 0; if all
+ * are damaged it is STRAIT_ERROR_REFUSED. Asks and waits as strait_request() does.
+ */
+int strait_load(struct strait_client *client,
+                struct strait_state *state);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -17,6 +17,8 @@ pub struct StraitClient {
     name: CString,
     /// The payload of the last reply to `strait_request`.
     pub(crate) reply: Vec<u8>,
+    /// What the last `strait_load` gave.
+    pub(crate) state: Vec<u8>,
     pub(crate) draft: Option<OpenDraft>,
     /// What came with the record received last and wasn't taken.
     pub(crate) parcel: Option<Parcel>,
@@ -28,7 +30,7 @@ impl StraitClient {
     pub(crate) fn new(client: Client) -> Self {
         // A name has no NUL in it: `Name` allows a few ASCII characters only.
         let name = CString::new(client.name().as_str()).unwrap_or_default();
-        Self { client, name, reply: Vec::new(), draft: None, parcel: None, is_broken: false }
+        Self { client, name, reply: Vec::new(), state: Vec::new(), draft: None, parcel: None, is_broken: false }
     }
 
     /// The client to send with. While a draft is open, nothing else may be written to the outbox.

@@ -29,6 +29,8 @@ mod parcel;
 
 mod link;
 
+mod store;
+
 mod pointer;
 
 #[cfg(test)]

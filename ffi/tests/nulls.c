@@ -26,6 +26,7 @@ int main(void)
     strait_record record;
     strait_piece piece;
     strait_parcel *parcel;
+    strait_state state;
 
     memset(&draft, 0, sizeof draft);
     memset(&record, 0, sizeof record);
@@ -73,6 +74,10 @@ int main(void)
     IS_NULL(strait_parcel_send(none, 16, NULL, NULL, 0, NULL), "client");
     IS_NULL(strait_parcel_take(none, &parcel), "client");
     strait_parcel_free(NULL);
+    IS_NULL(strait_save(none, "x", 1, NULL), "client");
+    IS_NULL(strait_load(none, &state), "client");
+    IS(strait_control_notice(NULL), STRAIT_WANTED_NOTHING);
+    IS(strait_control_notice(&record), STRAIT_WANTED_NOTHING);
     IS(strait_shutdown_notice(NULL), false);
     IS(strait_shutdown_notice(&record), false);
     IS(strait_reason_text(0)[0], 0);

@@ -4,7 +4,7 @@
 mod build;
 
 use std::time::Duration;
-use strait_broker::World;
+use strait_broker::{Config, World};
 use strait_jail::Base;
 use strait_tests::{LONG, Stage};
 
@@ -24,6 +24,28 @@ fn a_c_world_answers_and_acknowledges() {
         let ended = stage.client().stop(profile.name(), Duration::from_secs(5), "enough").unwrap();
         assert!(ended.acknowledged && ended.code == Some(0), "{ended:?}");
     }
+}
+
+#[test]
+fn a_c_world_goes_on_where_it_was() {
+    let program = build::c_program("tests/counter.c", build::Link::Static);
+    let dir = std::env::temp_dir().join(format!("strait-counter-{}", std::process::id()));
+    let mut world = World::new(["/counter"]);
+    // Saving, too, fits into the narrowest profile.
+    (world.system, world.profile, world.snapshots) = (false, Base::Strict, 1);
+    world.read = vec![format!("{}:/counter", program.display())];
+    let config = Config { state: Some(dir.clone()), ..Config::default() };
+    for life in 0..2u64 {
+        let mut stage = Stage::with(&config);
+        let counter = stage.host.spawn("counter", &world).unwrap();
+        for count in 1..=5 {
+            assert_eq!(stage.ask(counter, b"?"), (life * 5 + count).to_ne_bytes());
+        }
+        let ended = stage.client().stop("counter", LONG, "enough").unwrap();
+        let saved = ended.saved.expect("it saved its state");
+        assert_eq!((ended.acknowledged, saved.version, saved.bytes), (true, life + 1, 8), "{ended:?}");
+    }
+    std::fs::remove_dir_all(dir).unwrap();
 }
 
 #[test]

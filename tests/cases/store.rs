@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use strait_broker::{Config, Error, World, WorldId};
-use strait_protocol::control::{Answer, Request, SnapshotRow};
-use strait_tests::{LONG, Stage, actor};
+use strait_broker::{Config, Ended, Error, World, WorldId};
+use strait_protocol::control::{Saved, SnapshotRow};
+use strait_tests::{LONG, Stage, actor, program};
 
 /// A state directory of one test, removed with it.
 struct Place(PathBuf);
@@ -45,14 +45,11 @@ fn ask(stage: &mut Stage, world: WorldId, question: &str) -> String {
 }
 
 fn snapshots(stage: &mut Stage, name: &str) -> Vec<SnapshotRow> {
-    match stage.client().ask(&Request::Snapshots { name: name.into() }, LONG).expect("an answer") {
-        Answer::Snapshots(rows) => rows,
-        other => panic!("{other:?}"),
-    }
+    stage.client().snapshots(name).expect("a list")
 }
 
-fn snapshot(stage: &mut Stage, name: &str, deadline_ms: u32) -> Result<Answer, Error> {
-    stage.client().ask(&Request::Snapshot { name: name.into(), deadline_ms, reason: "test".into() }, LONG)
+fn snapshot(stage: &mut Stage, name: &str, deadline_ms: u64) -> Result<Saved, Error> {
+    stage.client().snapshot(name, Duration::from_millis(deadline_ms), "test")
 }
 
 #[test]
@@ -172,7 +169,7 @@ fn a_world_is_told_to_save_and_goes_on() {
     let mut stage = place.stage();
     let world = stage.host.spawn("saver", &saver()).unwrap();
     ask(&mut stage, world, "fill 5000");
-    let Ok(Answer::Saved(saved)) = snapshot(&mut stage, "saver", 60_000) else { panic!("not saved") };
+    let saved = snapshot(&mut stage, "saver", 60_000).unwrap();
     assert_eq!((saved.version, saved.bytes), (1, 5000));
     assert_eq!(ask(&mut stage, world, "load").split(' ').take(2).collect::<Vec<_>>(), ["1", "same"]);
     let why = |answer| match answer {
@@ -248,4 +245,113 @@ fn a_directory_is_of_one_broker() {
     let mut third = place.stage();
     let world = third.host.spawn("saver", &saver()).unwrap();
     assert_eq!(ask(&mut third, world, "save"), "2", "a broker that has ended keeps nothing");
+}
+
+/// Of a hundred worlds a quarter saves, a quarter only acknowledges, a quarter ignores what it is told, and the rest knows nothing of strait.
+#[test]
+fn a_hundred_worlds_are_gone_by_the_deadline() {
+    const DEADLINE: Duration = Duration::from_secs(6);
+    let place = Place::new("hundred");
+    let mut stage = place.stage();
+    let kinds = [
+        saver(),
+        actor(&["echo"], &[]),
+        actor(&["stubborn"], &[]),
+        World::new(["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]),
+    ];
+    let mut ids = Vec::new();
+    for n in 0..100 {
+        ids.push(stage.host.spawn(&format!("world-{n}"), &kinds[n % 4]).unwrap());
+    }
+    for (n, id) in ids.iter().enumerate().filter(|(n, _)| n % 4 < 3) {
+        let question = format!("set state {n}");
+        stage.client().request(*id, question.as_bytes(), LONG).unwrap();
+    }
+    let began = Instant::now();
+    let ends = stage.host.stop(DEADLINE, "enough").unwrap();
+    let took = began.elapsed();
+    let sum = |what: fn(&Ended) -> bool| ends.iter().filter(|ended| what(ended)).count();
+    let (saved, acknowledged) = (sum(|ended| ended.saved.is_some()), sum(|ended| ended.acknowledged));
+    println!(
+        "100 worlds gone after {took:?}: {acknowledged} acknowledged, {saved} saved, {} killed",
+        sum(|e| e.killed)
+    );
+    assert_eq!((ends.len(), saved, acknowledged, sum(|ended| ended.killed)), (100, 25, 50, 50));
+    // What the kernel needs to end fifty of them at once comes on top of it.
+    assert!(took < DEADLINE + Duration::from_secs(4), "{took:?}");
+    let mut next = place.stage();
+    for n in (0..100).step_by(4) {
+        let world = next.host.spawn(&format!("world-{n}"), &saver()).unwrap();
+        assert_eq!(ask(&mut next, world, "load"), format!("1 same state {n}"));
+    }
+}
+
+/// At random moments of a world that saves one state after the other everything is killed. Whatever was acknowledged is there afterwards, whole.
+/// `STRAIT_KILLS` says how often.
+#[test]
+fn what_was_acknowledged_survives_the_death_of_the_supervisor() {
+    let kills: u64 = std::env::var("STRAIT_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
+    let place = Place::new("kills");
+    let log = place.0.join("acknowledged");
+    fs::create_dir(&log).unwrap();
+    fs::set_permissions(&log, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let log_file = log.join("log");
+    fs::write(&log_file, b"").unwrap();
+    fs::set_permissions(&log_file, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    let mut world = World { snapshots: 2, ..actor(&["recorder"], &[]) };
+    world.write = vec![format!("{}:/acknowledged", log.display())];
+    let (mut acknowledged, mut damaged) = (0, 0);
+    for round in 0..kills {
+        let mut stage = place.stage();
+        stage.host.spawn("recorder", &world).unwrap();
+        let lines = || fs::read_to_string(&log_file).unwrap().lines().count();
+        let before = lines();
+        let end = Instant::now() + LONG;
+        while lines() == before {
+            assert!(Instant::now() < end, "nothing is saved");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // Spread over the time that a few states take.
+        std::thread::sleep(Duration::from_micros((round * 7919) % 20_000));
+        let pid = rustix::process::Pid::from_raw(stage.host.supervisor_pid().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        drop(stage);
+        let mut next = place.stage();
+        let reader = next.host.spawn("recorder", &World { snapshots: 2, ..actor(&["recorded"], &[]) }).unwrap();
+        let said = ask(&mut next, reader, "?");
+        let text = fs::read_to_string(&log_file).unwrap();
+        let last: Vec<u64> = text.lines().last().unwrap().split(' ').map(|word| word.parse().unwrap()).collect();
+        let found: Vec<u64> = said.split(' ').map(|word| word.parse().expect(&said)).collect();
+        // The one after the last that was written down may have been saved too.
+        let [version, nth, newest_damaged] = found[..] else { panic!("{said}") };
+        assert!(
+            version == last[0] && nth == last[1] || version == last[0] + 1 && nth == last[1] + 1,
+            "{said} after {last:?}"
+        );
+        damaged += u64::from(newest_damaged != 0);
+        acknowledged = text.lines().count();
+    }
+    println!("{kills} kills, {acknowledged} states acknowledged, each there; {damaged} files damaged");
+    assert_eq!(damaged, 0, "no file with a version's name is ever half written");
+}
+
+/// In a mount namespace with a file system of 1 MiB for the states.
+#[test]
+fn a_full_disk_is_told_of_and_harms_no_older_state() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can mount a small file system for this");
+        return;
+    }
+    let place = Place::new("full");
+    let script = "mount -t tmpfs -o size=1m,mode=0700 small \"$0\" && exec \"$1\" small-disk \"$0\"";
+    let output = std::process::Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c", script])
+        .args([place.0.as_os_str(), program().as_os_str()])
+        .output()
+        .unwrap();
+    let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}{errors}");
+    let said: Vec<&str> = said.lines().collect();
+    let full = "the state can't be written: No space left on device (os error 28); those that were saved before are still there";
+    assert_eq!(said, ["1", full, full, "1 same", "2"], "{errors}");
 }

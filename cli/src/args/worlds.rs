@@ -22,7 +22,7 @@ pub struct WorldOptions {
     /// What it may ask to be granted while it runs: `send NAME`, `memory BYTES`, and so on
     #[arg(long, value_name = "RESOURCE")]
     pub ask: Vec<String>,
-    /// What it may ask the control service: `list`, `start TEMPLATE`, `stop NAME`, `kill NAME`, `inspect NAME`, `tap NAME`, `grant`, `policy`, `admin`
+    /// What it may ask the control service: `list`, `start TEMPLATE`, `stop NAME`, `kill NAME`, `inspect NAME`, `tap NAME`, `snapshot NAME`, `grant`, `policy`, `admin`
     #[arg(long, value_name = "PERMISSION")]
     pub may: Vec<String>,
     /// A file or directory of the host that it may read

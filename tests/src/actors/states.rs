@@ -1,6 +1,7 @@
 //! Actors that save their states, as they should and as they shouldn't.
 
 use super::Outcome;
+use std::io::Write;
 use std::time::Duration;
 use strait_client::{Client, Error, Header, Kind, Wanted, WorldId};
 use strait_protocol::store::{Operation, words};
@@ -131,12 +132,54 @@ pub fn hoarder() -> Outcome<()> {
 
 /// Saves one version after the other and writes down in `/acknowledged` which is durable, before it saves the next.
 pub fn recorder() -> Outcome<()> {
-    use std::io::Write;
     let mut client = Client::open()?;
     let mut log = std::fs::OpenOptions::new().append(true).open("/acknowledged/log")?;
-    for count in 1u64.. {
+    let first = client.load()?.map_or(Ok(1), |state| nth(&state.bytes).map(|nth| nth + 1))?;
+    for count in first.. {
         let version = client.save(&recorded(count))?;
         log.write_all(format!("{version} {count}\n").as_bytes())?;
     }
+    Ok(())
+}
+
+/// Which of a recorder's states this is, if it is one and whole.
+fn nth(state: &[u8]) -> Outcome<u64> {
+    let nth = state.first_chunk().map(|word| u64::from_le_bytes(*word));
+    nth.filter(|nth| recorded(*nth) == state).ok_or_else(|| "it isn't what was saved".into())
+}
+
+/// Says to who asks which state a recorder has left: its version, which one it is, and the newest that is damaged, or 0.
+pub fn recorded_world() -> Outcome<()> {
+    let mut client = Client::open()?;
+    loop {
+        let Some(record) = client.receive(None)? else { continue };
+        let (head, is_over) = (record.header(), record.control_notice().is_some());
+        let state = client.load()?.ok_or("there is none")?;
+        let said = format!("{} {} {}", state.version, nth(&state.bytes)?, state.damaged.unwrap_or(0));
+        client.reply(&head, 0, said.as_bytes())?;
+        if is_over {
+            return Ok(());
+        }
+    }
+}
+
+/// A host program whose states are on a file system of 1 MiB: what comes of saving more than it takes.
+pub fn small_disk(state: &str) -> Outcome<()> {
+    let config = strait_broker::Config { state: Some(state.into()), ..Default::default() };
+    let mut host = strait_broker::Host::start(&config)?;
+    let world = strait_broker::World { snapshots: 1, ..strait_tests::actor(&["saver"], &[]) };
+    let saver = host.spawn("saver", &world)?;
+    let mut ask = |words: &str| -> Outcome<String> {
+        let reply = host.client().request(saver, words.as_bytes(), strait_tests::LONG)?;
+        Ok(String::from_utf8(reply.payload)?)
+    };
+    ask("fill 400000")?;
+    println!("{}", ask("save")?);
+    ask("fill 900000")?;
+    println!("{}", ask("save")?);
+    println!("{}", ask("parcel")?);
+    ask("fill 400000")?;
+    println!("{}", ask("load")?.split(' ').take(2).collect::<Vec<_>>().join(" "));
+    println!("{}", ask("save")?);
     Ok(())
 }

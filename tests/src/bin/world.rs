@@ -79,6 +79,8 @@ fn main() -> ExitCode {
         ["saver"] => states::saver(false),
         ["saver", "lazy"] => states::saver(true),
         ["hoarder"] => states::hoarder(),
+        ["recorded"] => states::recorded_world(),
+        ["small-disk", state] => states::small_disk(state),
         ["recorder"] => states::recorder(),
         ["burner"] => loads::burner(),
         ["bomb", kind] => bombs::bomb(kind),
