@@ -45,3 +45,18 @@ fn a_counter_goes_on_in_its_next_life() {
         "{told}"
     );
 }
+
+#[test]
+fn a_control_world_decides_and_commands() {
+    let told = run("control_world", &[]);
+    for line in [
+        "control: loader asks for `send db` (to load the day's orders): yes, for 500 ms",
+        "loader: by grant 1 it has 42 orders",
+        "policy doesn't allow sending to it",
+        "loader: denied, nobody loads the payroll",
+        "control: loader is ended",
+    ] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    assert!(told.ends_with("Nobody but the control world decided anything.\n"), "{told}");
+}
