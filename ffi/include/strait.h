@@ -14,7 +14,7 @@
  *            they are. Different clients have nothing to do with each other. Nothing here starts a thread.
  * Lifetimes  strait_receive() and strait_receive_piece() hand out a payload that lies in the inbox itself, or in the client's
  *            memory if it came in pieces. It stays there until strait_release(), strait_receive(),
- *            strait_receive_piece(), strait_request(), strait_resolve(), strait_link(), strait_parcel_new() or
+ *            strait_receive_piece(), strait_request(), strait_ask_for(), strait_resolve(), strait_link(), strait_parcel_new() or
  *            strait_close(). Sending and replying leave it alone, so it can be their payload. The other fields of a strait_record are the
  *            caller's, for as long as it likes.
  * Bugs       A bug inside the library ends in STRAIT_ERROR_BUG, after which that client can only be closed. (Built
@@ -53,6 +53,24 @@ typedef enum strait_wanted {
      */
     STRAIT_WANTED_UPGRADE = 3,
 } strait_wanted;
+
+/**
+ * What becomes of what a world asks for.
+ */
+typedef enum strait_decision {
+    /**
+     * It is granted.
+     */
+    STRAIT_DECISION_GRANT = 0,
+    /**
+     * It is denied.
+     */
+    STRAIT_DECISION_DENY = 1,
+    /**
+     * A person is to decide.
+     */
+    STRAIT_DECISION_LEAVE = 2,
+} strait_decision;
 
 /**
  * What can go wrong. A later version may add codes; none changes its meaning.
@@ -375,6 +393,36 @@ typedef struct strait_state {
      */
     uint64_t damaged;
 } strait_state;
+
+/**
+ * What a world asks for.
+ */
+typedef struct strait_question {
+    /**
+     * The question's number, and that of the grant if there will be one.
+     */
+    uint64_t number;
+    /**
+     * Who asks: its id, the kernel's word.
+     */
+    uint64_t id;
+    /**
+     * How long it waits from now on, in milliseconds.
+     */
+    uint32_t left_ms;
+    /**
+     * Its name.
+     */
+    char name[65];
+    /**
+     * What it asks for, as `ask` in the configuration has it: `memory 2 GiB`.
+     */
+    char resource[513];
+    /**
+     * What for: its own words.
+     */
+    char reason[513];
+} strait_question;
 
 #ifdef __cplusplus
 extern "C" {
@@ -727,6 +775,38 @@ int strait_save(struct strait_client *client,
  */
 int strait_load(struct strait_client *client,
                 struct strait_state *state);
+
+/**
+ * Asks to be granted something, as `ask` in the configuration has it (`memory 2 GiB`), and waits until it is decided: for `timeout_ms`
+ * milliseconds at most, -1 is 49 days. `reason` is for who decides to read, 512 bytes at most. `*grant`, which may be NULL, gets the
+ * grant's number; 0 if none was needed. Ends the life of the payload received last.
+ *
+ * STRAIT_ERROR_DENIED: it was denied, or nobody decided in time. STRAIT_ERROR_REFUSED: this world may not even ask for it.
+ */
+int strait_ask_for(struct strait_client *client,
+                   const char *resource,
+                   const char *reason,
+                   int timeout_ms,
+                   uint64_t *grant);
+
+/**
+ * What a world asks for, if this record says so: 1, and `*asked` is filled. 0 if it is something else. Such records come to the world
+ * with the role `control` alone, and nobody but the control service can send them. Answer with strait_decide(), before the record's time is
+ * over.
+ */
+int strait_asked(const struct strait_record *record,
+                 struct strait_question *asked);
+
+/**
+ * Decides what a record asked; a copy of the record will do. A grant is for `for_ms` milliseconds, or with -1 until it is revoked. `why`, which
+ * may be NULL, is for the asker to read if it is denied. `decision` is an enum strait_decision. Waits for room if need be, see
+ * strait_set_patience().
+ */
+int strait_decide(struct strait_client *client,
+                  const struct strait_record *question,
+                  int decision,
+                  int for_ms,
+                  const char *why);
 
 #ifdef __cplusplus
 }  // extern "C"

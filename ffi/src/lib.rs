@@ -31,6 +31,8 @@ mod link;
 
 mod store;
 
+mod grants;
+
 mod pointer;
 
 #[cfg(test)]

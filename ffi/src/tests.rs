@@ -6,15 +6,17 @@ mod switch;
 use crate::client::{StraitClient, with_client};
 use crate::draft::*;
 use crate::error::{StraitError, strait_last_error};
+use crate::grants::*;
 use crate::receive::*;
 use crate::record::*;
 use crate::send::*;
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::MaybeUninit;
 use std::slice;
 use std::thread;
-use strait_client::Client;
-use strait_protocol::{Header, Kind, Reason, SliceSize};
+use strait_client::{Asked, Client, Decision};
+use strait_protocol::control::ASKED;
+use strait_protocol::{Header, Kind, Reason, SliceSize, WorldId};
 use switch::{PEER, Switch, request, shutdown_notice};
 
 fn connected() -> (Switch, StraitClient) {
@@ -294,4 +296,40 @@ fn a_panic_stays_inside_and_breaks_the_client() {
     assert_eq!(last_error(), "bug in strait: number 5");
     assert_eq!(send(&mut client, b"", 0), StraitError::Bug as c_int);
     crate::client::strait_close(Some(Box::new(client)));
+}
+
+#[test]
+fn a_question_is_read_and_decided() {
+    let (mut switch, mut client) = connected();
+    let asked = Asked {
+        number: 7,
+        id: PEER.0,
+        name: "loader".into(),
+        resource: "send db".into(),
+        reason: "a\0b".repeat(400),
+        left_ms: 500,
+    };
+    switch.deliver(Header { code: ASKED, ..request(WorldId::CONTROL, 3) }, &asked.encode());
+    let record = receive(&mut client, -1).unwrap();
+    let mut question = MaybeUninit::uninit();
+    // SAFETY: the record was received last.
+    assert_eq!(unsafe { strait_asked(Some(&record), Some(&mut question)) }, 1);
+    // SAFETY: written, as the result says.
+    let question = unsafe { question.assume_init() };
+    // SAFETY: each ends in NUL.
+    let text = |of: &[c_char]| unsafe { CStr::from_ptr(of.as_ptr()) }.to_str().unwrap().to_owned();
+    assert_eq!(
+        (question.number, text(&question.name), text(&question.resource)),
+        (7, "loader".into(), "send db".into())
+    );
+    assert_eq!(text(&question.reason), "ab".repeat(256));
+    // SAFETY: a text that ends in NUL.
+    assert_eq!(unsafe { strait_decide(Some(&mut client), Some(&record), 1, -1, c"no".as_ptr()) }, 0);
+    let (reply, payload) = switch.take();
+    assert_eq!((reply.kind, reply.destination, reply.correlation), (Kind::Reply, WorldId::CONTROL, 3));
+    assert_eq!(Decision::decode(&payload), Ok(Decision::Deny { why: "no".into() }));
+    switch.deliver(request(PEER, 4), b"something else");
+    let other = receive(&mut client, -1).unwrap();
+    // SAFETY: the record was received last.
+    assert_eq!(unsafe { strait_asked(Some(&other), Some(&mut MaybeUninit::uninit())) }, 0);
 }
