@@ -6,6 +6,7 @@ use super::topics::Topics;
 use crate::switch::port::Held;
 use std::time::{Duration, Instant};
 use strait_protocol::layout::RECORD_ALIGN;
+use strait_protocol::tap::{Sight, Sights, sight_stride};
 use strait_protocol::{
     FIRST_FLAG_OF_WORLDS, FLAG_MORE, FLAG_REPEATABLE, Header, Kind, Name, Pattern, RawHeader, Reason, SliceSize,
     WorldId, stride,
@@ -180,6 +181,9 @@ impl Ledger {
     pub(super) fn judge(&mut self, me: usize, header: &Header, payload: &[u8], now: Instant) {
         let is_by_group = header.destination == GROUP;
         assert!(is_by_group || header.destination == self.worlds[me].id, "the address of {header:?}");
+        if let Some(sights) = Sights::of(header, payload) {
+            return judge_sights(sights, payload.len());
+        }
         if header.kind == Kind::Notice && header.source.is_topic() {
             return self.judge_unpublished(me, header);
         }
@@ -408,4 +412,13 @@ impl Ledger {
             is_dead && (world.may_lose[receiver] || !world.may_send_to(target) || sent.bytes > target.inbox_payload);
         assert!(asker_was_told || may_be_lost, "neither delivered nor told: {:?}", sent.header);
     }
+}
+
+/// What a tap shows is whole, and was sent by somebody to somebody.
+fn judge_sights(sights: Sights<'_>, bytes: usize) {
+    let whole = |sight: Sight<'_>| {
+        assert!(sight.header.source != WorldId::SWITCH && sight.header.sequence > 0, "{sight:?}");
+        sight_stride(sight.payload.len())
+    };
+    assert_eq!(sights.map(whole).sum::<usize>(), bytes, "a batch has sights and nothing else");
 }

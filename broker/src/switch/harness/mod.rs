@@ -83,6 +83,7 @@ impl Play {
             Operation::Feed { from, stream, bytes, is_last } => self.feed(honest(from), stream, bytes, is_last),
             Operation::Join { who } => self.stage.join(usize::from(who) % ALL),
             Operation::Quit { who } => self.stage.leave(usize::from(who) % ALL),
+            Operation::Tap { who, how } => self.tap(honest(who), how),
             Operation::Receive { who, records } => drop(self.receive(honest(who), usize::from(records))),
             Operation::Release { who } => self.release(honest(who)),
             Operation::Sleep { who, how } => self.sleep(honest(who), how),
@@ -199,6 +200,17 @@ impl Play {
         if let Some(number) = self.stage.ledger.unsubscribes(world, which) {
             let world = self.stage.ledger.worlds[world].id.0;
             self.stage.command(&Command::Unsubscribe { world, number });
+        }
+    }
+
+    fn tap(&mut self, seat: usize, how: u8) {
+        let world = &self.stage.ledger.worlds[self.stage.worlds[seat]];
+        if world.is_alive {
+            let tapper = world.id.0;
+            self.stage.command(&match how & 2 {
+                0 => Command::Tap { tapper, pattern: "*".into(), payload: how & 1 == 1 },
+                _ => Command::Untap { tapper },
+            });
         }
     }
 

@@ -31,6 +31,8 @@ pub enum Operation {
     Join { who: u8 },
     /// It is one no more.
     Quit { who: u8 },
+    /// An honest world taps everything, what hostile ones do too: bit 0 for payloads, too; bit 1 for no more.
+    Tap { who: u8, how: u8 },
     /// An honest world reads some records.
     Receive { who: u8, records: u8 },
     /// An honest world gives back what it has read.
@@ -104,7 +106,7 @@ impl Input<'_> {
     }
 
     fn operation(&mut self) -> Operation {
-        match self.byte() % 31 {
+        match self.byte() % 32 {
             0 | 1 => Operation::Send { from: self.byte(), to: self.byte(), bytes: self.short() },
             2 => Operation::Request { from: self.byte(), to: self.byte(), bytes: self.short(), seconds: self.byte() },
             3 => Operation::Reply { from: self.byte(), which: self.byte(), bytes: self.short() },
@@ -130,6 +132,7 @@ impl Input<'_> {
             }
             28 => Operation::Join { who: self.byte() },
             29 => Operation::Quit { who: self.byte() },
+            30 => Operation::Tap { who: self.byte(), how: self.byte() },
             _ => {
                 let (from, how) = (self.byte(), self.byte());
                 Operation::Feed { from, stream: how >> 1, bytes: self.short(), is_last: how & 1 == 1 }
