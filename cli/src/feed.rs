@@ -3,7 +3,8 @@
 use crate::failure::Failure;
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
-use strait_broker::{Client, Error, Fate, Header, WorldId};
+use strait_broker::{Client, Error, Fate, Header, Sight, WorldId};
+use strait_protocol::RawHeader;
 
 /// Time between two lists at least: an id that is not known is looked up, but not for each record of it.
 const LIST_AGAIN: Duration = Duration::from_millis(100);
@@ -55,7 +56,7 @@ impl Feed {
             let Some(record) = self.client.receive(Some(left))? else { return Ok(None) };
             // Whatever else somebody sends us is not for us.
             if let Some((sights, missed)) = record.sights() {
-                let seen = |sight: strait_broker::Sight<'_>| Seen {
+                let seen = |sight: Sight<'_>| Seen {
                     header: sight.header,
                     at: Duration::from_nanos(sight.at_ns),
                     fate: sight.fate,
@@ -64,6 +65,9 @@ impl Feed {
                 break Batch { seen: sights.map(seen).collect(), missed };
             }
         };
+        for topic in batch.seen.iter().filter_map(topic_of) {
+            self.learn(topic)?;
+        }
         let is_unknown = |id: WorldId| id != WorldId::SWITCH && !self.names.contains_key(&id.0);
         let has_unknown = batch.seen.iter().any(|s| is_unknown(s.header.source) || is_unknown(s.header.destination));
         if has_unknown && self.listed.elapsed() >= LIST_AGAIN {
@@ -85,10 +89,24 @@ impl Feed {
         }
     }
 
+    /// The name of a topic, if it isn't known. Who may not be told it has its id.
+    fn learn(&mut self, topic: WorldId) -> Result<(), Failure> {
+        if !self.names.contains_key(&topic.0) {
+            let name = match self.client.topic_name(topic) {
+                Ok(name) => name.to_string(),
+                Err(Error::Refused(_)) => topic.to_string(),
+                Err(other) => return Err(other.into()),
+            };
+            self.names.insert(topic.0, name);
+        }
+        Ok(())
+    }
+
     /// Those that are there, and by the log those that have come and gone since.
     fn ask(&mut self) -> Result<(), Error> {
         if self.next_line == 0 {
             self.names.extend(self.client.list()?.into_iter().map(|row| (row.id, row.name)));
+            self.names.extend(self.client.groups()?.into_iter().map(|row| (row.id, row.name)));
         }
         loop {
             let lines = self.client.log(self.next_line)?;
@@ -107,4 +125,9 @@ impl Feed {
     pub fn time(&self, at: Duration) -> SystemTime {
         self.began + at
     }
+}
+
+/// The topic that it was published on, if it was.
+pub fn topic_of(seen: &Seen) -> Option<WorldId> {
+    RawHeader::from(&seen.header).topic().map(|(topic, _)| topic)
 }

@@ -2,7 +2,7 @@
 
 use crate::args::Tap;
 use crate::failure::Failure;
-use crate::feed::{Batch, Feed, Seen};
+use crate::feed::{Batch, Feed, Seen, topic_of};
 use crate::{Outcome, socket, text, units};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -56,7 +56,7 @@ fn written(feed: &Feed, batch: &Batch, shown: usize, is_json: bool) -> String {
 
 fn plain(feed: &Feed, seen: &Seen) -> String {
     let Header { source, destination, sequence, length, .. } = seen.header;
-    let (time, what) = (units::time_of_day(feed.time(seen.at)), what(&seen.header));
+    let (time, what) = (units::time_of_day(feed.time(seen.at)), what(feed, seen));
     let (from, to) = (text::one_line(&feed.name(source)), text::one_line(&feed.name(destination)));
     let mut line = format!("{time} {from} -> {to}  {what} {sequence}  {length} bytes  {}", fate(seen.fate));
     if !seen.payload.is_empty() {
@@ -86,6 +86,9 @@ pub fn object(feed: &Feed, seen: &Seen) -> Value {
         "bytes": header.length,
         "fate": fate(seen.fate),
     });
+    if let Some(topic) = topic_of(seen) {
+        object["topic"] = json!(feed.name(topic));
+    }
     if !seen.payload.is_empty() {
         let (key, value) = text::as_json(&seen.payload);
         object[key] = Value::String(value);
@@ -103,11 +106,12 @@ pub fn kind(kind: Kind) -> &'static str {
     }
 }
 
-/// What it is, with a reply's code where that says something.
-pub fn what(header: &Header) -> String {
-    match (header.kind, header.code) {
-        (Kind::Reply, code) if code != 0 => format!("reply (code {code})"),
-        (other, _) => kind(other).into(),
+/// What it is, with a reply's code where that says something, and the topic of what was published.
+pub fn what(feed: &Feed, seen: &Seen) -> String {
+    match (seen.header.kind, seen.header.code, topic_of(seen)) {
+        (_, _, Some(topic)) => format!("on {}", text::one_line(&feed.name(topic))),
+        (Kind::Reply, code, _) if code != 0 => format!("reply (code {code})"),
+        (other, ..) => kind(other).into(),
     }
 }
 

@@ -9,7 +9,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
-use strait_broker::Client;
+use strait_broker::{Client, SubscribeOptions};
 
 const WORLDS: &str = "\
 [worlds.open]
@@ -209,4 +209,23 @@ fn every_command_has_a_manual_page() {
     for name in names.into_iter().filter(|name| *name != "help") {
         assert!(page(&format!("strait-{name}.1")).contains("strait"), "{name}");
     }
+}
+
+#[test]
+fn what_is_published_is_shown_with_its_topic() {
+    const LONG: Duration = Duration::from_secs(20);
+    let dir = Dir::new("tap-topic");
+    let (_up, socket) = up(&dir);
+    let attach = |name| Client::attach(&socket, name).unwrap();
+    let (mut publisher, mut subscriber) = (attach("cli/publisher"), attach("cli/subscriber"));
+    subscriber.subscribe("sensors.*", &SubscribeOptions::default()).unwrap();
+    let place = socket.clone();
+    let watcher = thread::spawn(move || ask(&place, ["tap", "cli/subscriber", "--count", "1"]));
+    while !watcher.is_finished() {
+        publisher.publish("sensors.door", b"open").unwrap();
+        subscriber.receive(Some(LONG)).unwrap().unwrap();
+        thread::sleep(Duration::from_millis(20));
+    }
+    let said = watcher.join().expect("it ends");
+    assert!(said.out.contains(" cli/publisher -> cli/subscriber  on sensors.door "), "{}{}", said.out, said.err);
 }

@@ -1,14 +1,15 @@
 //! Who watches sees what policy says, and nobody else sees anything.
 
+use std::path::Path;
 use std::time::Duration;
 use strait_broker::{AttachRule, Client, Config, Error};
-use strait_client::{Fate, Kind};
+use strait_client::{Fate, Kind, Sight};
 use strait_tests::{LONG, Stage, actor};
 
 /// Longer than the switch keeps what was seen.
 const A_WHILE: Duration = Duration::from_millis(300);
 
-fn config(dir: &std::path::Path) -> Config {
+fn config(dir: &Path) -> Config {
     let uid = rustix::process::geteuid().as_raw();
     let rule = |name: &str, may: &[&str]| AttachRule {
         name: name.into(),
@@ -33,7 +34,7 @@ fn seen(client: &mut Client) -> Vec<(u64, u64, Kind, Vec<u8>)> {
     while let Some(record) = client.receive(Some(A_WHILE)).unwrap() {
         if let Some((sights, missed)) = record.sights() {
             assert_eq!(missed, 0);
-            let told = |sight: strait_client::Sight<'_>| {
+            let told = |sight: Sight<'_>| {
                 assert_eq!(sight.fate, Fate::Delivered);
                 (sight.header.source.0, sight.header.destination.0, sight.header.kind, sight.payload.to_vec())
             };
@@ -48,7 +49,7 @@ fn a_tap_shows_what_policy_lets_it_show_and_to_nobody_else() {
     let dir = std::env::temp_dir().join(format!("strait-test-watch-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let mut stage = Stage::with(&config(&dir));
-    let mut attach = |name| Client::attach(dir.join("socket"), name).unwrap();
+    let attach = |name| Client::attach(dir.join("socket"), name).unwrap();
     let (mut watcher, mut nosy) = (attach("watcher"), attach("nosy"));
     let open = {
         let mut world = actor(&["echo"], &[]);

@@ -80,7 +80,7 @@ fn line(feed: &Feed, node: &Node, depth: usize, began: Duration) -> String {
     let (from, to) = (text::one_line(&feed.name(source)), text::one_line(&feed.name(destination)));
     let indent = "  ".repeat(depth.min(MAX_INDENT));
     let mut line =
-        format!("{time}  {indent}{from} -> {to}  {} {sequence}  {length} bytes", tap::what(&node.seen.header));
+        format!("{time}  {indent}{from} -> {to}  {} {sequence}  {length} bytes", tap::what(feed, &node.seen));
     if node.seen.fate != Fate::Delivered {
         line += &format!("  {}", tap::fate(node.seen.fate));
     }
