@@ -93,6 +93,12 @@ impl<'a> Record<'a> {
         self.parcel
     }
 
+    /// Whether this request came to us by way of a group from a member that had it and died: it may have been handled before, in part or in
+    /// whole. Its sender has said that it may be ([`Client::start_repeatable`]).
+    pub fn is_repeated(&self) -> bool {
+        self.raw.asks_to_be_repeated()
+    }
+
     /// What became of a record of ours, if this is a notice; its [`Header::source`] is the world it was for.
     /// [`Reason::Incomplete`] alone is about something that was for us: the header is that of its last piece, so that a request can be
     /// answered all the same.

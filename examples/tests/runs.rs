@@ -28,6 +28,13 @@ fn plugins_cost_their_host_nothing() {
 }
 
 #[test]
+fn a_pool_of_compressors_survives_one_that_crashes() {
+    let told = run("compressor_pool", &[]);
+    assert!(told.contains("and again the same\n"), "{told}");
+    assert!(told.ends_with("All compressors are put away.\n"), "{told}");
+}
+
+#[test]
 fn a_film_passes_through_three_worlds() {
     let dir = std::env::temp_dir().join(format!("strait-video-{}", std::process::id()));
     let told = run("video", &["4", dir.to_str().unwrap()]);

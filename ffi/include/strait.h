@@ -33,6 +33,11 @@
 #include <stdint.h>
 
 /**
+ * In the `flags` of a request that was received: another member of a group had it first, and died.
+ */
+#define STRAIT_FLAG_REPEATABLE 2
+
+/**
  * What the control service wants of a world.
  */
 typedef enum strait_wanted {
@@ -572,6 +577,18 @@ int strait_start_request(struct strait_client *client,
                          size_t length,
                          int32_t timeout_ms,
                          uint64_t *correlation);
+
+/**
+ * The same for a group, whose next member gets the request if the one that has it dies before it has answered: it is kept by the
+ * switch, on our account, until it ends. What is sent to a world isn't repeated. STRAIT_ERROR_TOO_LARGE: it needs more than one
+ * record. Where STRAIT_FLAG_REPEATABLE is set in a request that was received, another member had it first.
+ */
+int strait_start_repeatable(struct strait_client *client,
+                            uint64_t to,
+                            const void *payload,
+                            size_t length,
+                            int32_t timeout_ms,
+                            uint64_t *correlation);
 
 /**
  * Answers a request, or acknowledges a notice of shutdown. `code` 0 is success; other codes are the application's.

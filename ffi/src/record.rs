@@ -117,6 +117,11 @@ pub struct StraitRecord {
     pub flags: u8,
 }
 
+/// In the `flags` of a request that was received: another member of a group had it first, and died.
+pub const STRAIT_FLAG_REPEATABLE: u8 = 0x02;
+
+const _: () = assert!(STRAIT_FLAG_REPEATABLE == strait_protocol::FLAG_REPEATABLE);
+
 impl StraitRecord {
     pub(crate) fn new(header: &Header, payload: &[u8]) -> Self {
         // An empty slice may start nowhere at all; C may not even pass such a pointer to memcpy.

@@ -152,6 +152,28 @@ pub unsafe extern "C" fn strait_start_request(
     })
 }
 
+/// The same for a group, whose next member gets the request if the one that has it dies before it has answered: it is kept by the
+/// switch, on our account, until it ends. What is sent to a world isn't repeated. STRAIT_ERROR_TOO_LARGE: it needs more than one
+/// record. Where STRAIT_FLAG_REPEATABLE is set in a request that was received, another member had it first.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn strait_start_repeatable(
+    client: Option<&mut StraitClient>,
+    to: u64,
+    payload: *const c_void,
+    length: usize,
+    timeout_ms: i32,
+    correlation: Option<&mut MaybeUninit<u64>>,
+) -> c_int {
+    with_client(client, |client| {
+        let correlation = correlation.ok_or_else(|| Failure::null("correlation"))?;
+        // SAFETY: null is refused in `bytes`; that the bytes are there is the caller's word (strait.h, "Pointers").
+        let payload = unsafe { bytes(payload, length) }?;
+        let time = duration(timeout_ms).unwrap_or(AGES);
+        correlation.write(client.sender()?.start_repeatable(WorldId(to), payload, time)?);
+        Ok(0)
+    })
+}
+
 /// Answers a request, or acknowledges a notice of shutdown. `code` 0 is success; other codes are the application's.
 /// The payload may be that of the request. Only `source`, `correlation`, `sequence` and `tag` of the request matter, so a
 /// copy will do, at any later time. Waits for room if need be, see strait_set_patience().

@@ -273,6 +273,24 @@ fn a_request_without_a_reply_says_why() {
 }
 
 #[test]
+fn a_request_that_may_be_repeated_says_so_and_is_one_record() {
+    let (mut switch, mut client) = connected();
+    let (mut number, payload) = (MaybeUninit::uninit(), b"again");
+    // SAFETY: a slice has as many bytes as it says.
+    let mut start = |bytes: &[u8], number| unsafe {
+        strait_start_repeatable(Some(&mut client), PEER.0, bytes.as_ptr().cast(), bytes.len(), 5000, number)
+    };
+    assert_eq!(start(payload, Some(&mut number)), 0);
+    assert_eq!(start(payload, None), StraitError::Null as c_int);
+    let large = vec![0; SliceSize::MIN.ring_bytes() as usize];
+    assert_eq!(start(&large, Some(&mut MaybeUninit::uninit())), StraitError::TooLarge as c_int);
+    let (header, asked) = switch.take();
+    // SAFETY: written, as the result says.
+    assert_eq!(header.correlation, unsafe { number.assume_init() });
+    assert_eq!((header.kind, header.flags, &asked[..]), (Kind::Request, STRAIT_FLAG_REPEATABLE, &payload[..]));
+}
+
+#[test]
 fn the_descriptor_tells_of_a_record() {
     use std::os::fd::BorrowedFd;
     let (mut switch, mut client) = connected();
