@@ -8,7 +8,7 @@ mod worlds;
 pub use grants::{Deny, Grant, Listing, Revoke};
 pub use states::{Snapshot, Snapshots, Stop};
 pub use watch::{Log, Metrics, Order, Tap, Top, Trace};
-pub use worlds::{Clone, Kill, Spawn, WorldOptions};
+pub use worlds::{Clone, Kill, Spawn, Wake, WorldOptions};
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
@@ -66,6 +66,9 @@ pub enum Command {
     /// Start a world in a broker that runs
     #[command(after_help = worlds::SPAWN_HELP)]
     Spawn(Box<Spawn>),
+    /// Start a world that sleeps
+    #[command(after_help = worlds::WAKE_HELP)]
+    Wake(Wake),
     /// Start another world of the template that one is of
     #[command(after_help = worlds::CLONE_HELP)]
     Clone(Clone),

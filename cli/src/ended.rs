@@ -28,6 +28,10 @@ fn signal_text(signal: i32) -> String {
 /// How it ended after it was told to.
 pub fn after_request(ended: &Ended) -> String {
     let Ended { took_ms, .. } = ended;
+    if (ended.code, ended.signal, ended.killed) == (None, None, false) {
+        // Nothing of it ran.
+        return text::one_line(&ended.note);
+    }
     let end = match (ended.killed, ended.acknowledged) {
         (true, true) => format!("acknowledged, but had to be killed after {took_ms} ms: {}", how(ended)),
         (true, false) => format!("had to be killed after {took_ms} ms: {}", how(ended)),

@@ -9,7 +9,7 @@ use crate::mistake::Mistake;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use strait_broker::{AttachRule, Config, Group, Uids, World};
+use strait_broker::{AttachRule, Config, Group, Uids, Wake, World};
 use toml::Spanned;
 use toml::de::{DeTable, Deserializer};
 
@@ -19,7 +19,9 @@ pub struct Plan {
     pub config: Config,
     /// The worlds to start, in this order.
     pub worlds: Vec<(String, World)>,
-    /// The worlds that `start` leaves out.
+    /// Those of the others that a message starts.
+    pub asleep: Vec<(String, World)>,
+    /// The worlds that `start` leaves out, and nothing starts.
     pub idle: Vec<String>,
 }
 
@@ -27,7 +29,7 @@ impl Plan {
     /// What the file says of a world that runs under this name: `worker/3` is made from the template `worker`.
     pub fn world(&self, name: &str) -> Option<&World> {
         let template = name.split('/').next().unwrap_or(name);
-        let named = self.worlds.iter().find(|(known, _)| known == name).map(|(_, world)| world);
+        let named = self.worlds.iter().chain(&self.asleep).find(|(known, _)| known == name).map(|(_, world)| world);
         let of_group = || name.parse().ok().and_then(|name| self.config.template_of(&name));
         named.or_else(of_group).or_else(|| self.config.templates.get(template))
     }
@@ -82,5 +84,6 @@ fn plan(document: Document, order: &[String]) -> Plan {
     let socket = socket.map(Spanned::into_inner);
     let config = Config { socket, attach, templates, groups, uids, ..Config::default() };
     let started = order.iter().filter_map(|name| worlds.remove_entry(name)).collect();
-    Plan { config, worlds: started, idle: worlds.into_keys().collect() }
+    let (asleep, idle): (Vec<_>, Vec<_>) = worlds.into_iter().partition(|(_, world)| world.wake == Wake::Message);
+    Plan { config, worlds: started, asleep, idle: idle.into_iter().map(|(name, _)| name).collect() }
 }

@@ -34,6 +34,8 @@ pub struct Keeper {
     waits: HashMap<u64, u64>,
     /// The grace of each template and group, for the worlds that others start.
     graces: HashMap<String, u32>,
+    /// Nothing wakes up any more.
+    is_closing: bool,
 }
 
 #[derive(Debug)]
@@ -49,12 +51,26 @@ impl Keeper {
         let grace = |group: &Group| config.templates.get(&group.template).map(|world| world.grace_ms);
         let of_groups = config.groups.iter().filter_map(|(name, group)| Some((name.clone(), grace(group)?)));
         let graces = of_templates.chain(of_groups).collect();
-        Ok(Self { host, signals: Signals::catch()?, running: BTreeMap::new(), waits: HashMap::new(), graces })
+        Ok(Self {
+            host,
+            signals: Signals::catch()?,
+            running: BTreeMap::new(),
+            waits: HashMap::new(),
+            graces,
+            is_closing: false,
+        })
     }
 
     /// Starts a world. Its end comes by [`next`](Self::next).
     pub fn spawn(&mut self, name: &str, world: &World) -> Result<WorldId, HostError> {
         let id = self.host.spawn(name, world)?;
+        self.follow(id, name.into(), world.grace_ms)?;
+        Ok(id)
+    }
+
+    /// Makes a world known that sleeps until a message comes for it. Each of its ends comes by [`next`](Self::next).
+    pub fn define(&mut self, name: &str, world: &World) -> Result<WorldId, HostError> {
+        let id = self.host.define(name, world)?;
         self.follow(id, name.into(), world.grace_ms)?;
         Ok(id)
     }
@@ -118,6 +134,10 @@ impl Keeper {
             Ok(Answer::Refused(why)) => unknown(id, why),
             _ => return Err(strait_broker::Error::Unexpected.into()),
         };
+        if ended.sleeps && !self.is_closing {
+            self.ask_for_end(id)?;
+            return Ok(self.running.get(&id).map(|world| Happening::Ended { name: world.name.clone(), ended }));
+        }
         Ok(self.running.remove(&id).map(|world| Happening::Ended { name: world.name, ended }))
     }
 
@@ -153,6 +173,8 @@ impl Keeper {
     /// False when a signal cut it short: then what is left is killed with this keeper. What a world starts while it is told
     /// to stop is killed likewise.
     pub fn wind_down(&mut self, mut told: impl FnMut(&str, &Ended)) -> Result<bool, Failure> {
+        self.is_closing = true;
+        self.host.close()?;
         self.adopt_others()?;
         while let Some((&id, world)) = self.running.last_key_value() {
             let (name, grace_ms) = (world.name.clone(), world.grace_ms);

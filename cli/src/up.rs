@@ -78,6 +78,10 @@ fn start(keeper: &mut Keeper, plan: &Plan) -> Result<(), Failure> {
         })?;
         say(&format!("started {name} ({id})"));
     }
+    for (name, world) in &plan.asleep {
+        let id = keeper.define(name, world).map_err(|error| Failure::from(error).about(&format!("world `{name}`")))?;
+        say(&format!("{name} ({id}) sleeps until a message comes for it"));
+    }
     for name in &plan.idle {
         say(&format!("{name} isn't started: `start` doesn't name it"));
     }
@@ -87,19 +91,21 @@ fn start(keeper: &mut Keeper, plan: &Plan) -> Result<(), Failure> {
 /// Until a signal, or until every world has ended by itself; a broker that was given none waits for others to start some.
 fn attend(keeper: &mut Keeper, plan: &Plan) -> Outcome {
     let mut is_well = true;
+    let has_worlds = !plan.worlds.is_empty() || !plan.asleep.is_empty();
     loop {
-        if keeper.is_idle() && !plan.worlds.is_empty() {
+        if keeper.is_idle() && has_worlds {
             keeper.adopt_others()?;
         }
-        if keeper.is_idle() && !plan.worlds.is_empty() {
+        if keeper.is_idle() && has_worlds {
             say("every world has ended by itself");
             return Ok(ExitCode::from(if is_well { 0 } else { FAILED }));
         }
         match keeper.next()? {
             Happening::Signal => return wind_down(keeper),
             Happening::Ended { name, ended } => {
-                is_well &= ended::is_well(&ended);
-                say(&format!("{name} (#{}) ended: {}", ended.id, ended::how(&ended)));
+                is_well &= ended.sleeps || ended::is_well(&ended);
+                let end = if ended.sleeps { "sleeps" } else { "ended" };
+                say(&format!("{name} (#{}) {end}: {}", ended.id, ended::how(&ended)));
                 if let Some(hint) = plan.world(&name).and_then(|world| ended::hint(world, &ended)) {
                     say(&format!("hint for {name}: {hint}"));
                 }

@@ -1,7 +1,7 @@
-//! `strait kill`, `spawn` and `clone`: worlds of a broker that runs.
+//! `strait kill`, `spawn`, `wake` and `clone`: worlds of a broker that runs.
 
 use crate::Outcome;
-use crate::args::{Clone, Kill, Spawn};
+use crate::args::{Clone, Kill, Spawn, Wake};
 use crate::failure::Failure;
 use crate::{ended, run, socket, text};
 use strait_broker::{Error, Stdio, WorldId};
@@ -28,6 +28,11 @@ pub fn spawn(args: &Spawn) -> Outcome {
         }
     };
     tell(started, "`strait spawn --help` says what it takes")
+}
+
+pub fn wake(args: &Wake) -> Outcome {
+    let woken = socket::attach(&args.socket)?.wake(&args.world);
+    tell(woken, WORLDS)
 }
 
 pub fn clone(args: &Clone) -> Outcome {

@@ -221,3 +221,32 @@ fn policy_is_explained_with_the_line_that_decides() {
         assert!(unknown.code == Some(1) && unknown.err.contains("there is no world named `nobody`"), "{}", unknown.err);
     }
 }
+
+/// Started by a message, asleep until then and after.
+const ASLEEP: &str = "\
+start = []
+[worlds.greeter]
+command = [\"true\"]
+wake = \"message\"
+";
+
+#[test]
+fn a_world_that_a_message_wakes_is_defined_and_sleeps() {
+    let dir = Dir::new("asleep");
+    let (file, socket) = (dir.file("w.toml", ASLEEP), dir.path("s"));
+    let mut up = Foreground::up(&file, &socket);
+    up.expect("sleeps until a message comes for it");
+    let asleep = || ask(&socket, ["ps"]).out.lines().any(|line| line.contains("greeter") && line.contains("asleep"));
+    assert!(asleep(), "{}", ask(&socket, ["ps"]).out);
+    let woken = ask(&socket, ["wake", "greeter"]);
+    assert_eq!((woken.code, woken.out.starts_with("greeter is world ")), (Some(0), true), "{}", woken.err);
+    up.expect("sleeps: exit code 0");
+    let unknown = ask(&socket, ["wake", "nobody"]);
+    assert_eq!(unknown.code, Some(1));
+    assert!(unknown.err.contains("no world named `nobody`") && unknown.err.contains("strait ps"), "{}", unknown.err);
+    let stopped = ask(&socket, ["stop", "greeter"]);
+    assert_eq!((stopped.code, stopped.out.trim()), (Some(0), "greeter it was asleep"), "{}", stopped.err);
+    up.interrupt();
+    let (code, lines) = up.end();
+    assert_eq!((code, &**lines.last().unwrap()), (Some(0), "strait: stopped"), "{lines:#?}");
+}

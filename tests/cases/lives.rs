@@ -240,3 +240,48 @@ fn flooding_one_that_can_not_start_costs_its_senders_and_nobody_else() {
         assert!(row.counters.held_bytes <= 300 * 1024, "{row:?}");
     }
 }
+
+#[test]
+fn an_idle_world_is_put_to_sleep_and_one_that_works_is_not() {
+    let mut stage = Stage::new();
+    let mut world = sleeper(&["echo"]);
+    world.idle_ms = Some(300);
+    let id = stage.host.define("sleeper", &world).unwrap();
+    // As long as it is asked more often than that, it is the same life.
+    assert_eq!(stage.ask(id, b"?"), b"?");
+    let pid = stage.pid(id);
+    let end = Instant::now() + Duration::from_millis(1200);
+    while Instant::now() < end {
+        assert_eq!(stage.ask(id, b"?"), b"?");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(stage.pid(id), pid);
+    // Asleep it costs no process, and the next request wakes it.
+    let ended = stage.client().wait(id, Some(LONG)).unwrap();
+    assert_eq!((ended.sleeps, ended.acknowledged, ended.code), (true, true, Some(0)));
+    assert_eq!(stage.row(id).pid, 0);
+    assert_eq!(stage.ask(id, b"?"), b"?");
+}
+
+#[test]
+fn an_idle_world_that_owes_an_answer_is_left_alone() {
+    let mut stage = Stage::new();
+    let mut world = sleeper(&["deaf"]);
+    world.idle_ms = Some(100);
+    let id = stage.host.define("sleeper", &world).unwrap();
+    let error = stage.client().request(id, b"?", Duration::from_secs(1)).unwrap_err();
+    assert!(matches!(error, Error::Undelivered { reason: Reason::Deadline, .. }), "{error}");
+    assert_eq!(state(&mut stage, id), "ready");
+}
+
+#[test]
+fn nothing_wakes_up_while_everything_ends() {
+    let mut stage = Stage::new();
+    stage.host.define("sleeper", &sleeper(&["echo"])).unwrap();
+    stage.add("flood", &["flood", "sleeper"], &["sleeper"]);
+    let world = stage.client().resolve("sleeper").unwrap();
+    until(&mut stage, world, "ready");
+    let ends = stage.host.stop(Duration::from_millis(500), "that's it").unwrap();
+    assert_eq!(ends.len(), 2);
+    assert!(ends.iter().all(|ended| !ended.sleeps), "{ends:?}");
+}

@@ -8,6 +8,7 @@ mod control;
 mod end;
 mod entry;
 mod grants;
+mod idle;
 mod images;
 mod journal;
 mod log;
@@ -141,6 +142,8 @@ struct Supervisor {
     /// The control service has more to answer than it did in one go.
     is_behind: bool,
     max_worlds: usize,
+    /// The question what the worlds did that may be idle, if one is under way.
+    idle_question: Option<u64>,
     /// The broker is about to end: nothing is started or woken any more.
     is_closing: bool,
     is_over: bool,
@@ -228,7 +231,11 @@ impl Supervisor {
             Event::Passed { ticket } => self.take_passed(ticket),
             Event::Permitted { grant } => self.take_permitted(grant),
             Event::Revoked { grant, is_late } => self.take_revoked(grant, is_late),
-            Event::Counted { ticket, rows } => self.answer_counted(ticket, &rows),
+            Event::Counted { ticket, rows } => {
+                if !self.take_idle_counts(ticket, &rows) {
+                    self.answer_counted(ticket, &rows);
+                }
+            }
             Event::Wanted { group } => self.want(WorldId(group)),
             Event::Left { world } => self.take_left(WorldId(world)),
             Event::GroupCounted { ticket, count } => self.take_group_count(ticket, &count),
@@ -247,6 +254,7 @@ impl Supervisor {
         stops
             .chain(ends)
             .chain(wakes)
+            .chain(self.next_idle_look())
             .chain(checkpoints)
             .chain(strangers)
             .chain(self.next_look())
@@ -265,6 +273,7 @@ impl Supervisor {
         self.restart_store(now);
         self.look_at_pools(now);
         self.wake_due(now);
+        self.look_for_idle(now);
         if self.next_look().is_some_and(|at| at <= now) {
             self.look_at_shares(now);
         }

@@ -8,6 +8,7 @@
 //! Slices that a process was handed are for nobody after it: its world goes on with fresh ones (`switch/renew.rs`).
 
 use super::entry::{Channel, ChannelError, Entry, State};
+use super::idle::Activity;
 use super::{Supervisor, Token, log};
 use crate::config::World;
 use crate::link::Command;
@@ -38,11 +39,14 @@ pub(super) struct Rest {
     not_before: Option<Instant>,
     /// The switch gives back what waits.
     gives_back: bool,
+    /// Of one that is put to sleep when it is idle: what this life did.
+    pub activity: Option<Activity>,
 }
 
 impl Rest {
     pub(super) fn new(world: World) -> Self {
         Self {
+            activity: world.idle_ms.map(Activity::new),
             world,
             is_kept: false,
             is_wanted: false,
@@ -223,6 +227,7 @@ impl Supervisor {
         let Some(entry) = self.worlds.get_mut(&id) else { return };
         let Some(rest) = &mut entry.rest else { return };
         rest.is_wanted = false;
+        rest.activity = rest.world.idle_ms.map(Activity::new);
         let world = rest.world.clone();
         // It is there if nobody has rung.
         let _ = epoll::delete(&self.epoll, entry.channel.wakeup());

@@ -126,6 +126,7 @@ fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
         is_root: rustix::process::geteuid().is_root(),
         is_behind: false,
         max_worlds: raise_files(),
+        idle_question: None,
         is_closing: false,
         is_over: false,
     };

@@ -131,6 +131,23 @@ the template's first world was ready; without, its program starts.
 Examples:
   strait clone worker/1";
 
+#[derive(Debug, ClapArgs)]
+pub struct Wake {
+    /// The world's name
+    pub world: String,
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+pub const WAKE_HELP: &str = "\
+A world with `wake = \"message\"` sleeps when it has ended, and the next message to it starts it. This starts it without one, and at once if \
+its starts have failed and it waits for the next try. Returns when its program runs.
+
+Examples:
+  strait wake reports
+
+Exit codes: 0 it runs; 1 it can't be started, and standard error says why; 2 bad usage.";
+
 pub const KILL_HELP: &str = "\
 `strait stop` tells a world to end and gives it time. This doesn't: what it has not saved is lost.
 
