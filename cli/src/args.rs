@@ -2,11 +2,13 @@
 
 mod grants;
 mod states;
+mod topics;
 mod watch;
 mod worlds;
 
 pub use grants::{Deny, Grant, Listing, Revoke};
 pub use states::{Snapshot, Snapshots, Stop};
+pub use topics::{Pub, Sub};
 pub use watch::{Log, Metrics, Order, Tap, Top, Trace};
 pub use worlds::{Clone, Kill, Spawn, Wake, WorldOptions};
 
@@ -57,6 +59,12 @@ pub enum Command {
     /// Send a request to a world and print its reply
     #[command(after_help = REQUEST_HELP)]
     Request(Request),
+    /// Publish a message on a topic
+    #[command(after_help = topics::PUB_HELP)]
+    Pub(Pub),
+    /// Subscribe to topics and print what is published
+    #[command(after_help = topics::SUB_HELP)]
+    Sub(Sub),
     /// Tell worlds to end, and wait until they have
     #[command(after_help = states::STOP_HELP)]
     Stop(Stop),

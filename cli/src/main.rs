@@ -32,6 +32,7 @@ mod talk;
 mod tap;
 mod text;
 mod top;
+mod topics;
 mod trace;
 mod units;
 mod up;
@@ -65,6 +66,8 @@ fn main() -> ExitCode {
         Command::Metrics(args) => metrics::metrics(args),
         Command::Send(args) => talk::send(args),
         Command::Request(args) => talk::request(args),
+        Command::Pub(args) => topics::publish(args),
+        Command::Sub(args) => topics::subscribe(args),
         Command::Stop(args) => stop::stop(args),
         Command::Snapshot(args) => snapshots::snapshot(args),
         Command::Snapshots(args) => snapshots::snapshots(args),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use strait_broker::{Client, Reason, WorldId};
 
 /// How long the switch may take to read a message; it does so at any load.
-const TAKEN: Duration = Duration::from_secs(5);
+pub const TAKEN: Duration = Duration::from_secs(5);
 /// How long to listen whether the message comes back.
 const NOTICE: Duration = Duration::from_millis(100);
 
@@ -83,7 +83,7 @@ fn prepare(
 }
 
 /// From the argument, or from standard input, of which no more is read than can be sent.
-fn payload(data: Option<&str>, max_bytes: u32) -> Result<Vec<u8>, Failure> {
+pub fn payload(data: Option<&str>, max_bytes: u32) -> Result<Vec<u8>, Failure> {
     match data {
         Some(text) if text != "-" => Ok(text.into()),
         _ => {

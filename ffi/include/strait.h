@@ -14,7 +14,8 @@
  *            they are. Different clients have nothing to do with each other. Nothing here starts a thread.
  * Lifetimes  strait_receive() and strait_receive_piece() hand out a payload that lies in the inbox itself, or in the client's
  *            memory if it came in pieces. It stays there until strait_release(), strait_receive(),
- *            strait_receive_piece(), strait_request(), strait_ask_for(), strait_resolve(), strait_link(), strait_parcel_new() or
+ *            strait_receive_piece(), strait_request(), strait_ask_for(), strait_resolve(), strait_topic(), strait_subscribe(),
+ *            strait_link(), strait_parcel_new() or
  *            strait_close(). Sending and replying leave it alone, so it can be their payload. The other fields of a strait_record are the
  *            caller's, for as long as it likes.
  * Bugs       A bug inside the library ends in STRAIT_ERROR_BUG, after which that client can only be closed. (Built
@@ -228,6 +229,10 @@ typedef enum strait_reason {
      */
     STRAIT_REASON_CANT_START = 20,
     /**
+     * It was for a topic, and was a piece of something larger or brought a parcel.
+     */
+    STRAIT_REASON_NOT_BY_TOPIC = 24,
+    /**
      * Something that was for us, from the world that is the source, didn't arrive whole: its sender broke it off, or it
      * was more than we gather. The other fields are those of what it would have been, so that a request can be answered.
      */
@@ -428,6 +433,51 @@ typedef struct strait_question {
      */
     char reason[513];
 } strait_question;
+
+/**
+ * What a subscription wants beside its pattern. All zero: everything, in order, from now on.
+ */
+typedef struct strait_subscribe_options {
+    /**
+     * Where we have no room, the newest message of a topic takes the place of the one that waits, instead of its
+     * publishers waiting for us.
+     */
+    bool newest;
+    /**
+     * The last values that publishers had kept are wanted first.
+     */
+    bool retained;
+    /**
+     * Which bits of the tag matter.
+     */
+    uint64_t tag_mask;
+    /**
+     * What those must be.
+     */
+    uint64_t tag;
+} strait_subscribe_options;
+
+/**
+ * How a message came that somebody published.
+ */
+typedef struct strait_publication {
+    /**
+     * The topic: strait_topic_name() has its name.
+     */
+    uint64_t topic;
+    /**
+     * The number of our subscription. Each that covers the topic gets a message of its own.
+     */
+    uint32_t subscription;
+    /**
+     * Messages of this topic that were for this subscription since the last one, and are lost.
+     */
+    uint32_t missed;
+    /**
+     * It was there before we subscribed: the topic's last value.
+     */
+    bool is_retained;
+} strait_publication;
 
 #ifdef __cplusplus
 extern "C" {
@@ -824,6 +874,57 @@ int strait_decide(struct strait_client *client,
                   int decision,
                   int for_ms,
                   const char *why);
+
+/**
+ * Opens a topic to publish on, if policy lets us: what is sent to this id, by strait_send() or as a draft, is published. It
+ * stays open until strait_close(). Asked once for each name. Waits up to 10 seconds; ends the life of the payload received last.
+ */
+int strait_topic(struct strait_client *client,
+                 const char *name,
+                 uint64_t *id);
+
+/**
+ * Publishes a message: strait_topic() and then strait_send(), in one. Waits for room if need be, see strait_set_patience(). It goes
+ * in one record: what is longer than strait_max_payload() is STRAIT_ERROR_TOO_LARGE. With `retain` it is kept as the topic's last value
+ * for those who subscribe later; then an empty payload takes that back. `*sequence` may be NULL.
+ */
+int strait_publish(struct strait_client *client,
+                   const char *topic,
+                   const void *payload,
+                   size_t length,
+                   bool retain,
+                   uint64_t *sequence);
+
+/**
+ * Subscribes to all topics that a pattern covers, those that are there and those to come, if policy lets us: `sensors.*.temp`,
+ * `logs.>`. `options` may be NULL. What is published from now on comes by strait_receive(); strait_published() says how. Waits
+ * up to 10 seconds; ends the life of the payload received last. `*subscription`, its number, may be NULL.
+ */
+int strait_subscribe(struct strait_client *client,
+                     const char *pattern,
+                     const struct strait_subscribe_options *options,
+                     uint32_t *subscription);
+
+/**
+ * Ends a subscription. What is on its way still arrives. Waits up to 10 seconds; ends the life of the payload received last.
+ */
+int strait_unsubscribe(struct strait_client *client,
+                       uint32_t subscription);
+
+/**
+ * Whether somebody published this message on a topic; if so, `*published` says how it came. It may be NULL. False for NULL.
+ */
+bool strait_published(const struct strait_record *record,
+                      struct strait_publication *published);
+
+/**
+ * Writes the name of a topic that something came by, with a NUL at its end: 129 bytes at most. Asked once for each topic. Waits
+ * up to 10 seconds; ends the life of the payload received last. STRAIT_ERROR_TOO_LARGE if `capacity` bytes aren't enough.
+ */
+int strait_topic_name(struct strait_client *client,
+                      uint64_t topic,
+                      char *name,
+                      size_t capacity);
 
 #ifdef __cplusplus
 }  // extern "C"

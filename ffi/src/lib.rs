@@ -33,6 +33,8 @@ mod store;
 
 mod grants;
 
+mod topics;
+
 mod pointer;
 
 #[cfg(test)]

@@ -48,6 +48,8 @@ pub enum StraitReason {
     Unlinked = 19,
     /// The receiver wasn't running, and couldn't be started so that it could take the record.
     CantStart = 20,
+    /// It was for a topic, and was a piece of something larger or brought a parcel.
+    NotByTopic = 24,
     /// Something that was for us, from the world that is the source, didn't arrive whole: its sender broke it off, or it
     /// was more than we gather. The other fields are those of what it would have been, so that a request can be answered.
     Incomplete = 64,
@@ -69,6 +71,7 @@ const _: () = {
     assert!(StraitReason::ParcelQuota as u16 == Reason::ParcelQuota as u16);
     assert!(StraitReason::Unlinked as u16 == Reason::Unlinked as u16);
     assert!(StraitReason::CantStart as u16 == Reason::CantStart as u16);
+    assert!(StraitReason::NotByTopic as u16 == Reason::NotByTopic as u16);
     assert!(StraitReason::Incomplete as u16 == Reason::Incomplete as u16);
 };
 

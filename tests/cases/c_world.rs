@@ -5,6 +5,7 @@ mod build;
 
 use std::time::Duration;
 use strait_broker::{Config, World};
+use strait_broker::{SubscribeOptions, World};
 use strait_jail::Base;
 use strait_tests::{LONG, Stage};
 
@@ -65,6 +66,29 @@ fn c_worlds_share_parcels_link_and_multicast() {
     let (header, payload) = stage.receive();
     assert_eq!((header.source, &payload[..]), (maker, &b"end"[..]));
     for id in [maker, viewer] {
+        assert_eq!(stage.client().wait(id, Some(LONG)).unwrap().code, Some(0));
+    }
+}
+
+#[test]
+fn c_worlds_publish_and_subscribe() {
+    let program = build::c_program("tests/topics.c", build::Link::Static);
+    let world = |role: &str| {
+        let mut world = World::new(["/topics", role]);
+        (world.system, world.profile) = (false, Base::Strict);
+        world.read = vec![format!("{}:/topics", program.display())];
+        (world.send, world.publish) = (vec!["*".into()], vec!["kept.c".into(), "live.*".into()]);
+        world.subscribe = vec![">".into()];
+        world
+    };
+    let mut stage = Stage::new();
+    let talker = stage.host.spawn("talker", &world("talk")).unwrap();
+    // It has published what is kept once its topic has a publisher: the host hears of that, too.
+    let options = SubscribeOptions { retained: true, ..SubscribeOptions::default() };
+    stage.client().subscribe("kept.c", &options).unwrap();
+    assert_eq!(stage.receive().1, b"last");
+    let listener = stage.host.spawn("listener", &world("listen")).unwrap();
+    for id in [listener, talker] {
         assert_eq!(stage.client().wait(id, Some(LONG)).unwrap().code, Some(0));
     }
 }

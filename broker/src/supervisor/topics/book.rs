@@ -5,7 +5,7 @@
 
 use super::index::Index;
 use crate::link::{Command, Subscription};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use strait_protocol::{Topic, TopicPattern, WorldId};
 
 /// Topics that one world may have open.
@@ -17,6 +17,9 @@ const MAX_MATCHES: usize = 65_536;
 /// Subscriptions and topics in one command, so that it fits into a message of the link.
 const MAX_IN_ONE: usize = 1024;
 
+/// Topics whose names are remembered after they were closed.
+const MAX_CLOSED: usize = 4096;
+
 /// Names a subscription: whose, and which.
 pub(super) type Key = (WorldId, u32);
 
@@ -27,6 +30,7 @@ pub(super) struct Book {
     patterns: Index<Key>,
     subscriptions: BTreeMap<Key, Subscribed>,
     shares: HashMap<WorldId, Share>,
+    closed: Closed,
     last_topic: u32,
     last_subscription: u32,
 }
@@ -38,6 +42,26 @@ struct Open {
     publishers: Vec<WorldId>,
     /// Subscriptions of worlds that had as much as they may have when this was opened.
     unmatched: HashSet<Key>,
+}
+
+/// Names of topics that were closed of late: who got something by one may ask a little later.
+#[derive(Debug, Default)]
+struct Closed {
+    names: HashMap<u32, Topic>,
+    /// The oldest in front.
+    numbers: VecDeque<u32>,
+}
+
+impl Closed {
+    fn remember(&mut self, number: u32, topic: Topic) {
+        if self.numbers.len() >= MAX_CLOSED
+            && let Some(oldest) = self.numbers.pop_front()
+        {
+            self.names.remove(&oldest);
+        }
+        self.numbers.push_back(number);
+        self.names.insert(number, topic);
+    }
 }
 
 #[derive(Debug)]
@@ -140,6 +164,7 @@ impl Book {
                 share.matches -= 1;
             }
         }
+        self.closed.remember(number, open.topic);
         vec![Command::CloseTopic { topic: number }]
     }
 
@@ -211,9 +236,9 @@ impl Book {
         }
     }
 
-    /// The topic with this number.
+    /// The topic with this number, if it is open or was of late.
     pub(super) fn topic(&self, number: u32) -> Option<&Topic> {
-        self.open.get(&number).map(|open| &open.topic)
+        self.open.get(&number).map(|open| &open.topic).or_else(|| self.closed.names.get(&number))
     }
 
     /// Who subscribes to a topic of the control service's own.
@@ -265,7 +290,8 @@ mod tests {
         assert!(matches!(book.close(A, one).unwrap()[..], [Command::LeaveTopic { .. }]));
         assert!(book.close(A, one).is_err());
         assert!(matches!(book.forget(B)[..], [Command::CloseTopic { .. }]));
-        assert_eq!(book.topic(one), None);
+        assert!(!book.open.contains_key(&one));
+        assert_eq!(book.topic(one), Some(&topic("a")), "its name is known for a while");
         assert_ne!(book.open(A, &topic("a")).unwrap().0, one, "a number is given once");
     }
 

@@ -48,7 +48,7 @@ impl Supervisor {
         self.answer_when_done(asker, Answer::Done)
     }
 
-    /// The name of a topic, as long as it is there; of the control service's own, some time longer.
+    /// The name of a topic, as long as it is there and a while longer.
     pub(super) fn topic(&self, id: WorldId) -> Option<&Topic> {
         let number = Some(id).filter(|id| id.is_topic())?.0 as u32;
         self.topics.book.topic(number).or_else(|| self.topics.presence.topic(number))

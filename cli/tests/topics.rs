@@ -1,0 +1,82 @@
+//! `strait pub` and `strait sub`.
+
+mod common;
+
+use common::{Dir, Foreground, Said, ask};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+const WORLDS: &str = "\
+[worlds.idle]
+command = [\"sleep\", \"60\"]
+publish = [\"a.*\"]
+";
+
+fn up(dir: &Dir) -> (Foreground, PathBuf) {
+    let (file, socket) = (dir.file("w.toml", WORLDS), dir.path("s"));
+    let mut up = Foreground::up(&file, &socket);
+    up.expect("started idle (#");
+    (up, socket)
+}
+
+/// What a subscriber says that ends by itself, while something is done again and again.
+fn heard_while<const N: usize>(socket: &Path, args: [&'static str; N], mut act: impl FnMut()) -> Said {
+    let place = socket.to_owned();
+    let subscriber = thread::spawn(move || ask(&place, args));
+    while !subscriber.is_finished() {
+        act();
+    }
+    subscriber.join().expect("it ends")
+}
+
+#[test]
+fn what_is_published_is_printed() {
+    let dir = Dir::new("pub-sub");
+    let (_up, socket) = up(&dir);
+    let publish = || assert_eq!(ask(&socket, ["pub", "lights.hall", "on\u{1b}[2J"]).code, Some(0));
+    let said = heard_while(&socket, ["sub", "lights.*", "--count", "2"], publish);
+    assert_eq!((said.code, said.out.as_str()), (Some(0), "lights.hall  on\\u{1b}[2J\n".repeat(2).as_str()));
+    let said = heard_while(&socket, ["sub", "lights.>", "--newest", "--json", "--count", "1"], publish);
+    let line: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((line["topic"].as_str(), line["payload"].as_str()), (Some("lights.hall"), Some("on\u{1b}[2J")));
+    assert_eq!(ask(&socket, ["sub", "lights.*", "--time", "10ms"]).code, Some(0));
+}
+
+#[test]
+fn who_ends_is_heard_of() {
+    let dir = Dir::new("presence");
+    let (_up, socket) = up(&dir);
+    let mut is_stopped = false;
+    let said =
+        heard_while(&socket, ["sub", "strait.worlds.ended.idle", "--json", "--count", "1", "--time", "20s"], || {
+            // The subscriber is there once the broker lists it.
+            if !is_stopped && ask(&socket, ["ps"]).out.matches("cli/").count() > 0 {
+                thread::sleep(std::time::Duration::from_millis(300));
+                ask(&socket, ["stop", "idle"]);
+                is_stopped = true;
+            }
+        });
+    let line: Value = serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{} {}", said.out, said.err));
+    let event: Value = serde_json::from_str(line["payload"].as_str().unwrap()).unwrap();
+    assert_eq!((event["event"].as_str(), event["name"].as_str()), (Some("ended"), Some("idle")), "{line}");
+}
+
+#[test]
+fn mistakes_and_policy_are_explained() {
+    let dir = Dir::new("topic-mistakes");
+    let (_up, socket) = up(&dir);
+    for (args, text) in [
+        (["pub", "a..b", "x"], "a topic has something on both sides of each dot"),
+        (["sub", "a.>.b", "--newest"], "`>` for the rest, at the end"),
+        (["pub", "strait.worlds.ended.idle", "x"], "belong to the system"),
+    ] {
+        let said = ask(&socket, args);
+        assert_eq!(said.code, Some(1), "{}", said.err);
+        assert!(said.err.contains(text), "{}", said.err);
+    }
+    let judged = ask(&socket, ["policy", "check", "idle", "publish a.b"]);
+    assert!(judged.out.contains("publish = [\"a.*\"]"), "{} {}", judged.out, judged.err);
+    let judged = ask(&socket, ["policy", "check", "idle", "subscribe a.b"]);
+    assert!(judged.out.contains("subscribe = [\"a.b\"]"), "{} {}", judged.out, judged.err);
+}
