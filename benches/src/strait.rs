@@ -1,5 +1,7 @@
 //! strait itself: jailed worlds and the switch between them.
 
+mod topics;
+
 use crate::contest::{Contender, span_ns};
 use crate::{Outcome, Prefix, attach};
 use serde::{Deserialize, Serialize};
@@ -54,6 +56,7 @@ impl Style {
         match self {
             _ if load.kind == Kind::Spawn => Some("another contender of the same name does"),
             Self::Plain => None,
+            _ if load.kind == Kind::Topics => Some("measured one by one"),
             Self::Link | Self::Large | Self::InPlace | Self::Watched if load.bystanders > 0 => {
                 Some("measured through the switch")
             }
@@ -94,6 +97,7 @@ enum Task {
     Echo { load: Load },
     Send { load: Load, to: Vec<u64>, style: Style },
     Take { load: Load, style: Style },
+    Subscribe { patterns: Vec<String> },
 }
 
 /// strait, used in one style.
@@ -136,6 +140,7 @@ pub fn world_of(prefix: Prefix) -> Outcome<World> {
     world.read = vec![format!("{}:/bench", program.display())];
     world.send = vec!["*".into()];
     world.link = vec!["*".into()];
+    (world.publish, world.subscribe) = (vec![">".into()], vec![">".into()]);
     Ok(world)
 }
 
@@ -159,8 +164,13 @@ impl Worlds {
         let sender = host.spawn("sender", &world)?;
         let spawn = |n: usize| Ok(host.spawn(&format!("receiver-{n}"), &world)?);
         let receivers: Vec<WorldId> = (0..load.receivers).map(spawn).collect::<Outcome<_>>()?;
-        for n in 0..load.bystanders {
-            host.spawn(&format!("bystander-{n}"), &world)?;
+        match load.kind {
+            Kind::Topics => topics::subscribe(&mut host, &world, receivers[0], load.bystanders)?,
+            _ => {
+                for n in 0..load.bystanders {
+                    host.spawn(&format!("bystander-{n}"), &world)?;
+                }
+            }
         }
         let pids = tree(std::process::id());
         let first = payload_pid(&mut host, sender)?;
@@ -267,6 +277,7 @@ fn work(client: &mut Client, task: &Task, _: &Header) -> Outcome<Report> {
         Task::Take { load, style: Style::InPlace } => take_pieces(client, load),
         Task::Take { load, style: style @ (Style::Memfd | Style::MemfdAgain) } => take_parcels(client, load, *style),
         Task::Take { load, .. } => take(client, load),
+        Task::Subscribe { patterns } => topics::subscribe_to(client, patterns),
     }
 }
 
@@ -318,6 +329,7 @@ fn send(client: &mut Client, load: &Load, to: &[u64], style: Style) -> Outcome<R
                 post(client, *to, Message { number, bytes: load.bytes }, &mut buffer)?;
             }
         }
+        (Kind::Topics, ..) => topics::publish(client, load)?,
         (_, style, to) => publish(client, load, to, style)?,
     }
     Ok(Report::default())

@@ -106,6 +106,9 @@ impl Contender for Peer {
     }
 
     fn refusal(&self, load: &Load) -> Option<String> {
+        if load.kind == Kind::Topics {
+            return Some("measured with strait alone".into());
+        }
         if load.kind == Kind::Spawn {
             return Some("it starts no programs".into());
         }

@@ -4,8 +4,8 @@
 mod build;
 
 use std::time::Duration;
-use strait_broker::{Config, World};
-use strait_broker::{SubscribeOptions, World};
+use strait_broker::{Config, SubscribeOptions, World};
+
 use strait_jail::Base;
 use strait_tests::{LONG, Stage};
 

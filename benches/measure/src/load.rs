@@ -19,10 +19,13 @@ pub enum Kind {
     Idle,
     /// From the order to start a program to the first that is heard of it.
     Spawn,
+    /// One way by a topic, beside so many subscriptions to others.
+    Topics,
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] = [Self::RoundTrip, Self::OneWay, Self::FanOut, Self::Connect, Self::Idle, Self::Spawn];
+    pub const ALL: [Self; 7] =
+        [Self::RoundTrip, Self::OneWay, Self::FanOut, Self::Connect, Self::Idle, Self::Spawn, Self::Topics];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -32,12 +35,13 @@ impl Kind {
             Self::Connect => "connect",
             Self::Idle => "idle",
             Self::Spawn => "spawn",
+            Self::Topics => "topics",
         }
     }
 
     /// Whether messages flow without an answer to each, so that someone must hold the sender back.
     pub fn is_stream(self) -> bool {
-        matches!(self, Self::OneWay | Self::FanOut)
+        matches!(self, Self::OneWay | Self::FanOut | Self::Topics)
     }
 }
 
@@ -50,7 +54,7 @@ pub struct Load {
     pub count: u64,
     /// How many receive.
     pub receivers: usize,
-    /// Idle parties beside the busy ones.
+    /// Idle parties beside the busy ones; or subscriptions that what is published isn't for.
     pub bystanders: usize,
     /// Between a start and the next, in milliseconds.
     pub pause_ms: u64,
@@ -73,7 +77,7 @@ impl Load {
         let within = |bound: usize| (bound / bytes.max(1)) as u64;
         match kind {
             Kind::RoundTrip => within(16 * MIB).clamp(50, 500),
-            Kind::OneWay => within(64 * MIB).clamp(64, 20_000),
+            Kind::OneWay | Kind::Topics => within(64 * MIB).clamp(64, 20_000),
             Kind::FanOut => within(32 * MIB).clamp(64, 4_000),
             Kind::Connect | Kind::Spawn => 20,
             Kind::Idle => 200,
@@ -92,6 +96,8 @@ impl Load {
             Self::new(Kind::Idle, 64),
             Self::new(Kind::Spawn, 1),
             Self { pause_ms: PAUSE_MS, ..Self::new(Kind::Spawn, 1) },
+            Self { bystanders: 10, ..Self::new(Kind::Topics, 64) },
+            Self { bystanders: 10_000, ..Self::new(Kind::Topics, 64) },
         ]
     }
 
@@ -114,6 +120,7 @@ impl Load {
         match (self.kind, self.receivers, self.bystanders) {
             (Kind::FanOut, receivers, _) if receivers != FAN_OUT => format!("fanout-{receivers}"),
             (Kind::RoundTrip, _, idle) if idle != 0 => format!("rtt-idle-{idle}"),
+            (Kind::Topics, _, others) => format!("topics-{others}"),
             (Kind::Spawn, ..) if self.pause_ms != 0 => format!("spawn-paused-{}", self.pause_ms),
             (kind, ..) => kind.name().into(),
         }
