@@ -110,7 +110,7 @@ impl Switch {
                 }
                 let account = self.account(slot, &raw, receiver);
                 self.hold(slot, &raw, receiver, account, &mut Payload::At(at), 0);
-                Ok(self.step_held(slot, raw.stride()))
+                Ok(self.step_held(slot, receiver, raw.stride()))
             }
         }
     }
@@ -162,14 +162,18 @@ impl Switch {
         true
     }
 
-    /// Steps past a record that was held: what is known of those behind it stays known, and its place in line is for the next one.
-    fn step_held(&mut self, slot: usize, bytes: u32) -> bool {
+    /// Steps past a record that was held for a receiver: what is known of those behind it stays known, and its place in line is for the next one. If
+    /// there is none, or it was another line that its sender stood in, others mustn't wait behind it there.
+    fn step_held(&mut self, slot: usize, receiver: WorldId, bytes: u32) -> bool {
         let Some(port) = &mut self.ports[slot] else { return false };
         if let Some(blocked) = &mut port.blocked {
             blocked.looked_past = blocked.looked_past.saturating_sub(bytes);
         }
         port.endpoint.pass(bytes);
         port.sequence += 1;
+        if port.endpoint.is_caught_up() || port.blocked.is_some_and(|blocked| blocked.on != receiver) {
+            self.leave_line(slot);
+        }
         true
     }
 

@@ -150,3 +150,17 @@ fn a_look_ahead_doesnt_outlive_what_it_saw() {
     script.extend([Operation::Pass; 3]);
     play(&script);
 }
+
+/// Who has nothing more to send, or only to others, must not stand in a line that others stand in behind it.
+#[test]
+fn nobody_keeps_a_place_in_line_for_nothing() {
+    let send = |from, to, bytes| Operation::Send { from, to, bytes };
+    let (one, other, full, deaf) = (0, 1, 2, 3);
+    let mut script = vec![send(other, full, 11_500), send(other, deaf, 11_500), Operation::Pass];
+    script.extend([send(one, full, 1000), Operation::Pass]);
+    // Held, since something for somebody else is behind it; that is a request, and held at once.
+    script.push(Operation::Request { from: one, to: deaf, bytes: 1000, seconds: 50 });
+    script.extend([Operation::Pass; 6]);
+    script.extend([send(other, full, 1000), Operation::Pass]);
+    play(&script);
+}
