@@ -97,7 +97,10 @@ impl Host {
         let supervisor = roles::start(roles::SUPERVISOR, program, theirs);
         let supervisor = supervisor.map_err(|error| HostError::Program { program: program.into(), error })?;
         let mut host = Self { client: None, supervisor };
-        let orders = orders(&Config { state: config.state.clone().or_else(state_dir), ..config.clone() })?;
+        // The supervisor is given nothing of our environment.
+        let state = config.state.clone().or_else(state_dir);
+        let state = state.map(|path| std::path::absolute(&path).unwrap_or(path));
+        let orders = orders(&Config { state, ..config.clone() })?;
         let mut descriptors =
             vec![orders.as_fd(), rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
         descriptors.extend(listener);

@@ -106,16 +106,18 @@ impl<T> Visitor<'_> for Quantity<T> {
     }
 }
 
-/// Fields of bytes. They are written as numbers; an optional one that is absent isn't written, nor read.
-pub(crate) mod in_bytes {
+/// Fields of bytes, for `#[serde(deserialize_with)]`. They are written as numbers; an optional one that is absent isn't written, nor read.
+pub mod in_bytes {
     use super::{Quantity, bytes};
     use serde::Deserializer;
 
-    pub(crate) fn required<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    /// A number, or a text such as `64 MiB`.
+    pub fn required<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
         from.deserialize_any(Quantity { expected: "a size such as \"64 MiB\"", parse: bytes })
     }
 
-    pub(crate) fn optional<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    /// The same where there may be nothing.
+    pub fn optional<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
         required(from).map(Some)
     }
 }

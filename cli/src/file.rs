@@ -9,6 +9,7 @@ use crate::mistake::Mistake;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use strait_broker::quantity::in_bytes;
 use strait_broker::{AttachRule, Config, Group, Uids, Wake, World};
 use toml::Spanned;
 use toml::de::{DeTable, Deserializer};
@@ -43,6 +44,9 @@ struct Document {
     start: Option<Vec<Spanned<String>>>,
     attach: Vec<AttachRule>,
     uids: Uids,
+    state: Option<PathBuf>,
+    #[serde(deserialize_with = "in_bytes::optional")]
+    state_bytes: Option<u64>,
     templates: BTreeMap<String, World>,
     groups: BTreeMap<String, Group>,
     worlds: BTreeMap<String, World>,
@@ -80,9 +84,11 @@ fn order(document: &Document, table: &DeTable<'_>) -> Result<Vec<String>, Mistak
 }
 
 fn plan(document: Document, order: &[String]) -> Plan {
-    let Document { socket, attach, uids, templates, groups, mut worlds, .. } = document;
+    let Document { socket, attach, uids, state, state_bytes, templates, groups, mut worlds, .. } = document;
     let socket = socket.map(Spanned::into_inner);
-    let config = Config { socket, attach, templates, groups, uids, ..Config::default() };
+    let default = Config::default();
+    let state_bytes = state_bytes.unwrap_or(default.state_bytes);
+    let config = Config { socket, attach, templates, groups, uids, state, state_bytes, ..default };
     let started = order.iter().filter_map(|name| worlds.remove_entry(name)).collect();
     let (asleep, idle): (Vec<_>, Vec<_>) = worlds.into_iter().partition(|(_, world)| world.wake == Wake::Message);
     Plan { config, worlds: started, asleep, idle: idle.into_iter().map(|(name, _)| name).collect() }

@@ -81,7 +81,8 @@ fn templates(path: &Path) -> Result<Config, Failure> {
     for (name, world) in plan.worlds {
         templates.entry(name).or_insert(world);
     }
-    Ok(Config { templates, uids: plan.config.uids, ..Config::default() })
+    let Config { uids, state, state_bytes, .. } = plan.config;
+    Ok(Config { templates, uids, state, state_bytes, ..Config::default() })
 }
 
 /// The world that a command line describes.
@@ -101,6 +102,8 @@ pub fn world(command: &[String], args: &WorldOptions) -> Result<World, Failure> 
     world.dir = args.dir.clone().unwrap_or(world.dir);
     world.slice = args.slice.unwrap_or(world.slice);
     world.grace_ms = args.grace.unwrap_or(world.grace_ms);
+    world.snapshots = args.snapshots.unwrap_or(world.snapshots);
+    world.snapshot_bytes = args.snapshot_bytes.unwrap_or(world.snapshot_bytes);
     let limits = &mut world.limits;
     (limits.memory, limits.cpu, limits.pids, limits.time_ms) = (args.memory, args.cpu, args.pids, args.time);
     (limits.tmp, limits.files, limits.processes) = (args.tmp, args.files, args.processes);

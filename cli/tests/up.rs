@@ -250,3 +250,44 @@ fn a_world_that_a_message_wakes_is_defined_and_sleeps() {
     let (code, lines) = up.end();
     assert_eq!((code, &**lines.last().unwrap()), (Some(0), "strait: stopped"), "{lines:#?}");
 }
+
+#[test]
+fn several_are_stopped_at_once_and_each_is_told_of() {
+    let dir = Dir::new("stop-all");
+    let worlds = format!(
+        "state = \"{}\"\n{SLEEPERS}snapshots = 2\n[worlds.third]\ncommand = [\"sleep\", \"60\"]\n",
+        dir.path("state").display()
+    );
+    let (file, socket) = (dir.file("w.toml", &worlds), dir.path("s"));
+    let mut up = Foreground::up(&file, &socket);
+    up.expect("started third (#");
+
+    // Of a world that never saved there is nothing, and one that knows nothing of strait can't be told to.
+    let listed = ask(&socket, ["snapshots", "second", "--json"]);
+    assert_eq!((listed.code, &*listed.out), (Some(0), "[]\n"), "{}", listed.err);
+    let refused = ask(&socket, ["snapshot", "second"]);
+    assert_eq!(
+        (refused.code, &*refused.err),
+        (Some(1), "strait: second: `second` is running: it can't be told to save its state\n")
+    );
+    let refused = ask(&socket, ["snapshot", "first"]);
+    assert!(
+        refused.code == Some(1) && refused.err.contains("its configuration needs `snapshots = 1` or more"),
+        "{}",
+        refused.err
+    );
+
+    let stopped = ask(&socket, ["stop", "first", "nobody"]);
+    assert_eq!(stopped.code, Some(1));
+    assert!(
+        stopped.out.starts_with("first ended in ") && stopped.err.contains("nobody: there is no world named `nobody`"),
+        "{}",
+        stopped.err
+    );
+    let stopped = ask(&socket, ["stop", "--all"]);
+    assert_eq!(stopped.code, Some(0), "{}", stopped.err);
+    let last = stopped.out.lines().last().unwrap();
+    assert_eq!(last, "2 worlds ended: 0 acknowledged, 0 saved their state, 0 had to be killed", "{}", stopped.out);
+    assert_eq!(up.end().0, Some(1), "ended by a signal is not well");
+    assert_eq!(run(strait(["stop"])).code, Some(2), "it must be said which");
+}

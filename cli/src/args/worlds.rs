@@ -73,6 +73,12 @@ pub struct WorldOptions {
     /// Processes and threads of its user: where there are no control groups, the nearest thing to --pids
     #[arg(long, value_name = "N")]
     pub processes: Option<u64>,
+    /// How many versions of its state are kept, under its name [default: none, and it may save none]
+    #[arg(long, value_name = "N")]
+    pub snapshots: Option<u32>,
+    /// Bytes that its state may have [default: 64 MiB]
+    #[arg(long, value_name = "BYTES", value_parser = quantity::bytes)]
+    pub snapshot_bytes: Option<u64>,
     /// How long it has to end after Ctrl-C: 300ms, 5s
     #[arg(long, value_name = "TIME", value_parser = quantity::milliseconds)]
     pub grace: Option<u32>,

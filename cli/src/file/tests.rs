@@ -22,6 +22,8 @@ fn a_file_becomes_a_plan() {
         r#"
         socket = "/run/x.sock"
         uids = { first = 2000, count = 10 }
+        state = "/srv/states"
+        state_bytes = "1 GiB"
         [[attach]]
         name = "cli/*"
         uid = 1000
@@ -40,6 +42,7 @@ fn a_file_becomes_a_plan() {
     .unwrap();
     assert_eq!(plan.config.socket.as_deref(), Some(Path::new("/run/x.sock")));
     assert_eq!(plan.config.uids.first, 2000);
+    assert_eq!((plan.config.state, plan.config.state_bytes), (Some("/srv/states".into()), 1 << 30));
     assert_eq!(plan.config.attach[0].name, "cli/*");
     let names: Vec<&str> = plan.worlds.iter().map(|(name, _)| &**name).collect();
     assert_eq!(names, ["zebra", "ant"]);
