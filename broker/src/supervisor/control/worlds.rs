@@ -1,7 +1,7 @@
 //! Worlds that are started, stopped, waited for and taken apart, on request.
 
 use super::super::Supervisor;
-use super::super::entry::{Nature, Order};
+use super::super::entry::{Nature, Order, State};
 use super::names::parse;
 use crate::config::World;
 use crate::link::Command;
@@ -50,6 +50,9 @@ impl Supervisor {
         let target = self.find(asker, name, Permission::Kill)?;
         if target.nature == Nature::Service {
             return Err(format!("`{name}` is part of the system"));
+        }
+        if target.state == State::Asleep {
+            return Err(format!("`{name}` sleeps: there is nothing to kill"));
         }
         let (id, reason) = (target.id, reason.chars().take(MAX_REASON_BYTES / 4).collect::<String>());
         if let Some(target) = self.worlds.get_mut(&id) {

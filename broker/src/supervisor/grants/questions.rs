@@ -178,6 +178,13 @@ impl Supervisor {
 
     fn grant(&mut self, number: u64, for_ms: Option<u32>, by: String, decider: Option<Header>) {
         let Some(Question { asker, resource, .. }) = self.grants.questions.remove(&number) else { return };
+        // Its grants are about to be forgotten, and the switch may have forgotten those that it had.
+        if self.worlds.get(&asker.source).is_none_or(|entry| matches!(entry.state, Life::Ending | Life::Asleep)) {
+            decider
+                .iter()
+                .for_each(|header| self.answer(header, &Answer::Denied { why: "its world has ended".into() }));
+            return;
+        }
         let until = for_ms.map(|ms| Instant::now() + Duration::from_millis(ms.into()));
         let answered = [Some(asker), decider].into_iter().flatten().collect();
         self.open_grant(number, Grant::new(asker.source, resource, until, by, answered));
