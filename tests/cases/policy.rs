@@ -7,25 +7,66 @@ use strait_broker::{AttachRule, Client, Config, Decision, Error, Reason, Role, W
 use strait_protocol::control::{Answer, Request};
 use strait_tests::{Stage, actor};
 
-/// Everything that it takes a permission for, with the line that gives it.
-fn commands() -> Vec<(Request, &'static str)> {
+/// The line that it takes to have this done. `None`: it is judged by other lines (`send`, `publish`, `subscribe`), or is about the asker alone.
+fn line(request: &Request) -> Option<&'static str> {
+    Some(match request {
+        Request::List { .. } | Request::Log { .. } | Request::Groups => "may = [\"list\"]",
+        Request::Start { .. } => "may = [\"start nothing\"]",
+        Request::Stop { .. } => "may = [\"stop victim\"]",
+        Request::Kill { .. } => "may = [\"kill victim\"]",
+        Request::Inspect { .. } => "may = [\"inspect victim\"]",
+        Request::Tap { .. } => "may = [\"tap victim\"]",
+        Request::Snapshot { .. } | Request::Snapshots { .. } => "may = [\"snapshot victim\"]",
+        Request::Requests { .. } | Request::Grants { .. } | Request::Decide { .. } | Request::Revoke { .. } => {
+            "may = [\"grant\"]"
+        }
+        Request::Judge { .. } | Request::Policy { .. } => "may = [\"policy\"]",
+        Request::Spawn { .. }
+        | Request::Clone { .. }
+        | Request::Define { .. }
+        | Request::Close
+        | Request::Unlink { .. } => "may = [\"admin\"]",
+        Request::Ask { .. } => "ask = [\"list\"]",
+        Request::Resolve { .. }
+        | Request::Wake { .. }
+        | Request::Wait { .. }
+        | Request::OpenTopic { .. }
+        | Request::CloseTopic { .. }
+        | Request::Subscribe { .. }
+        | Request::Unsubscribe { .. }
+        | Request::NameTopic { .. }
+        | Request::Untap
+        | Request::Keeping { .. } => return None,
+    })
+}
+
+/// One of each that it takes a permission for. The last one ends the broker.
+fn commands() -> Vec<Request> {
     let (name, reason) = (String::from("victim"), String::from("no reason"));
+    let grant = Decision::Grant { for_ms: None };
     vec![
-        (Request::List { from: 0, limit: 1 }, "may = [\"list\"]"),
-        (Request::Start { template: "nothing".into(), name: None }, "may = [\"start nothing\"]"),
-        (Request::Spawn { specification: "{}".into() }, "may = [\"admin\"]"),
-        (Request::Stop { name: name.clone(), deadline_ms: 0, reason: reason.clone() }, "may = [\"stop victim\"]"),
-        (Request::Kill { name: name.clone(), reason }, "may = [\"kill victim\"]"),
-        (Request::Clone { name: name.clone() }, "may = [\"admin\"]"),
-        (Request::Unlink { one: 16, other: 17 }, "may = [\"admin\"]"),
-        (Request::Requests { from: 0 }, "may = [\"grant\"]"),
-        (Request::Grants { from: 0 }, "may = [\"grant\"]"),
-        (Request::Decide { number: 1, decision: Decision::Grant { for_ms: None } }, "may = [\"grant\"]"),
-        (Request::Revoke { number: 1 }, "may = [\"grant\"]"),
-        (Request::Judge { from: name.clone(), what: "host".into() }, "may = [\"policy\"]"),
-        (Request::Policy { name: name.clone() }, "may = [\"policy\"]"),
-        (Request::Inspect { name: name.clone() }, "may = [\"inspect victim\"]"),
-        (Request::Ask { resource: "list".into(), reason: String::new(), deadline_ms: 1 }, "ask = [\"list\"]"),
+        Request::List { from: 0, limit: 1 },
+        Request::Log { from: 0 },
+        Request::Groups,
+        Request::Start { template: "nothing".into(), name: None },
+        Request::Spawn { specification: "{}".into() },
+        Request::Define { specification: "{}".into() },
+        Request::Stop { name: name.clone(), deadline_ms: 0, reason: reason.clone() },
+        Request::Kill { name: name.clone(), reason: reason.clone() },
+        Request::Clone { name: name.clone() },
+        Request::Unlink { one: 16, other: 17 },
+        Request::Requests { from: 0 },
+        Request::Grants { from: 0 },
+        Request::Decide { number: 1, decision: grant },
+        Request::Revoke { number: 1 },
+        Request::Judge { from: name.clone(), what: "host".into() },
+        Request::Policy { name: name.clone() },
+        Request::Inspect { name: name.clone() },
+        Request::Tap { pattern: name.clone(), payload: false },
+        Request::Snapshot { name: name.clone(), deadline_ms: 1, reason },
+        Request::Snapshots { name },
+        Request::Ask { resource: "list".into(), reason: String::new(), deadline_ms: 1 },
+        Request::Close,
     ]
 }
 
@@ -43,7 +84,8 @@ fn only_the_role_and_the_uids_of_policy_command() {
     let mut judge = actor(&["obedient"], &["*"]);
     judge.role = Some(Role::Control);
     let judge = stage.host.spawn("judge", &judge).unwrap();
-    for (request, line) in commands() {
+    for request in commands() {
+        let line = line(&request).expect("it takes a line");
         if !stage.client().list().unwrap().iter().any(|row| row.name == "victim") {
             stage.add("victim", &["echo"], &[]);
         }
