@@ -51,6 +51,7 @@ impl Feed {
     /// What is seen next, or nothing when the time is over. The names of all of it are known then, as far as they can be.
     pub fn next(&mut self, timeout: Duration) -> Result<Option<Batch>, Failure> {
         let end = Instant::now() + timeout;
+        let own = self.client.id();
         let batch = loop {
             let left = end.saturating_duration_since(Instant::now());
             let Some(record) = self.client.receive(Some(left))? else { return Ok(None) };
@@ -62,7 +63,12 @@ impl Feed {
                     fate: sight.fate,
                     payload: sight.payload.to_vec(),
                 };
-                break Batch { seen: sights.map(seen).collect(), missed };
+                // Nor what is said to find out names.
+                let is_own = |seen: &Seen| [seen.header.source, seen.header.destination].contains(&own);
+                let seen: Vec<Seen> = sights.map(seen).filter(|seen| !is_own(seen)).collect();
+                if !seen.is_empty() || missed > 0 {
+                    break Batch { seen, missed };
+                }
             }
         };
         for topic in batch.seen.iter().filter_map(topic_of) {

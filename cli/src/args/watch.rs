@@ -124,7 +124,7 @@ Exit codes: 0 ended as asked; 1 the broker can't be reached, or is gone; 2 bad u
 pub const TAP_HELP: &str = "\
 One line per record: when (UTC), from whom to whom, what it is, its number among its sender's records, its payload's length, and what became of it: \
 `delivered`, `held` until its receiver has room, or why it went nowhere. A tap slows nobody down: of more than it takes, some twenty thousand \
-records a second, the newest are left out, and it says how many.
+records a second, the newest are left out, and it says how many. What this command itself says to the broker isn't shown.
 
 Examples:
   strait tap                           everything that worlds send and are sent
