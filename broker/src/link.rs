@@ -53,6 +53,8 @@ pub(crate) enum Command {
     Join { group: u64, world: u64 },
     /// It doesn't any more, and ends what it has. Answered.
     Leave { group: u64, world: u64 },
+    /// No member of a group comes up: what waits for it goes back to its senders.
+    GiveUp { group: u64 },
     /// What a group has to do.
     CountGroup { ticket: u64, id: u64 },
 }

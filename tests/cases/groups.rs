@@ -135,11 +135,14 @@ fn what_doesnt_come_up_is_tried_again_later_and_later() {
     broken.stdio = strait_broker::Stdio::Null;
     let mut stage = stage(broken, |_| ());
     let pool = pool(&mut stage);
-    begin(&mut stage, pool, 1);
+    let asked = begin(&mut stage, pool, 1);
     let begun = Instant::now();
     wait_for(&mut stage, "tried thrice", |row| row.failures >= 3);
     assert!(begun.elapsed() >= Duration::from_millis(300), "after 100 and 200 ms");
     assert_eq!(row(&mut stage).waiting, 1);
+    // After the fifth, who asked is told.
+    assert_eq!(ends(&mut stage, 1), HashMap::from([(asked, Err(Reason::CantStart))]));
+    assert!(row(&mut stage).failures >= 5);
 }
 
 #[test]

@@ -18,6 +18,8 @@ const BUDGET_BYTES: u64 = 256 * 1024;
 /// The pause after a member that didn't come up; doubled with each in a row.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// After so many in a row, what waits goes back to its senders.
+const FAILURES: u32 = 5;
 /// A member that lived shorter than this counts as one that didn't come up.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
 /// Questions about all groups that may wait for the switch.
@@ -87,10 +89,14 @@ impl Pool {
         own < self.group.min || self.is_wanted && own < self.group.max
     }
 
-    fn fail(&mut self, now: Instant) {
+    /// True when it is time to give back what waits: so many starts failed in a row, and there is nobody to do it.
+    fn fail(&mut self, now: Instant) -> bool {
         let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(16)).min(LONGEST_PAUSE);
         self.failures += 1;
         self.retry_at = Some(now + pause);
+        let gives_up = self.failures >= FAILURES && self.members.is_empty();
+        self.is_wanted &= !gives_up;
+        gives_up
     }
 
     /// Often enough that nobody rests much longer than it may.
@@ -199,7 +205,9 @@ impl Supervisor {
                 Ok(world) => drop(pool.own.insert(world)),
                 Err(why) => {
                     log(&format!("group {}: no member can be started: {why}", pool.name));
-                    pool.fail(Instant::now());
+                    if pool.fail(Instant::now()) {
+                        self.say_of_group(&Command::GiveUp { group: id.0 });
+                    }
                 }
             }
         }
@@ -268,12 +276,14 @@ impl Supervisor {
             if !pool.own.remove(&world) {
                 continue;
             }
-            match was_asked || was_member && age >= SHORT_LIFE {
-                true => pool.failures = 0,
-                false => pool.fail(now),
-            }
+            let was_well = was_asked || was_member && age >= SHORT_LIFE;
+            pool.failures = if was_well { 0 } else { pool.failures };
+            let gives_up = !was_well && pool.fail(now);
             pool.look_again(now);
-            if !was_asked || pool.is_wanted {
+            if gives_up {
+                log(&format!("group {}: {} members in a row didn't come up", pool.name, pool.failures));
+                self.say_of_group(&Command::GiveUp { group: id.0 });
+            } else if !was_asked || pool.is_wanted {
                 self.grow(id);
             }
         }

@@ -245,3 +245,21 @@ fn what_waits_for_a_group_under_a_revoked_grant_goes_back() {
     assert_eq!(asker.receive(SECOND).unwrap().expect("a notice").notice(), Some(Reason::Died), "it isn't repeated");
     assert_eq!(take_all(&mut join(&mut bench, 31)), []);
 }
+
+#[test]
+fn what_waits_for_members_that_dont_come_up_goes_back() {
+    let mut bench = bench(1);
+    let mut sender = bench.attach(20, "sender", &["pool"]);
+    let asked = sender.start_request(GROUP, b"1", MINUTE).unwrap();
+    sender.send(GROUP, b"2").unwrap();
+    bench.is_wanted();
+    bench.say(&Command::GiveUp { group: GROUP.0 });
+    let (first, second) = (receive(&mut sender).0, receive(&mut sender).0);
+    assert_eq!((first.code, first.correlation), (Reason::CantStart as u16, asked));
+    assert_eq!((second.code, second.sequence), (Reason::CantStart as u16, 2));
+    assert_eq!(bench.count(20).counters.held_bytes, 0);
+    // The next that waits is told of anew.
+    sender.send(GROUP, b"3").unwrap();
+    bench.is_wanted();
+    assert_eq!(receive(&mut join(&mut bench, 30)).1, b"3");
+}

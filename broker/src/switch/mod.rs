@@ -423,6 +423,10 @@ impl Switch {
                 self.leave(WorldId(group), WorldId(world));
                 self.link.send(&Report::Left { world }, &[])
             }
+            Command::GiveUp { group } => {
+                self.give_up(WorldId(group));
+                Ok(())
+            }
             Command::CountGroup { ticket, id } => {
                 let count = self.count_group(WorldId(id)).unwrap_or_default();
                 self.link.send(&Report::GroupCounted { ticket, count }, &[])

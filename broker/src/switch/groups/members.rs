@@ -1,12 +1,12 @@
 //! Who belongs to a group, and what is left to it.
 
-use super::{Group, Member};
+use super::{Group, Member, Ticket};
 use crate::link::{GroupCount, GroupPassport, MemberCount};
 use crate::switch::Switch;
 use crate::switch::parcels::Parcel;
 use std::collections::VecDeque;
 use std::rc::Rc;
-use strait_protocol::{Kind, NameError, WorldId};
+use strait_protocol::{Kind, NameError, Reason, WorldId};
 
 impl Switch {
     pub(in crate::switch) fn make_group(&mut self, passport: &GroupPassport) -> Result<(), NameError> {
@@ -37,6 +37,18 @@ impl Switch {
             self.port(slot).groups.retain(|group| *group != id);
         }
         self.look_at_group(id);
+    }
+
+    /// No member comes up: what waits in the queue goes back to its senders, and the supervisor is told of the next that waits.
+    pub(in crate::switch) fn give_up(&mut self, id: WorldId) {
+        let Some(group) = self.groups.get_mut(id) else { return };
+        group.was_wanted = false;
+        let tickets: Vec<Ticket> = group.queue.keys().copied().collect();
+        for ticket in tickets {
+            self.turn_away(id, ticket, Reason::CantStart);
+        }
+        self.call_line(id);
+        self.publish_touched();
     }
 
     /// After something changed for a group: gives on what can go on, and says so if something can't.
