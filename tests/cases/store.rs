@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use strait_broker::{Config, Ended, Error, World, WorldId};
+use strait_broker::{Config, Ended, Error, Wake, World, WorldId};
 use strait_protocol::control::{Saved, SnapshotRow};
 use strait_tests::{LONG, Stage, actor, program};
 
@@ -185,6 +185,23 @@ fn a_world_is_told_to_save_and_goes_on() {
     stage.add("none", &["echo"], &[]);
     assert!(why(snapshot(&mut stage, "none", 200)).contains("`snapshots = 1`"));
     assert_eq!(why(snapshot(&mut stage, "nobody", 200)), "there is no world named `nobody`");
+}
+
+#[test]
+fn a_world_that_sleeps_wakes_with_its_state() {
+    let place = Place::new("sleeps");
+    let mut stage = place.stage();
+    let world = World { wake: Wake::Message, idle_ms: Some(100), ..saver() };
+    let id = stage.host.define("sleeper", &world).unwrap();
+    ask(&mut stage, id, "set dream");
+    for version in 1..=3 {
+        let end = Instant::now() + LONG;
+        while stage.row(id).state != "asleep" {
+            assert!(Instant::now() < end, "it doesn't go to sleep: {}", stage.row(id).state);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(ask(&mut stage, id, "load"), format!("{version} same dream"), "it saved when it went to sleep");
+    }
 }
 
 #[test]

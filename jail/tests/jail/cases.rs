@@ -52,6 +52,7 @@ const CASES: &[Case] = &[
     ("dropping kills", dropping),
     ("a second thread refuses a launcher", second_thread),
     ("an enclosed service opens nothing", enclosed),
+    ("an enclosed service opens what it keeps, and nothing beside it", keeping),
     ("a memory bomb of any kind hits its own jail (root)", groups::memory),
     ("processes and threads are counted by jail (root)", groups::processes),
     ("a processor limit holds (root)", groups::processor),
@@ -500,6 +501,27 @@ fn enclosed(given: &mut Given<'_>) {
     assert_eq!(lines, expected);
     let killed = std::os::unix::process::ExitStatusExt::signal(&run("socket").status);
     assert_eq!(killed, Some(libc::SIGSYS));
+}
+
+/// A descriptor from before leads no further than the place that it keeps.
+fn keeping(given: &mut Given<'_>) {
+    let uid = uid().map_or("none".into(), |uid| uid.to_string());
+    let place = std::env::temp_dir().join(format!("strait-keeping-{}", std::process::id()));
+    let kept = place.join("kept");
+    std::fs::create_dir_all(&kept).expect("a directory");
+    std::fs::write(place.join("secret"), b"secret").expect("a file");
+    std::fs::write(kept.join("old"), b"old").expect("a file");
+    std::os::unix::fs::symlink("/etc/passwd", kept.join("link")).expect("a link");
+    for path in [&kept, &kept.join("old")] {
+        std::os::unix::fs::chown(path, Some(kernel_uid()), None).expect("chown");
+    }
+    let arguments = ["probe", "enclose", "keep", &uid, kept.to_str().expect("UTF-8")];
+    let output = Command::new(given.own.path()).args(arguments).output().expect("run");
+    std::fs::remove_dir_all(&place).expect("to remove it");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    let outside = ["/kept/../etc/passwd 2", "/kept/../secret 2", "/etc/passwd 2", "/kept/link 2", "beside 13"];
+    assert_eq!(lines, [&["before ok", "read ok", "make ok"][..], &outside].concat(), "{:?}", output.status);
 }
 
 /// Spawns that go well, that fail early and late, whose worlds are killed, and whose values are dropped.

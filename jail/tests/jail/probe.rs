@@ -19,7 +19,8 @@ pub fn run(what: &[&str]) -> ExitCode {
         ["late-mount"] => crate::seats::late_mount(),
         ["niceness"] => crate::seats::niceness(),
         ["supervise", uid] => return supervise(uid.parse().ok()),
-        ["enclose", inside, uid] => return enclose(inside, uid.parse().ok()),
+        ["enclose", inside, uid] => return enclose(inside, uid.parse().ok(), None),
+        ["enclose", inside, uid, kept] => return enclose(inside, uid.parse().ok(), Some(kept)),
         _ => return ExitCode::from(64),
     }
     ExitCode::SUCCESS
@@ -138,16 +139,26 @@ fn supervise(uid: Option<u32>) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// A file beside a directory that was opened before.
+fn beside(directory: &std::fs::File) -> Result<std::os::fd::OwnedFd, Errno> {
+    rustix::fs::openat(directory, "../secret", rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty())
+}
+
 /// Encloses itself and then does something.
-fn enclose(inside: &str, uid: Option<u32>) -> ExitCode {
+fn enclose(inside: &str, uid: Option<u32>, kept: Option<&str>) -> ExitCode {
     #[rustfmt::skip]
     let syscalls = vec![
         libc::SYS_write, libc::SYS_exit_group, libc::SYS_openat, libc::SYS_close, libc::SYS_brk, libc::SYS_mmap,
         libc::SYS_munmap, libc::SYS_sigaltstack, libc::SYS_rt_sigprocmask, libc::SYS_futex, libc::SYS_capget,
-        libc::SYS_getuid, libc::SYS_statx, libc::SYS_madvise, libc::SYS_prctl, libc::SYS_rt_sigaction,
+        libc::SYS_getuid, libc::SYS_statx, libc::SYS_madvise, libc::SYS_prctl, libc::SYS_rt_sigaction, libc::SYS_fcntl,
     ];
     let limits = strait_jail::Limits { processes: Some(1), ..Default::default() };
-    let enclosure = strait_jail::Enclosure { name: "service".into(), uid, syscalls, binds: Vec::new(), limits };
+    let binds = kept.iter().map(|kept| strait_jail::Bind::read_write(*kept, "/kept")).collect();
+    let before = kept.map(|kept| std::fs::File::open(kept).expect("the directory"));
+    if let Some(directory) = &before {
+        println!("before {}", word(beside(directory)));
+    }
+    let enclosure = strait_jail::Enclosure { name: "service".into(), uid, syscalls, binds, limits };
     if let Err(error) = strait_jail::enclose(&enclosure) {
         println!("{error}");
         return ExitCode::FAILURE;
@@ -161,6 +172,14 @@ fn enclose(inside: &str, uid: Option<u32>) -> ExitCode {
             let left = rustix::thread::capabilities(None).expect("capget");
             println!("capabilities {}", left.permitted.is_empty() && left.effective.is_empty());
             println!("uid {}", rustix::process::getuid().as_raw());
+        }
+        "keep" => {
+            println!("read {}", word(std::fs::File::open("/kept/old").map_err(errno)));
+            println!("make {}", word(std::fs::File::create("/kept/new").map_err(errno)));
+            for path in ["/kept/../etc/passwd", "/kept/../secret", "/etc/passwd", "/kept/link"] {
+                println!("{path} {}", word(std::fs::File::open(path).map_err(errno)));
+            }
+            println!("beside {}", before.map_or_else(String::new, |directory| word(beside(&directory))));
         }
         _ => sockets(),
     }
