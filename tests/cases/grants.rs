@@ -275,3 +275,29 @@ fn memory_is_granted_and_taken_back() {
     let ended = stage.client().wait(id, Some(Duration::from_secs(20))).unwrap();
     assert!(ended.note.contains("memory"), "{ended:?}");
 }
+
+#[test]
+fn processor_time_is_granted_and_taken_back() {
+    let mut stage = Stage::new();
+    let mut world = obedient(&["cpu 2"]);
+    world.limits.cpu = Some(250);
+    let Ok(id) = stage.host.spawn("slow", &world) else {
+        println!("skipped: this machine doesn't limit processor time");
+        return;
+    };
+    assert_eq!(stage.tell(id, "ask cpu 0.1"), "granted 0 by limits.cpu = 0.25");
+    assert_eq!(stage.tell(id, "ask cpu 3"), "policy doesn't let you: it takes `ask = [\"cpu 3\"]`");
+    let quota = |stage: &mut Stage| {
+        let report: serde_json::Value = serde_json::from_str(&stage.client().inspect("slow").unwrap()).unwrap();
+        let in_force = report.to_string();
+        ["25000", "150000"].into_iter().find(|quota| in_force.contains(&format!("\"{quota}"))).map(str::to_owned)
+    };
+    assert_eq!(quota(&mut stage).as_deref(), Some("25000"));
+    let asked = stage.begin(id, "ask cpu 1.5");
+    let number = stage.question();
+    stage.client().grant(number, None).unwrap();
+    stage.end(asked);
+    assert_eq!(quota(&mut stage).as_deref(), Some("150000"));
+    stage.client().revoke(number).unwrap();
+    assert_eq!(quota(&mut stage).as_deref(), Some("25000"));
+}

@@ -215,3 +215,15 @@ fn groups_are_read_and_their_mistakes_found() {
     let (line, _, message, _) = mistake(&group("template = \"worker\"\nmembers = \"worker\""));
     assert_eq!((line, &message[..]), (5, "`members`: `worker` isn't the beginning of names, such as `pool/*`"));
 }
+
+#[test]
+fn what_may_be_asked_for_is_read_where_it_stands() {
+    let world = |rest: &str| format!("[worlds.a]\ncommand = [\"x\"]\n{rest}\n");
+    let plan = parse(&world("ask = [\"send db/*\", \"memory 2 GiB\"]\nrole = \"control\"")).unwrap();
+    assert_eq!(plan.worlds[0].1.ask, ["send db/*", "memory 2 GiB"]);
+    let (line, column, message, _) = mistake(&world("ask = [\"send db\", \"fly away\"]"));
+    assert_eq!((line, column), (3, 19));
+    assert!(message.starts_with("`fly away` can't be asked for: there are `send NAME`"), "{message}");
+    let (line, _, message, hint) = mistake(&world("role = \"king\""));
+    assert_eq!((line, &*message, &*hint), (3, "unknown value `king`", "there are: control"));
+}
