@@ -16,7 +16,23 @@ pub fn inspect(args: &Inspect) -> Outcome {
     let report: Report = serde_json::from_str(&json).map_err(|error| {
         Failure::new(format!("the broker's report has another form: {error}")).hint("--json prints it as it is")
     })?;
-    text::print(text::harmless(&short(&report)).as_bytes())
+    let origin: Origin = serde_json::from_str(&json).unwrap_or_default();
+    text::print(text::harmless(&(short(&report) + &origin.line())).as_bytes())
+}
+
+/// What the broker adds to the jail's report.
+#[derive(Default, serde::Deserialize)]
+struct Origin {
+    clone_of: String,
+}
+
+impl Origin {
+    fn line(&self) -> String {
+        match self.clone_of.is_empty() {
+            true => String::new(),
+            false => entry("clone of", &self.clone_of),
+        }
+    }
 }
 
 fn short(report: &Report) -> String {

@@ -30,6 +30,7 @@ pub fn object(row: &WorldRow) -> Value {
         ("pid", json!(row.pid)),
         ("uid", json!(row.uid)),
         ("age_ms", json!(row.age_ms)),
+        ("clone_of", json!(row.clone_of)),
     ] {
         object[key] = value;
     }
@@ -58,7 +59,7 @@ fn cells(row: &WorldRow) -> [String; COLUMNS.len()] {
     [
         row.id.to_string(),
         text::one_line(&row.name),
-        text::one_line(&row.state),
+        text::one_line(&state(row)),
         row.pid.to_string(),
         row.uid.to_string(),
         units::age(row.age_ms),
@@ -68,6 +69,10 @@ fn cells(row: &WorldRow) -> [String; COLUMNS.len()] {
         row.counters.links.to_string(),
         row.counters.linked_bytes.to_string(),
     ]
+}
+
+fn state(row: &WorldRow) -> String {
+    if row.clone_of.is_empty() { row.state.clone() } else { format!("{}, clone", row.state) }
 }
 
 #[cfg(test)]
@@ -84,11 +89,12 @@ mod tests {
             pid: 4711,
             uid: 1879048192,
             age_ms: 61_000,
+            clone_of: "compressor".into(),
             counters: Counters { sent: 3, received: 4, links: 2, linked_bytes: 99, ..Counters::default() },
         };
         let expected = "\
-ID  NAME          STATE   PID         UID  AGE  SENT  RECEIVED  HELD  LINKS  LINKED
-16  compressor/1  ready  4711  1879048192   1m     3         4     0      2      99
+ID  NAME          STATE          PID         UID  AGE  SENT  RECEIVED  HELD  LINKS  LINKED
+16  compressor/1  ready, clone  4711  1879048192   1m     3         4     0      2      99
 ";
         assert_eq!(table(&[row]), expected);
     }

@@ -457,6 +457,8 @@ pub struct WorldRow {
     pub uid: u32,
     /// Its age in milliseconds.
     pub age_ms: u64,
+    /// The template whose image it was made of. Empty: its own program was started.
+    pub clone_of: String,
     /// What the switch counted for it.
     pub counters: Counters,
 }

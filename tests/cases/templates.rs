@@ -56,6 +56,7 @@ fn a_clone_has_the_memory_and_a_jail_of_its_own() {
         assert_eq!(ask(&mut stage, world, "processes"), "1", "it sees nobody but itself");
         assert_eq!(ask(&mut stage, world, "address"), ask(&mut stage, one, "address"), "the layout is shared");
         let row = stage.row(world);
+        assert_eq!(row.clone_of, if world == original { "" } else { "table" });
         pids.insert(row.pid);
         uids.insert(row.uid);
     }

@@ -276,6 +276,14 @@ impl Entry {
         self.waiters.push(asker);
     }
 
+    /// The template whose image it was made of. Empty: none.
+    pub(super) fn clone_of(&self) -> &str {
+        match &self.origin {
+            Origin::Cloned { template } => template,
+            Origin::Started | Origin::First { .. } => "",
+        }
+    }
+
     pub(super) fn state_text(&self) -> &'static str {
         match (self.nature, self.state) {
             (Nature::Service, _) => "service",

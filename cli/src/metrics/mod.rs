@@ -82,6 +82,7 @@ mod tests {
             pid: 1,
             uid: 1,
             age_ms: 5999,
+            clone_of: String::new(),
             counters: Counters { sent: 7, ..Counters::default() },
         };
         let page = written(&[row(16, "a"), row(17, "b/1")]);

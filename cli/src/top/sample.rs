@@ -144,7 +144,16 @@ pub mod tests {
     use super::*;
 
     pub fn row(id: u64, name: &str, counters: Counters) -> WorldRow {
-        WorldRow { id, name: name.into(), state: "ready".into(), pid: 1, uid: 1, age_ms: 1000, counters }
+        WorldRow {
+            id,
+            name: name.into(),
+            state: "ready".into(),
+            pid: 1,
+            uid: 1,
+            age_ms: 1000,
+            clone_of: String::new(),
+            counters,
+        }
     }
 
     pub fn sample() -> Sample {

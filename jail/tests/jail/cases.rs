@@ -188,6 +188,27 @@ fn refusals(given: &mut Given<'_>) {
         "fastopen 1",
         "inotify 1",
         "x32 38",
+        "lease 1",
+        "notification 1",
+        "personality asked 0",
+        "shared code 1",
+        "private code 0",
+        "borrowed 1",
+        "created 1",
+        "temporary 1",
+        "opened 14",
+        "device 1",
+        "borrowed node 1",
+        "pipe 14",
+        "core 1",
+        "core-high 1",
+        "core asked 0",
+        "first 1",
+        "setrlimit core 1",
+        "setrlimit files 14",
+        "pair dgram 1",
+        "pair inet 1",
+        "pair stream 14",
     ];
     assert_eq!(text.lines().collect::<Vec<_>>(), expected);
 }
@@ -210,6 +231,27 @@ call('personality', 135, 0x0040000)
 call('fastopen', 44, 0, 0, 0, 0x20000000, 0, 0)
 call('inotify', 294, 0)
 call('x32', 0x40000000 + 39)
+call('lease', 72, 0, 1024, 1)
+call('notification', 72, 0, 1026, 1)
+call('personality asked', 135, 0xffffffff)
+call('shared code', 9, 0, 4096, 5, 0x21, -1, 0)
+call('private code', 9, 0, 4096, 5, 0x22, -1, 0)
+call('borrowed', 91, 0, 0o4755)
+call('created', 257, -100, 0, 0o101, 0o4600)
+call('temporary', 257, -100, 0, 0o20200001, 0o2600)
+call('opened', 257, -100, 0, 0, 0o4600)
+call('device', 259, -100, 0, 0o020666, 0)
+call('borrowed node', 259, -100, 0, 0o104644, 0)
+call('pipe', 259, -100, 0, 0o010666, 0)
+call('core', 302, 0, 4, 1, 0)
+call('core-high', 302, 0, 4, 1 << 32, 0)
+call('core asked', 302, 0, 4, 0, 0)
+call('first', 302, 1, 7, 0, 0)
+call('setrlimit core', 160, 4, 0)
+call('setrlimit files', 160, 7, 0)
+call('pair dgram', 53, 1, 2, 0, 0)
+call('pair inet', 53, 2, 1, 0, 0)
+call('pair stream', 53, 1, 0x80001, 0, 0)
 ";
 
 fn languages(given: &mut Given<'_>) {

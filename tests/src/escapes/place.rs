@@ -93,6 +93,8 @@ impl Place {
         fs::write(&file, "file")?;
         if rustix::process::geteuid().is_root() {
             chown(&file, Some(uid), Some(uid))?;
+            // What a strait world has of a directory is what its owner has.
+            chown(self.dir.join("rw"), Some(uid), Some(uid))?;
             // firejail insists that its user owns his home.
             chown(self.dir.join("home"), Some(uid), Some(uid))?;
         }

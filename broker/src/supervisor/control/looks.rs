@@ -59,7 +59,9 @@ fn report(target: &Entry) -> Result<String, String> {
     let process = target.process.as_ref().filter(|_| target.state > State::Starting);
     let process = process.ok_or_else(|| format!("`{}` has no jail to look into", target.name))?;
     let report = process.report().map_err(|error| error.to_string())?;
-    serde_json::to_string(&report).map_err(|error| error.to_string())
+    let mut report = serde_json::to_value(&report).map_err(|error| error.to_string())?;
+    report["clone_of"] = target.clone_of().into();
+    Ok(report.to_string())
 }
 
 fn row(entry: &Entry) -> WorldRow {
@@ -70,6 +72,7 @@ fn row(entry: &Entry) -> WorldRow {
         pid: entry.pid,
         uid: entry.uid,
         age_ms: entry.started.elapsed().as_millis() as u64,
+        clone_of: entry.clone_of().into(),
         counters: Counters::default(),
     }
 }
