@@ -32,6 +32,11 @@ fn handshake_control() {
 }
 
 #[test]
+fn image_index() {
+    run("image_index", strait_fuzz::image_index);
+}
+
+#[test]
 fn packed() {
     run("packed", strait_fuzz::packed);
 }

@@ -4,7 +4,7 @@ use crate::root;
 use std::process::Command;
 
 /// The targets of `fuzz/`.
-pub const TARGETS: [&str; 4] = ["switch", "record_stream", "handshake_control", "packed"];
+pub const TARGETS: [&str; 5] = ["switch", "record_stream", "handshake_control", "packed", "image_index"];
 
 /// Runs one target or all, each for so many seconds. Installs cargo-fuzz if it is missing.
 pub fn run(target: Option<&str>, seconds: u32) -> Result<bool, String> {
