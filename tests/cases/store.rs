@@ -249,6 +249,36 @@ fn a_store_that_is_killed_comes_again() {
 }
 
 #[test]
+fn a_directory_of_somebody_else_is_not_used() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can give a directory to somebody else");
+        return;
+    }
+    let place = Place::new("owner");
+    let part = place.0.join("snapshots");
+    let directories = [part.clone(), part.join("saver"), place.file("saver", 1)];
+    let give = |uid: u32| {
+        for path in directories.iter().filter(|path| path.exists()) {
+            std::os::unix::fs::chown(path, Some(uid), Some(uid)).unwrap();
+        }
+    };
+    let save_once = |expected: &str| {
+        let mut stage = place.stage();
+        let world = stage.host.spawn("saver", &saver()).unwrap();
+        let said = ask(&mut stage, world, "save");
+        assert!(said.ends_with(expected), "{said}");
+    };
+    save_once("1");
+    give(60_000);
+    save_once("it belongs to uid 60000: make it and all in it yours with `chown -R`");
+    // Given back to root, it is taken over with all that is in it.
+    give(0);
+    save_once("2");
+    fs::set_permissions(&part, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    save_once("its mode is 755: make it 700, so that nobody else gets at it");
+}
+
+#[test]
 fn a_directory_is_of_one_broker() {
     let place = Place::new("shared");
     let mut first = place.stage();
