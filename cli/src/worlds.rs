@@ -1,9 +1,9 @@
-//! `strait kill`, `spawn`, `wake` and `clone`: worlds of a broker that runs.
+//! `strait kill`, `spawn`, `wake`, `upgrade` and `clone`: worlds of a broker that runs.
 
 use crate::Outcome;
-use crate::args::{Clone, Kill, Spawn, Wake};
+use crate::args::{Clone, Kill, Spawn, Upgrade, Wake};
 use crate::failure::Failure;
-use crate::{ended, run, socket, text};
+use crate::{ended, file, run, socket, text};
 use strait_broker::{Error, Stdio, WorldId};
 use strait_protocol::Name;
 
@@ -33,6 +33,21 @@ pub fn spawn(args: &Spawn) -> Outcome {
 pub fn wake(args: &Wake) -> Outcome {
     let woken = socket::attach(&args.socket)?.wake(&args.world);
     tell(woken, WORLDS)
+}
+
+pub fn upgrade(args: &Upgrade) -> Outcome {
+    let specification = match &args.file {
+        None => String::new(),
+        Some(path) => {
+            let plan = file::read(path)?;
+            let missing = || Failure::new(&format!("{} has no world `{}`", path.display(), args.world));
+            plan.world(&args.world).ok_or_else(missing)?.specification(&args.world)
+        }
+    };
+    let mut client = socket::attach(&args.socket)?;
+    let template = args.template.as_deref();
+    let upgraded = client.upgrade(&args.world, template, &specification, args.deadline, &args.reason);
+    tell(upgraded, WORLDS)
 }
 
 pub fn clone(args: &Clone) -> Outcome {

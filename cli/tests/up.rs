@@ -246,6 +246,12 @@ fn a_world_that_a_message_wakes_is_defined_and_sleeps() {
     assert!(unknown.err.contains("no world named `nobody`") && unknown.err.contains("strait ps"), "{}", unknown.err);
     let stopped = ask(&socket, ["stop", "greeter"]);
     assert_eq!((stopped.code, stopped.out.trim()), (Some(0), "greeter it was asleep"), "{}", stopped.err);
+    let next = dir.file("next.toml", &ASLEEP.replace("true", "false"));
+    let upgraded = ask(&socket, ["upgrade", "greeter", "--file", next.to_str().unwrap()]);
+    assert_eq!(upgraded.code, Some(0), "{}", upgraded.err);
+    up.expect("sleeps: exit code 1");
+    let unknown = ask(&socket, ["upgrade", "greeter", "--template", "none"]);
+    assert_eq!((unknown.code, unknown.err.contains("no template `none`")), (Some(1), true), "{}", unknown.err);
     up.interrupt();
     let (code, lines) = up.end();
     assert_eq!((code, &**lines.last().unwrap()), (Some(0), "strait: stopped"), "{lines:#?}");

@@ -62,6 +62,26 @@ impl Client {
         self.world(&Request::Clone { name: name.into() })
     }
 
+    /// Has a new version of a world take over its name, its id and what waits for it: one from a template, or from a specification in JSON. The
+    /// running one has until the deadline to save its state and end. Returns when the new one's program runs.
+    pub fn upgrade(
+        &mut self,
+        name: &str,
+        template: Option<&str>,
+        specification: &str,
+        deadline: Duration,
+        reason: &str,
+    ) -> Result<(WorldId, Name), Error> {
+        let deadline_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
+        let (template, specification) = (template.map(Into::into), specification.into());
+        let request =
+            Request::Upgrade { name: name.into(), template, specification, deadline_ms, reason: reason.into() };
+        match self.ask(&request, deadline + PROMPT)? {
+            Answer::World { id, name } => Ok((WorldId(id), name.parse()?)),
+            _ => Err(Error::Unexpected),
+        }
+    }
+
     /// Tells a world to save its state and go on. Returns what was saved when it is durable.
     pub fn snapshot(&mut self, name: &str, deadline: Duration, reason: &str) -> Result<Saved, Error> {
         let deadline_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);

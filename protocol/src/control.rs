@@ -118,6 +118,20 @@ pub enum Request {
         /// The world's name.
         name: String,
     },
+    /// Have a new version of a world take over its name, its id and what waits for it: the running one is told (`Wanted::Upgrade`), and ended when
+    /// it hasn't by the deadline. Answered when the new one runs.
+    Upgrade {
+        /// The world's name.
+        name: String,
+        /// The template of the new version; without one, the specification counts.
+        template: Option<String>,
+        /// Its specification, as for `Spawn`.
+        specification: String,
+        /// How long the running one has, in milliseconds.
+        deadline_ms: u32,
+        /// Why, for the world to read.
+        reason: String,
+    },
     /// Start and wake nothing from now on: the broker is about to end. Worlds that end are gone then.
     Close,
     /// Answer when the world is gone, with its end.

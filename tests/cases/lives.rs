@@ -66,6 +66,10 @@ fn a_thousand_arrive(lasts: &str) {
     for n in 0..SENDERS {
         stage.add(&format!("sender-{n}"), &["counter", "sleeper", &EACH.to_string()], &["sleeper"]);
     }
+    all_arrive(&mut stage, world);
+}
+
+fn all_arrive(stage: &mut Stage, world: WorldId) {
     let mut next: HashMap<u64, u64> = HashMap::new();
     for _ in 0..SENDERS * EACH {
         let (header, payload) = stage.receive();
@@ -284,4 +288,65 @@ fn nothing_wakes_up_while_everything_ends() {
     let ends = stage.host.stop(Duration::from_millis(500), "that's it").unwrap();
     assert_eq!(ends.len(), 2);
     assert!(ends.iter().all(|ended| !ended.sleeps), "{ends:?}");
+}
+
+#[test]
+fn a_new_version_takes_over_and_no_message_is_lost_or_doubled() {
+    let mut stage = Stage::new();
+    let host = stage.client().id().0.to_string();
+    let version = |wakes: bool| {
+        let mut world = actor(&["recorder", "1000000", &host], &[]);
+        world.wake = if wakes { Wake::Message } else { Wake::Never };
+        world
+    };
+    let world = stage.host.spawn("recorder", &version(false)).unwrap();
+    let mut pids = vec![stage.pid(world)];
+    for n in 0..SENDERS {
+        stage.add(&format!("sender-{n}"), &["counter", "recorder", &EACH.to_string()], &["recorder"]);
+        if n % 3 == 0 {
+            let id = stage.host.upgrade("recorder", &version(n == 3), LONG).unwrap();
+            assert_eq!(id, world);
+            pids.push(stage.pid(world));
+        }
+    }
+    pids.dedup();
+    assert_eq!(pids.len(), 5, "{pids:?}");
+    all_arrive(&mut stage, world);
+    // The last one is of those that end for good.
+    let ended = stage.client().stop("recorder", LONG, "enough").unwrap();
+    assert!(!ended.sleeps);
+}
+
+#[test]
+fn one_that_sleeps_wakes_as_its_new_version() {
+    let mut stage = Stage::new();
+    let id = stage.host.define("sleeper", &sleeper(&["deaf"])).unwrap();
+    assert_eq!(stage.host.upgrade("sleeper", &sleeper(&["echo"]), LONG).unwrap(), id);
+    assert_eq!(stage.ask(id, b"?"), b"?");
+}
+
+#[test]
+fn one_that_does_not_make_way_is_ended_and_who_can_not_start_is_said() {
+    let mut stage = Stage::new();
+    let id = stage.host.spawn("old", &actor(&["stubborn"], &[])).unwrap();
+    let mut broken = actor(&["echo"], &[]);
+    broken.command = vec!["/no/such/program".into()];
+    let why = stage.host.upgrade("old", &broken, Duration::from_millis(200)).unwrap_err().to_string();
+    assert!(why.contains("/no/such/program"), "{why}");
+    // It is there to be given a better one, and what comes meanwhile waits.
+    stage.client().send(id, b"waits").unwrap();
+    assert_eq!(stage.host.upgrade("old", &actor(&["echo"], &[]), LONG).unwrap(), id);
+    let (header, payload) = stage.receive();
+    assert_eq!((header.source, payload), (id, b"waits".to_vec()));
+}
+
+#[test]
+fn a_version_with_smaller_slices_is_refused() {
+    let mut stage = Stage::new();
+    let id = stage.host.spawn("old", &actor(&["echo"], &[])).unwrap();
+    let mut small = actor(&["echo"], &[]);
+    small.slice = 16 * 1024;
+    let why = stage.host.upgrade("old", &small, LONG).unwrap_err().to_string();
+    assert!(why.contains("16384") && why.contains("65536"), "{why}");
+    assert_eq!(stage.ask(id, b"?"), b"?");
 }

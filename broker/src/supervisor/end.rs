@@ -53,7 +53,9 @@ impl Supervisor {
     }
 
     pub(super) fn tell_to_stop(&mut self, id: WorldId, correlation: u64, deadline: Duration, reason: &str) {
-        if let Err(error) = self.tell(id, Wanted::Shutdown, correlation, deadline, reason) {
+        let is_replaced = self.worlds.get(&id).is_some_and(|entry| entry.heir.is_some());
+        let wanted = if is_replaced { Wanted::Upgrade } else { Wanted::Shutdown };
+        if let Err(error) = self.tell(id, wanted, correlation, deadline, reason) {
             self.kill(id, &format!("it can't be told: {error}"));
         }
     }

@@ -1,5 +1,6 @@
 //! What the supervisor knows of one world.
 
+use super::heirs::Heir;
 use super::rest::Rest;
 use crate::config::{self, ConfigError, Limits, World};
 use crate::link::Passport;
@@ -179,6 +180,8 @@ pub(super) struct Entry {
     pub waiters: Vec<Header>,
     /// How it came to be.
     pub origin: Origin,
+    /// The version that is to take over when this one is gone.
+    pub heir: Option<Box<Heir>>,
     /// What it needs while it sleeps, if it ever does.
     pub rest: Option<Rest>,
     pub exit: Option<Exit>,
@@ -218,6 +221,7 @@ impl Entry {
             asked_by: None,
             waiters: Vec::new(),
             origin: Origin::Started,
+            heir: None,
             rest: None,
             exit: None,
             was_killed: false,

@@ -8,6 +8,7 @@ mod control;
 mod end;
 mod entry;
 mod grants;
+mod heirs;
 mod idle;
 mod images;
 mod journal;

@@ -15,7 +15,7 @@ use crate::link::Command;
 use rustix::event::epoll::{self, EventFlags};
 use std::time::{Duration, Instant};
 use strait_jail::Exit;
-use strait_protocol::{SliceSize, WorldId};
+use strait_protocol::{Header, SliceSize, WorldId};
 
 /// How long after a life that failed the next one is begun: twice as long each time, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -37,6 +37,8 @@ pub(super) struct Rest {
     failures: u32,
     why: String,
     not_before: Option<Instant>,
+    /// Who is to be answered when a version runs that takes over from another.
+    herald: Option<Header>,
     /// The switch gives back what waits.
     gives_back: bool,
     /// Of one that is put to sleep when it is idle: what this life did.
@@ -53,8 +55,14 @@ impl Rest {
             failures: 0,
             why: String::new(),
             not_before: None,
+            herald: None,
             gives_back: false,
         }
+    }
+
+    /// Of a version that takes over: it is started at once, and its asker answered.
+    pub(super) fn of_heir(world: World, asker: Header) -> Self {
+        Self { is_kept: true, herald: Some(asker), ..Self::new(world) }
     }
 
     fn count_failure(&mut self, why: String) -> Duration {
@@ -107,7 +115,7 @@ impl Entry {
     }
 
     /// Ends a life: what is left is what its world has while it sleeps.
-    fn forget_life(&mut self) {
+    pub(super) fn forget_life(&mut self) {
         (self.connection, self.process, self.stop, self.exit) = (None, None, None, None);
         (self.is_welcomed, self.is_watched, self.is_mapped, self.was_killed) = (false, false, false, false);
         (self.pid, self.end_by, self.started) = (0, None, Instant::now());
@@ -123,15 +131,18 @@ impl Supervisor {
     pub(super) fn end_life(&mut self, id: WorldId) {
         self.judge_origin(id);
         let Some(entry) = self.worlds.get_mut(&id) else { return };
-        match entry.rest.as_ref().is_some_and(|rest| rest.is_kept) && !self.is_closing {
+        let goes_on =
+            !self.is_closing && (entry.heir.is_some() || entry.rest.as_ref().is_some_and(|rest| rest.is_kept));
+        match goes_on {
             false => self.detach(id),
+            true if entry.heir.is_some() => self.succeed(id),
             true if entry.is_welcomed => self.renew(id, false),
             true => self.judge_life(id, false),
         }
     }
 
     /// Has the switch end a life and take fresh slices for the next one; then comes [`take_renewed`](Self::take_renewed).
-    fn renew(&mut self, id: WorldId, gives_back: bool) {
+    pub(super) fn renew(&mut self, id: WorldId, gives_back: bool) {
         let Some(entry) = self.worlds.get_mut(&id) else { return };
         let Some(rest) = &mut entry.rest else { return };
         rest.gives_back = gives_back;
@@ -154,10 +165,12 @@ impl Supervisor {
         self.serve();
         let Some(entry) = self.worlds.get_mut(&id) else { return };
         entry.is_switched = true;
-        match entry.channel.inbox.seal_writes() {
-            Err(error) => self.abandon(id, &error.to_string()),
-            Ok(()) if entry.rest.as_ref().is_some_and(|rest| rest.gives_back) => self.fall_asleep(id),
-            Ok(()) => self.judge_life(id, has_taken),
+        let herald = entry.rest.as_mut().and_then(|rest| rest.herald.take());
+        match (entry.channel.inbox.seal_writes(), herald) {
+            (Err(error), _) => self.abandon(id, &error.to_string()),
+            (Ok(()), Some(asker)) => self.begin_succession(id, asker),
+            _ if entry.rest.as_ref().is_some_and(|rest| rest.gives_back) => self.fall_asleep(id),
+            _ => self.judge_life(id, has_taken),
         }
     }
 

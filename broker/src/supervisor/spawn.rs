@@ -140,6 +140,8 @@ impl Supervisor {
                 entry.state = State::Running;
                 entry.end_by = entry.time.map(|time| Instant::now() + time);
                 entry.pid = process.pid();
+                // One that took over from another version, and won't sleep, has had its start.
+                entry.rest.take_if(|rest| rest.world.wake == Wake::Never);
                 entry.rest.iter_mut().for_each(|rest| rest.is_kept = true);
                 let was_killed = entry.was_killed;
                 let watched =

@@ -5,6 +5,7 @@ use crate::units;
 use clap::Args as ClapArgs;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::path::PathBuf;
+use std::time::Duration;
 use strait_broker::quantity;
 use strait_jail::Base;
 
@@ -144,6 +145,36 @@ pub struct Wake {
     #[command(flatten)]
     pub socket: Socket,
 }
+
+#[derive(Debug, ClapArgs)]
+pub struct Upgrade {
+    /// The world's name
+    pub world: String,
+    /// The template of the new version
+    #[arg(long, value_name = "TEMPLATE", conflicts_with = "file", required_unless_present = "file")]
+    pub template: Option<String>,
+    /// A configuration that has the new version under the world's name
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// How long the running one has before it is killed: 300ms, 5s, 2m
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = quantity::duration)]
+    pub deadline: Duration,
+    /// Why, for the world to read
+    #[arg(long, value_name = "TEXT", default_value = "strait upgrade")]
+    pub reason: String,
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+pub const UPGRADE_HELP: &str = "\
+The running version is told, saves its state if it does such things, and ends. What is sent to it meanwhile waits, in order, and is the new version's, \
+which has the same name and id. Who waits for an answer to what the old one had read is told that it died. Returns when the new one's program runs.
+
+Examples:
+  strait upgrade reports --template reports-2
+  strait upgrade database --file worlds.toml --deadline 30s
+
+Exit codes: 0 the new version runs; 1 it doesn't, and standard error says why; 2 bad usage.";
 
 pub const WAKE_HELP: &str = "\
 A world with `wake = \"message\"` sleeps when it has ended, and the next message to it starts it. This starts it without one, and at once if \

@@ -15,7 +15,7 @@ pub fn recorder(lasts: &str, host: &str) -> Outcome<()> {
     let host = WorldId(host.parse()?);
     for _ in 0..lasts.parse()? {
         let Some(record) = client.receive(None)? else { continue };
-        let (head, payload, is_over) = (record.header(), record.payload().to_vec(), record.shutdown().is_some());
+        let (head, payload, is_over) = (record.header(), record.payload().to_vec(), record.control_notice().is_some());
         match head.kind {
             Kind::Message => drop(client.send(host, &[&head.source.0.to_ne_bytes()[..], &payload].concat())?),
             Kind::Request => drop(client.reply(&head, 0, &payload)?),

@@ -1,9 +1,11 @@
 //! Worlds that sleep and wake, on request; and the end of all waking.
 
 use super::super::Supervisor;
-use super::super::entry::{Order, State};
+use super::super::entry::{Nature, Order, State};
+use super::super::heirs::Heir;
 use super::names::parse;
 use crate::config::World;
+use std::time::Duration;
 use strait_protocol::Header;
 use strait_protocol::control::Answer;
 
@@ -30,6 +32,32 @@ impl Supervisor {
         }
         self.rouse(id);
         Ok(())
+    }
+
+    pub(super) fn upgrade(
+        &mut self,
+        asker: &Header,
+        name: &str,
+        (template, specification): (Option<String>, &str),
+        deadline: Duration,
+        reason: &str,
+    ) -> Result<(), String> {
+        self.allow_admin(asker)?;
+        let target = self.named(&parse(name)?)?;
+        if target.nature != Nature::Jailed {
+            return Err(format!("`{name}` is no world in a jail: who started it replaces it"));
+        }
+        let id = target.id;
+        let world = match &template {
+            Some(template) => self
+                .config
+                .templates
+                .get(template)
+                .cloned()
+                .ok_or_else(|| format!("there is no template `{template}`"))?,
+            None => serde_json::from_str::<(String, World)>(specification).map_err(|error| error.to_string())?.1,
+        };
+        self.begin_upgrade(id, Heir { world, template, asked_by: *asker }, deadline, reason)
     }
 
     pub(super) fn close(&mut self, asker: &Header) -> Result<(), String> {

@@ -15,6 +15,7 @@ use super::entry::Entry;
 use super::topics::Wishes;
 use super::{Supervisor, log};
 use crate::policy::Permission;
+use std::time::Duration;
 use strait_protocol::control::{Answer, MAX_REQUEST_BYTES, Request};
 use strait_protocol::{Header, Kind, WorldId};
 
@@ -83,6 +84,10 @@ impl Supervisor {
             Request::Clone { name } => self.clone_named(asker, &name),
             Request::Define { specification } => self.define_asleep(asker, &specification),
             Request::Wake { name } => self.wake(asker, &name),
+            Request::Upgrade { name, template, specification, deadline_ms, reason } => {
+                let deadline = Duration::from_millis(deadline_ms.into());
+                self.upgrade(asker, &name, (template, &specification), deadline, &reason)
+            }
             Request::Close => self.close(asker),
             Request::Unlink { one, other } => self.unlink(asker, one, other),
             Request::Wait { id } => self.wait(asker, WorldId(id)),
