@@ -40,7 +40,7 @@ pub fn upgrade(args: &Upgrade) -> Outcome {
         None => String::new(),
         Some(path) => {
             let plan = file::read(path)?;
-            let missing = || Failure::new(&format!("{} has no world `{}`", path.display(), args.world));
+            let missing = || Failure::new(format!("{} has no world `{}`", path.display(), args.world));
             plan.world(&args.world).ok_or_else(missing)?.specification(&args.world)
         }
     };
