@@ -24,6 +24,7 @@ fn line(request: &Request) -> Option<&'static str> {
         Request::Spawn { .. }
         | Request::Clone { .. }
         | Request::Define { .. }
+        | Request::Upgrade { .. }
         | Request::Close
         | Request::Unlink { .. } => "may = [\"admin\"]",
         Request::Ask { .. } => "ask = [\"list\"]",
@@ -51,6 +52,13 @@ fn commands() -> Vec<Request> {
         Request::Start { template: "nothing".into(), name: None },
         Request::Spawn { specification: "{}".into() },
         Request::Define { specification: "{}".into() },
+        Request::Upgrade {
+            name: name.clone(),
+            template: None,
+            specification: "{}".into(),
+            deadline_ms: 1,
+            reason: reason.clone(),
+        },
         Request::Stop { name: name.clone(), deadline_ms: 0, reason: reason.clone() },
         Request::Kill { name: name.clone(), reason: reason.clone() },
         Request::Clone { name: name.clone() },
