@@ -137,8 +137,19 @@ impl Desk {
         session
     }
 
-    /// A world is gone, or makes way. What it has queued is done all the same.
-    pub(super) fn forget(&mut self, id: WorldId) {
+    /// A life of a world is over. What it has queued is done all the same.
+    ///
+    /// The word of it may come behind the first question of the world's next life: they come from two senders. So a question that waits for the
+    /// control service stays. It can't have gone further than that: the control service answers it after it has sent this word.
+    pub(super) fn end_life(&mut self, id: WorldId) {
+        match self.sessions.get_mut(&id) {
+            Some(session) if matches!(session.stage, Stage::Asking(..)) => session.reading = None,
+            _ => self.forget(id),
+        }
+    }
+
+    /// A world makes way, or has broken off what it sent.
+    fn forget(&mut self, id: WorldId) {
         if let Some(Session { stage: Stage::Receiving(receiving), .. }) = self.sessions.remove(&id) {
             self.abandon(&receiving.upload);
         }

@@ -109,7 +109,7 @@ impl Service {
             }
             (WorldId::CONTROL, Kind::Message) => {
                 if let Some([world]) = from_words(record.payload()) {
-                    desk.forget(WorldId(world));
+                    desk.end_life(WorldId(world));
                 }
             }
             _ => {

@@ -1,5 +1,6 @@
 //! The files of the store, without its process: what is durable when, and what is found again.
 
+use super::desk::{Came, Desk, Outgoing};
 use super::label::{BYTES, Damage};
 use super::shelf::{INCOMING, Newest};
 use super::shelves::{NotKept, Shelves};
@@ -8,8 +9,9 @@ use std::fs;
 use std::io::{Seek, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use strait_protocol::Name;
 use strait_protocol::control::Keeping;
+use strait_protocol::store::Operation;
+use strait_protocol::{Header, Kind, Name, WorldId};
 
 const WORLD: u64 = 16;
 
@@ -198,5 +200,25 @@ fn a_name_is_one_directory_of_its_own() {
     }
     for name in ["..", ".", "", "/", "../b", "a\0b"] {
         assert!(shelves.begin(WORLD, Keeping { name: name.into(), ..keeping(1) }, 1).is_err(), "{name:?}");
+    }
+}
+
+/// They come from two senders, and so in either order: a world that is woken at once waited for its state in vain.
+#[test]
+fn the_next_life_is_answered_though_the_word_of_the_last_ones_end_comes_late() {
+    let place = Place::new("lives");
+    save(&mut place.shelves(), 1, b"state");
+    let (world, load) = (WorldId(WORLD), Operation::Load as u16);
+    for ends_late in [false, true] {
+        let mut desk = Desk::new(Ok(place.shelves()));
+        let header = Header { source: world, code: load, ..Header::new(Kind::Request, WorldId::STORE, 0) };
+        desk.take(&Came { header, payload: &[], piece: None, parcel: None });
+        if ends_late {
+            desk.end_life(world);
+        }
+        desk.take_keeping(world, Ok(keeping(1)));
+        assert!(desk.work(), "late: {ends_late}");
+        let is_loaded = |outgoing: &Outgoing| matches!(outgoing, Outgoing::Reply { code: 0, .. });
+        assert!(desk.outgoing.iter().any(is_loaded), "late: {ends_late}");
     }
 }
