@@ -107,6 +107,23 @@ fn a_second_signal_kills_at_once() {
     assert_eq!((code, &**lines.last().unwrap()), (Some(1), "strait: killing 1 world"));
 }
 
+/// The program that runs a broker is one of those it lists. Ended from outside, it would leave a broker that nobody can end.
+#[test]
+fn a_broker_isnt_taken_from_the_program_that_runs_it() {
+    let dir = Dir::new("stop-host");
+    let (file, socket) = (dir.file("w.toml", SLEEPERS), dir.path("s"));
+    let mut up = Foreground::up(&file, &socket);
+    up.expect("started second");
+    for command in ["stop", "kill"] {
+        let said = ask(&socket, [command, "host"]);
+        assert_eq!(said.code, Some(1), "{command}: {}", said.err);
+        assert!(said.err.contains("`host` runs this broker: end that program"), "{command}: {}", said.err);
+    }
+    up.interrupt();
+    let (code, lines) = up.end();
+    assert_eq!((code, &**lines.last().unwrap()), (Some(0), "strait: stopped"));
+}
+
 #[test]
 fn one_world_can_be_stopped_and_looked_into() {
     let dir = Dir::new("stop");

@@ -201,6 +201,8 @@ impl Supervisor {
         let ended = if id == WorldId::STORE { None } else { self.conclude(id, false) };
         let Some(entry) = self.worlds.remove(&id) else { return };
         self.names.remove(&entry.name);
+        // Nobody is left who could end this broker.
+        self.is_over |= id == self.host;
         let Some(ended) = ended else { return self.lose_store(&entry.note) };
         if self.history.len() >= MAX_HISTORY {
             self.history.pop_front();

@@ -1,7 +1,7 @@
 //! Worlds that are started, stopped, waited for and taken apart, on request.
 
 use super::super::Supervisor;
-use super::super::entry::{Nature, Order, State};
+use super::super::entry::{Entry, Nature, Order, State};
 use super::names::parse;
 use crate::config::World;
 use crate::link::Command;
@@ -39,18 +39,14 @@ impl Supervisor {
 
     pub(super) fn stop(&mut self, asker: &Header, name: &str, deadline_ms: u32, reason: &str) -> Result<(), String> {
         let target = self.find(asker, name, Permission::Stop)?;
-        if target.nature == Nature::Service {
-            return Err(format!("`{name}` is part of the system"));
-        }
+        self.check_endable(target)?;
         self.begin_stop(target.id, Some(*asker), Duration::from_millis(deadline_ms.into()), reason);
         Ok(())
     }
 
     pub(super) fn kill_named(&mut self, asker: &Header, name: &str, reason: &str) -> Result<(), String> {
         let target = self.find(asker, name, Permission::Kill)?;
-        if target.nature == Nature::Service {
-            return Err(format!("`{name}` is part of the system"));
-        }
+        self.check_endable(target)?;
         if target.state == State::Asleep {
             return Err(format!("`{name}` sleeps: there is nothing to kill"));
         }
@@ -60,6 +56,17 @@ impl Supervisor {
         }
         self.kill(id, &format!("killed by {}: {reason}", self.asker(asker).name.clone()));
         Ok(())
+    }
+
+    /// The broker's own parts end with it, and it ends with the program that runs it.
+    fn check_endable(&self, target: &Entry) -> Result<(), String> {
+        match target.nature {
+            Nature::Service => Err(format!("`{}` is part of the system", target.name)),
+            _ if target.id == self.host => {
+                Err(format!("`{}` runs this broker: end that program, or stop the other worlds", target.name))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whoever may start the template may have another one of it. To anybody else it doesn't matter whether there is such a world.
