@@ -84,7 +84,7 @@ fn switch_loop() -> Result<(), String> {
     let enclosure = Enclosure {
         name: SWITCH.into(),
         uid: rustix::process::geteuid().is_root().then_some(SWITCH_UID),
-        syscalls: SWITCH_CALLS.to_vec(),
+        syscalls: [SWITCH_CALLS, RUNTIME_CALLS].concat(),
         binds: Vec::new(),
         limits: Limits { open_files: Some(SWITCH_FILES), processes: Some(1), ..Limits::default() },
     };
@@ -92,7 +92,7 @@ fn switch_loop() -> Result<(), String> {
     switch.run().map_err(|errno| format!("epoll_wait: {errno}"))
 }
 
-/// Every system call that the switch makes, and no other: what moves messages, maps slices, and gives memory.
+/// Every system call that the switch makes, and no other: what moves messages and maps slices.
 const SWITCH_CALLS: &[i64] = &[
     // The link, the bells, and sleeping.
     libc::SYS_recvmsg,
@@ -119,7 +119,10 @@ const SWITCH_CALLS: &[i64] = &[
     libc::SYS_pipe2,
     libc::SYS_pread64,
     libc::SYS_ftruncate,
-    // The allocator and the runtime's end.
+];
+
+/// What the allocator and the end of any of the broker's processes take beside that.
+pub(crate) const RUNTIME_CALLS: &[i64] = &[
     libc::SYS_mprotect,
     libc::SYS_mremap,
     libc::SYS_madvise,

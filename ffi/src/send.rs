@@ -7,7 +7,7 @@ use crate::record::StraitRecord;
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
 use std::time::{Duration, Instant};
-use strait_client::{Error, WorldId};
+use strait_client::{Client, Error, WorldId};
 
 /// How long a request can wait at most.
 pub(crate) const AGES: Duration = Duration::from_millis(u32::MAX as u64);
@@ -142,14 +142,8 @@ pub unsafe extern "C" fn strait_start_request(
     timeout_ms: i32,
     correlation: Option<&mut MaybeUninit<u64>>,
 ) -> c_int {
-    with_client(client, |client| {
-        let correlation = correlation.ok_or_else(|| Failure::null("correlation"))?;
-        // SAFETY: null is refused in `bytes`; that the bytes are there is the caller's word (strait.h, "Pointers").
-        let payload = unsafe { bytes(payload, length) }?;
-        let time = duration(timeout_ms).unwrap_or(AGES);
-        correlation.write(client.sender()?.start_request(WorldId(to), payload, time)?);
-        Ok(0)
-    })
+    // SAFETY: null is refused there; that the bytes are there is the caller's word (strait.h, "Pointers").
+    unsafe { start(client, Client::start_request, WorldId(to), (payload, length), timeout_ms, correlation) }
 }
 
 /// The same for a group, whose next member gets the request if the one that has it dies before it has answered: it is kept by the
@@ -164,12 +158,25 @@ pub unsafe extern "C" fn strait_start_repeatable(
     timeout_ms: i32,
     correlation: Option<&mut MaybeUninit<u64>>,
 ) -> c_int {
+    // SAFETY: null is refused there; that the bytes are there is the caller's word (strait.h, "Pointers").
+    unsafe { start(client, Client::start_repeatable, WorldId(to), (payload, length), timeout_ms, correlation) }
+}
+
+/// Starts a request in one of the ways that there are.
+unsafe fn start(
+    client: Option<&mut StraitClient>,
+    how: fn(&mut Client, WorldId, &[u8], Duration) -> Result<u64, Error>,
+    to: WorldId,
+    (payload, length): (*const c_void, usize),
+    timeout_ms: i32,
+    correlation: Option<&mut MaybeUninit<u64>>,
+) -> c_int {
     with_client(client, |client| {
         let correlation = correlation.ok_or_else(|| Failure::null("correlation"))?;
-        // SAFETY: null is refused in `bytes`; that the bytes are there is the caller's word (strait.h, "Pointers").
+        // SAFETY: null is refused in `bytes`; that the bytes are there is the caller's word.
         let payload = unsafe { bytes(payload, length) }?;
         let time = duration(timeout_ms).unwrap_or(AGES);
-        correlation.write(client.sender()?.start_repeatable(WorldId(to), payload, time)?);
+        correlation.write(how(client.sender()?, to, payload, time)?);
         Ok(0)
     })
 }

@@ -2,7 +2,7 @@
 
 use super::Orders;
 use super::shelves::Shelves;
-use crate::roles::STORE;
+use crate::roles::{RUNTIME_CALLS, STORE};
 use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, chownat, fchown, flock, fstat, open, openat};
 use rustix::io::Errno;
 use rustix::process::{Gid, Signal, Uid, geteuid, set_parent_process_death_signal};
@@ -129,7 +129,13 @@ fn names(directory: &OwnedFd) -> Result<Vec<CString>, Errno> {
 
 fn enclosure(uid: Option<u32>, binds: Vec<Bind>) -> Enclosure {
     let limits = Limits { open_files: Some(FILES), processes: Some(1), ..Limits::default() };
-    Enclosure { name: STORE.into(), uid: uid.filter(|_| geteuid().is_root()), syscalls: CALLS.to_vec(), binds, limits }
+    Enclosure {
+        name: STORE.into(),
+        uid: uid.filter(|_| geteuid().is_root()),
+        syscalls: [CALLS, RUNTIME_CALLS].concat(),
+        binds,
+        limits,
+    }
 }
 
 /// Every system call that the store makes: those of a client, and those that read, write, rename and remove files in a directory.
@@ -169,17 +175,4 @@ const CALLS: &[i64] = &[
     libc::SYS_renameat,
     libc::SYS_renameat2,
     libc::SYS_unlinkat,
-    // The allocator and the runtime's end.
-    libc::SYS_mprotect,
-    libc::SYS_mremap,
-    libc::SYS_madvise,
-    libc::SYS_brk,
-    libc::SYS_getrandom,
-    libc::SYS_rt_sigreturn,
-    libc::SYS_rt_sigprocmask,
-    libc::SYS_rt_sigaction,
-    libc::SYS_sigaltstack,
-    libc::SYS_restart_syscall,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
 ];
