@@ -140,6 +140,13 @@ impl Host {
         Ok(self.client().upgrade(name, None, &specification, deadline, "a new version takes over")?.0)
     }
 
+    /// The same, with both side by side until the new one is ready: see [`Client::upgrade_beside`].
+    pub fn upgrade_beside(&mut self, name: &str, world: &World, deadline: Duration) -> Result<WorldId, HostError> {
+        world.check()?;
+        let specification = world.specification(name);
+        Ok(self.client().upgrade_beside(name, None, &specification, deadline, "a new version takes over")?.0)
+    }
+
     /// Has the broker start and wake nothing from now on: so that worlds that are being stopped don't wake others.
     pub fn close(&mut self) -> Result<(), HostError> {
         match self.client().ask(&Request::Close, Duration::from_secs(10))? {

@@ -21,6 +21,8 @@ pub(crate) enum Command {
     /// A world's life is over, and it goes on with fresh slices and bells, in the order of `Attach`. What it hadn't read waits there for its
     /// next life, or is given back to its senders.
     Renew { passport: Passport, gives_back: bool },
+    /// What is sent to the one world goes to the other from now on, its newer version.
+    Forward { from: u64, to: u64 },
     /// Whatever direct link there is between these two worlds is to end.
     Unlink { one: u64, other: u64 },
     /// A world sees what comes from the worlds of this pattern and goes to them, from now on and until it is untapped or gone.

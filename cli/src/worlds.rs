@@ -4,7 +4,7 @@ use crate::Outcome;
 use crate::args::{Clone, Kill, Spawn, Upgrade, Wake};
 use crate::failure::Failure;
 use crate::{ended, file, run, socket, text};
-use strait_broker::{Error, Stdio, WorldId};
+use strait_broker::{Client, Error, Stdio, WorldId};
 use strait_protocol::Name;
 
 const WORLDS: &str = "`strait ps` lists the worlds there are";
@@ -46,7 +46,8 @@ pub fn upgrade(args: &Upgrade) -> Outcome {
     };
     let mut client = socket::attach(&args.socket)?;
     let template = args.template.as_deref();
-    let upgraded = client.upgrade(&args.world, template, &specification, args.deadline, &args.reason);
+    let upgrade = if args.beside { Client::upgrade_beside } else { Client::upgrade };
+    let upgraded = upgrade(&mut client, &args.world, template, &specification, args.deadline, &args.reason);
     tell(upgraded, WORLDS)
 }
 

@@ -72,10 +72,34 @@ impl Client {
         deadline: Duration,
         reason: &str,
     ) -> Result<(WorldId, Name), Error> {
+        self.replace(name, (template, specification), false, deadline, reason)
+    }
+
+    /// The same, but the new version starts first, beside the running one, with an id of its own. When it is ready it gets what is sent to
+    /// either, and the old one has until the deadline to finish what it has. Returns when the new one is ready; if it never is, the old one goes on.
+    pub fn upgrade_beside(
+        &mut self,
+        name: &str,
+        template: Option<&str>,
+        specification: &str,
+        deadline: Duration,
+        reason: &str,
+    ) -> Result<(WorldId, Name), Error> {
+        self.replace(name, (template, specification), true, deadline, reason)
+    }
+
+    fn replace(
+        &mut self,
+        name: &str,
+        (template, specification): (Option<&str>, &str),
+        beside: bool,
+        deadline: Duration,
+        reason: &str,
+    ) -> Result<(WorldId, Name), Error> {
         let deadline_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
         let (template, specification) = (template.map(Into::into), specification.into());
-        let request =
-            Request::Upgrade { name: name.into(), template, specification, deadline_ms, reason: reason.into() };
+        let (name, reason) = (name.into(), reason.into());
+        let request = Request::Upgrade { name, template, specification, beside, deadline_ms, reason };
         match self.ask(&request, deadline + PROMPT)? {
             Answer::World { id, name } => Ok((WorldId(id), name.parse()?)),
             _ => Err(Error::Unexpected),

@@ -130,6 +130,9 @@ pub enum Request {
         template: Option<String>,
         /// Its specification, as for `Spawn`.
         specification: String,
+        /// The new one starts first, under an id of its own. When it is ready it gets what is sent to either, and the running one ends when it has
+        /// finished what it has.
+        beside: bool,
         /// How long the running one has, in milliseconds.
         deadline_ms: u32,
         /// Why, for the world to read.

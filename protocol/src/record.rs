@@ -475,6 +475,12 @@ impl RawHeader {
         self
     }
 
+    /// The same record for somebody else.
+    pub fn readdressed(mut self, receiver: WorldId) -> Self {
+        self.0[2] = receiver.0;
+        self
+    }
+
     /// All of it, decoded.
     #[inline]
     pub fn header(&self) -> Header {

@@ -10,6 +10,8 @@ use strait_tests::{LONG, Stage, actor, kill_payload};
 
 const SENDERS: u64 = 10;
 const EACH: u64 = 100;
+/// So many that a version takes over in the middle of them.
+const MANY: u64 = 2000;
 
 fn sleeper(role: &[&str]) -> World {
     let mut world = actor(role, &[]);
@@ -349,4 +351,65 @@ fn a_version_with_smaller_slices_is_refused() {
     let why = stage.host.upgrade("old", &small, LONG).unwrap_err().to_string();
     assert!(why.contains("16384") && why.contains("65536"), "{why}");
     assert_eq!(stage.ask(id, b"?"), b"?");
+}
+
+#[test]
+fn a_version_beside_takes_what_comes_and_the_old_one_finishes() {
+    let mut stage = Stage::new();
+    let host = stage.client().id().0.to_string();
+    let version = || actor(&["recorder", "1000000", &host], &[]);
+    let mut ids = vec![stage.host.spawn("recorder", &version()).unwrap()];
+    for n in 0..SENDERS {
+        stage.add(&format!("sender-{n}"), &["counter", "recorder", &MANY.to_string()], &["recorder"]);
+        if n % 4 == 0 {
+            ids.push(stage.host.upgrade_beside("recorder", &version(), LONG).unwrap());
+        }
+    }
+    // Which version took it is in the source: of each sender the older ones have the earlier messages, in order.
+    let mut by_version: HashMap<(u64, WorldId), Vec<u64>> = HashMap::new();
+    for _ in 0..SENDERS * MANY {
+        let (header, payload) = stage.receive();
+        assert!(header.kind == Kind::Message && ids.contains(&header.source), "{header:?}");
+        let words: Vec<u64> = payload.chunks(8).map(|word| u64::from_ne_bytes(word.try_into().unwrap())).collect();
+        by_version.entry((words[0], header.source)).or_default().push(words[1]);
+    }
+    let mut taken: HashMap<u64, Vec<u64>> = HashMap::new();
+    for id in &ids {
+        for (_, numbers) in by_version.iter().filter(|((_, version), _)| version == id).map(|((s, _), n)| (*s, n)) {
+            assert!(numbers.is_sorted(), "{numbers:?}");
+        }
+        by_version.iter().filter(|((_, version), _)| version == id).for_each(|((sender, _), numbers)| {
+            taken.entry(*sender).or_default().extend(numbers);
+        });
+    }
+    assert!(taken.len() as u64 == SENDERS && taken.values().all(|numbers| numbers.iter().copied().eq(0..MANY)));
+    // The old ones are gone, and what is sent to their ids arrives.
+    assert_eq!(stage.ask(ids[0], b"?"), b"?");
+    let end = Instant::now() + LONG;
+    loop {
+        let rows = stage.client().list().unwrap();
+        let living: Vec<u64> = rows.iter().filter(|row| row.name == "recorder").map(|row| row.id).collect();
+        if living == [ids[3].0] {
+            break;
+        }
+        assert!(Instant::now() < end, "{living:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(stage.client().resolve("recorder").unwrap(), ids[3]);
+}
+
+#[test]
+fn a_version_beside_that_never_is_ready_changes_nothing() {
+    let mut stage = Stage::new();
+    let old = stage.add("old", &["echo"], &[]);
+    let mut broken = actor(&["echo"], &[]);
+    broken.command = vec!["/no/such/program".into()];
+    let why = stage.host.upgrade_beside("old", &broken, LONG).unwrap_err().to_string();
+    assert!(why.contains("/no/such/program"), "{why}");
+    broken.command = vec!["sleep".into(), "1000".into()];
+    let why = stage.host.upgrade_beside("old", &broken, LONG).unwrap_err().to_string();
+    assert!(why.contains("wasn't ready in time"), "{why}");
+    assert_eq!(stage.ask(old, b"?"), b"?");
+    assert_eq!(stage.client().resolve("old").unwrap(), old);
+    assert_eq!(stage.client().list().unwrap().iter().filter(|row| row.name == "old").count(), 1);
 }

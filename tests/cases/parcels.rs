@@ -72,7 +72,9 @@ fn the_switch_takes_no_descriptor() {
     for _ in 0..100 {
         assert_eq!(attack(&mut stage, rogue, &Attack::SendOverLane), b"32", "EPIPE");
     }
-    assert_eq!(Holdings::of(&stage), before);
+    // A jail that is begun ahead of time may have come meanwhile.
+    let now = Holdings::of(&stage);
+    assert_eq!(Holdings { processes: before.processes, ..now }, before);
 }
 
 #[test]

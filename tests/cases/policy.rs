@@ -56,6 +56,7 @@ fn commands() -> Vec<Request> {
             name: name.clone(),
             template: None,
             specification: "{}".into(),
+            beside: true,
             deadline_ms: 1,
             reason: reason.clone(),
         },

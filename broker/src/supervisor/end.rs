@@ -53,7 +53,8 @@ impl Supervisor {
     }
 
     pub(super) fn tell_to_stop(&mut self, id: WorldId, correlation: u64, deadline: Duration, reason: &str) {
-        let is_replaced = self.worlds.get(&id).is_some_and(|entry| entry.heir.is_some());
+        let is_another = |entry: &Entry| self.names.get(&entry.name) != Some(&id);
+        let is_replaced = self.worlds.get(&id).is_some_and(|entry| entry.heir.is_some() || is_another(entry));
         let wanted = if is_replaced { Wanted::Upgrade } else { Wanted::Shutdown };
         if let Err(error) = self.tell(id, wanted, correlation, deadline, reason) {
             self.kill(id, &format!("it can't be told: {error}"));
@@ -70,8 +71,8 @@ impl Supervisor {
                 overdue.push((entry.id, format!("its time is up: it was granted {time:?}")));
                 continue;
             }
-            if entry.checkpoint_deadline().is_some_and(|deadline| deadline <= now) {
-                overdue.push((entry.id, "its template says `checkpoint`, and it came to none in time".into()));
+            if let Some((_, why)) = entry.start_deadline().filter(|(deadline, _)| *deadline <= now) {
+                overdue.push((entry.id, why.into()));
                 continue;
             }
             let Some(stop) = &mut entry.stop else { continue };
@@ -187,7 +188,8 @@ impl Supervisor {
     /// Answers who asked for a start and didn't get one, and who waits for an end.
     fn tell_end(&mut self, id: WorldId, ended: &Ended) {
         let Some(entry) = self.worlds.get_mut(&id) else { return };
-        let (asker, waiters) = (entry.asked_by.take(), std::mem::take(&mut entry.waiters));
+        let asker = entry.asked_by.take().or_else(|| entry.beside.take().map(|beside| beside.asked_by));
+        let waiters = std::mem::take(&mut entry.waiters);
         if let Some(asker) = asker {
             self.answer(&asker, &Answer::Refused(ended.note.clone()));
         }
@@ -200,7 +202,10 @@ impl Supervisor {
     pub(super) fn finish(&mut self, id: WorldId) {
         let ended = if id == WorldId::STORE { None } else { self.conclude(id, false) };
         let Some(entry) = self.worlds.remove(&id) else { return };
-        self.names.remove(&entry.name);
+        // A newer version may have it.
+        if self.names.get(&entry.name) == Some(&id) {
+            self.names.remove(&entry.name);
+        }
         // Nobody is left who could end this broker.
         self.is_over |= id == self.host;
         let Some(ended) = ended else { return self.lose_store(&entry.note) };

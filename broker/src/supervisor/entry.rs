@@ -1,6 +1,6 @@
 //! What the supervisor knows of one world.
 
-use super::heirs::Heir;
+use super::heirs::{Beside, Heir};
 use super::rest::Rest;
 use crate::config::{self, ConfigError, Limits, World};
 use crate::link::Passport;
@@ -182,6 +182,8 @@ pub(super) struct Entry {
     pub origin: Origin,
     /// The version that is to take over when this one is gone.
     pub heir: Option<Box<Heir>>,
+    /// The version that this one is to take over from when it is ready.
+    pub beside: Option<Beside>,
     /// What it needs while it sleeps, if it ever does.
     pub rest: Option<Rest>,
     pub exit: Option<Exit>,
@@ -222,6 +224,7 @@ impl Entry {
             waiters: Vec::new(),
             origin: Origin::Started,
             heir: None,
+            beside: None,
             rest: None,
             exit: None,
             was_killed: false,
@@ -261,10 +264,14 @@ impl Entry {
         Welcome { id: self.id, name: self.name.clone(), outbox, inbox, links: self.policy.may_come_to_link() }
     }
 
-    /// By when it has to have given an image, if it has to.
-    pub(super) fn checkpoint_deadline(&self) -> Option<Instant> {
-        match self.origin {
-            Origin::First { deadline, .. } => Some(deadline),
+    /// By when its start has to have come somewhere, if it has to: to an image, or to taking over from an old version. And what is said if it
+    /// hasn't.
+    pub(super) fn start_deadline(&self) -> Option<(Instant, &'static str)> {
+        match (&self.origin, &self.beside) {
+            (Origin::First { deadline, .. }, _) => {
+                Some((*deadline, "its template says `checkpoint`, and it came to none in time"))
+            }
+            (_, Some(beside)) => Some((beside.ready_by, "it wasn't ready in time to take over")),
             _ => None,
         }
     }

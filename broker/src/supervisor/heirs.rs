@@ -1,14 +1,24 @@
-//! New versions of worlds. The old one is told that it is to save its state and end; what comes meanwhile waits in order, as for any world that
+//! New versions of worlds, in two ways.
+//!
+//! One after the other: the old one is told that it is to save its state and end; what comes meanwhile waits in order, as for any world that
 //! sleeps; the new one has the same name and id, and gets what the old one hadn't taken.
+//!
+//! One beside the other: the new one starts while the old one goes on, with an id of its own. Once it is ready it has the name, the switch gives it what is
+//! sent to the old one's id (`switch/forward.rs`), and the old one finishes what it has.
 
 use super::Supervisor;
-use super::entry::{Entry, State};
+use super::entry::{Entry, Order, State};
 use super::rest::Rest;
 use crate::config::World;
+use crate::link::Command;
 use crate::policy::Policy;
 use rustix::event::epoll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use strait_protocol::control::Answer;
 use strait_protocol::{Header, WorldId};
+
+/// How long a version may take to be ready that is to take over from one beside it.
+const READY: Duration = Duration::from_secs(10);
 
 /// A version that is to take over.
 #[derive(Debug)]
@@ -16,6 +26,22 @@ pub(super) struct Heir {
     pub world: World,
     pub template: Option<String>,
     /// Who is answered when its program runs.
+    pub asked_by: Header,
+}
+
+/// What an old version is told.
+#[derive(Debug)]
+pub(super) struct Farewell {
+    pub deadline: Duration,
+    pub reason: String,
+}
+
+/// Of a version that runs beside the old one until it is ready.
+#[derive(Debug)]
+pub(super) struct Beside {
+    pub old: WorldId,
+    pub ready_by: Instant,
+    farewell: Farewell,
     pub asked_by: Header,
 }
 
@@ -39,13 +65,7 @@ impl Entry {
 
 impl Supervisor {
     /// Tells a world to make way for a new version. Whoever asks is answered when that runs, or why it doesn't.
-    pub(super) fn begin_upgrade(
-        &mut self,
-        id: WorldId,
-        heir: Heir,
-        deadline: Duration,
-        reason: &str,
-    ) -> Result<(), String> {
+    pub(super) fn begin_upgrade(&mut self, id: WorldId, heir: Heir, farewell: &Farewell) -> Result<(), String> {
         let entry = self.worlds.get(&id).ok_or("it is gone")?;
         let policy = entry.check_heir(&heir.world)?;
         if policy.role != entry.policy.role {
@@ -58,9 +78,55 @@ impl Supervisor {
         entry.heir = Some(Box::new(heir));
         match entry.state == State::Asleep {
             true => self.succeed(id),
-            false => self.begin_stop(id, None, deadline, reason),
+            false => self.begin_stop(id, None, farewell.deadline, &farewell.reason),
         }
         Ok(())
+    }
+
+    /// Starts a new version beside a world that runs. Whoever asked is answered when it is ready and gets what comes, or why it isn't: then
+    /// the old one goes on as if nothing had been.
+    pub(super) fn begin_beside(&mut self, old: WorldId, heir: Heir, farewell: Farewell) -> Result<(), String> {
+        let entry = self.worlds.get(&old).ok_or("it is gone")?;
+        let is_replaced = self.worlds.values().any(|other| other.beside.as_ref().is_some_and(|new| new.old == old));
+        if entry.state >= State::Stopping || entry.heir.is_some() || is_replaced {
+            return Err(format!("`{}` is ending or being replaced: try again when it has", entry.name));
+        }
+        let Heir { world, template, asked_by } = heir;
+        let order = Order { name: entry.name.clone(), world: world.clone(), template, asked_by: None };
+        let id = self.enter_beside(order)?;
+        if let Some(entry) = self.worlds.get_mut(&id) {
+            entry.beside = Some(Beside { old, ready_by: Instant::now() + READY, farewell, asked_by });
+        }
+        self.start_life(id, &world).inspect_err(|_| {
+            if let Some(entry) = self.worlds.get_mut(&id) {
+                entry.beside = None;
+            }
+            self.judge_origin(id);
+            self.detach(id);
+        })
+    }
+
+    /// A version that runs beside the old one is ready: the name is its, and what is sent to either. The old one is told to end, behind
+    /// everything that it was sent before.
+    pub(super) fn take_over(&mut self, id: WorldId) {
+        let Some(entry) = self.worlds.get_mut(&id) else { return };
+        let Some(Beside { old, farewell, asked_by, .. }) = entry.beside.take() else { return };
+        let name = entry.name.clone();
+        if self.names.get(&name).is_some_and(|holder| *holder != old) {
+            self.answer(&asked_by, &Answer::Refused(format!("`{name}` is another world by now")));
+            return self.kill(id, "its name is taken");
+        }
+        if self.link.send(&Command::Forward { from: old.0, to: id.0 }, &[]).is_err() {
+            self.is_over = true;
+            return;
+        }
+        self.names.insert(name.clone(), id);
+        if let Some(entry) = self.worlds.get_mut(&old) {
+            // It ends for good.
+            entry.rest = None;
+        }
+        self.begin_stop(old, None, farewell.deadline, &farewell.reason);
+        self.answer(&asked_by, &Answer::World { id: id.0, name: name.to_string() });
     }
 
     /// The old version is gone: the switch takes fresh slices; then comes [`begin_succession`](Self::begin_succession).

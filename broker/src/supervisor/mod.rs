@@ -248,7 +248,7 @@ impl Supervisor {
         let stops = living().filter_map(|entry| entry.stop.as_ref());
         let stops = stops.map(|stop| stop.signal_at.map_or(stop.deadline, |at| at.min(stop.deadline)));
         let ends = living().filter_map(|entry| entry.end_by);
-        let checkpoints = living().filter_map(Entry::checkpoint_deadline);
+        let starts = living().filter_map(|entry| Some(entry.start_deadline()?.0));
         let strangers = self.strangers.values().map(|stranger| stranger.deadline);
         let now = Instant::now();
         let wakes = self.worlds.values().filter(|_| !self.is_closing).filter_map(|entry| entry.wake_at(now));
@@ -256,7 +256,7 @@ impl Supervisor {
             .chain(ends)
             .chain(wakes)
             .chain(self.next_idle_look())
-            .chain(checkpoints)
+            .chain(starts)
             .chain(strangers)
             .chain(self.next_look())
             .chain(self.grants.next_deadline())
@@ -300,6 +300,11 @@ impl Supervisor {
         if self.pools.named(name).is_some() {
             return Err(format!("`{name}` is the name of a group: its members are named otherwise"));
         }
+        self.check_room()
+    }
+
+    /// Whether there may be one world more.
+    fn check_room(&self) -> Result<(), String> {
         match self.worlds.len() >= self.max_worlds {
             true => Err(format!("there are {} worlds already, which is the most", self.max_worlds)),
             false => Ok(()),
@@ -312,7 +317,8 @@ impl Supervisor {
             .send(&command, &entry.channel.for_switch())
             .map_err(|errno| format!("the switch can't be told: {errno}"))?;
         note(entry.id, &entry.name, if entry.nature == Nature::Attached { "attaches" } else { "starts" });
-        self.names.insert(entry.name.clone(), entry.id);
+        // It is another's still if this is a version that runs beside that.
+        self.names.entry(entry.name.clone()).or_insert(entry.id);
         self.worlds.insert(entry.id, entry);
         Ok(())
     }

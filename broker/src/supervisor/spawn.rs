@@ -49,11 +49,17 @@ impl Supervisor {
 
     /// Gives a world its name, its id and its place in the switch.
     fn enter(&mut self, order: Order) -> Result<WorldId, String> {
+        self.check_name(&order.name)?;
+        self.enter_beside(order)
+    }
+
+    /// The same for a world whose name is another's as yet.
+    pub(super) fn enter_beside(&mut self, order: Order) -> Result<WorldId, String> {
         let Order { name, world, template, asked_by } = order;
         if self.is_closing {
             return Err("the broker is about to end, and starts nothing any more".into());
         }
-        self.check_name(&name)?;
+        self.check_room()?;
         world.check().map_err(|error| error.to_string())?;
         let sleeps = world.wake == Wake::Message;
         let channel = if sleeps { dormant(world.slice) } else { channel(world.slice) }?;
@@ -308,6 +314,7 @@ impl Supervisor {
         // Looked at and not made so from here: whoever has the file can keep others from sealing it, but not from looking.
         match is_sealed {
             true => {
+                self.take_over(id);
                 self.announce("ready", id);
                 self.join_pools(id);
             }

@@ -89,6 +89,7 @@ impl Switch {
         if raw.destination().is_topic() {
             return self.publish(slot, &raw, at, turn);
         }
+        let raw = if self.forwards.is_empty() { raw } else { self.readdressed(slot, &raw) };
         match self.deliver(slot, &raw, at)? {
             Outcome::Taken => {
                 let stays = self.step(slot, raw.stride());

@@ -14,6 +14,7 @@ mod backlog;
 mod clock;
 mod deliver;
 mod exchange;
+mod forward;
 mod grants;
 mod groups;
 #[cfg(any(test, feature = "racing"))]
@@ -68,6 +69,8 @@ pub(crate) struct Switch {
     /// Ports with something committed or released in this pass.
     touched: Vec<usize>,
     requests: Requests,
+    /// Worlds that have a newer version beside them, and that.
+    forwards: HashMap<WorldId, WorldId>,
     links: Links,
     taps: Taps,
     topics: Topics,
@@ -97,6 +100,7 @@ impl Switch {
             active: Vec::new(),
             touched: Vec::new(),
             requests: Requests::default(),
+            forwards: HashMap::new(),
             links: Links::default(),
             taps: Taps::default(),
             topics: Topics::default(),
@@ -360,6 +364,10 @@ impl Switch {
                 };
                 self.link.send(&report, &[])
             }
+            Command::Forward { from, to } => {
+                self.forward(WorldId(from), WorldId(to));
+                Ok(())
+            }
             Command::OpenTopic { topic, publisher } => {
                 self.open_topic(WorldId::topic(topic), WorldId(publisher));
                 Ok(())
@@ -472,6 +480,7 @@ impl Switch {
         // The world may hold the same eventfd: closing ours would not take it out of the set.
         let _ = epoll::delete(&self.epoll, &port.bell);
         self.by_id.remove(&port.id);
+        self.forget_forwards(port.id);
         self.untap(port.id);
         self.drop_links(port.id);
         self.leave_topics(&port);
@@ -487,7 +496,12 @@ impl Switch {
         self.leave_to_groups(port.id);
         self.end_requests_of(port.id);
         self.publish_touched();
-        for waiter in &port.waiters {
+        self.let_go_on(&port.waiters);
+    }
+
+    /// Those who waited in a line that is no more look for themselves what becomes of what they wait with.
+    fn let_go_on(&mut self, waiters: &VecDeque<WorldId>) {
+        for waiter in waiters {
             if let Some(slot) = self.by_id.get(waiter).copied() {
                 self.port(slot).blocked = None;
                 self.activate(slot);

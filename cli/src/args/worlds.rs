@@ -156,6 +156,9 @@ pub struct Upgrade {
     /// A configuration that has the new version under the world's name
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
+    /// Start it first, beside the running one, which finishes what it has once the new one is ready
+    #[arg(long)]
+    pub beside: bool,
     /// How long the running one has before it is killed: 300ms, 5s, 2m
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = quantity::duration)]
     pub deadline: Duration,
@@ -170,9 +173,12 @@ pub const UPGRADE_HELP: &str = "\
 The running version is told, saves its state if it does such things, and ends. What is sent to it meanwhile waits, in order, and is the new version's, \
 which has the same name and id. Who waits for an answer to what the old one had read is told that it died. Returns when the new one's program runs.
 
+With --beside the new version starts first and has an id of its own. When it has opened its connection it gets what is sent to the name and to either id, and the running one is told to end behind all that it was sent before. A new version that never gets there changes nothing.
+
 Examples:
   strait upgrade reports --template reports-2
   strait upgrade database --file worlds.toml --deadline 30s
+  strait upgrade reports --template reports-2 --beside
 
 Exit codes: 0 the new version runs; 1 it doesn't, and standard error says why; 2 bad usage.";
 

@@ -2,10 +2,9 @@
 
 use super::super::Supervisor;
 use super::super::entry::{Nature, Order, State};
-use super::super::heirs::Heir;
+use super::super::heirs::{Farewell, Heir};
 use super::names::parse;
 use crate::config::World;
-use std::time::Duration;
 use strait_protocol::Header;
 use strait_protocol::control::Answer;
 
@@ -39,15 +38,15 @@ impl Supervisor {
         asker: &Header,
         name: &str,
         (template, specification): (Option<String>, &str),
-        deadline: Duration,
-        reason: &str,
+        beside: bool,
+        farewell: Farewell,
     ) -> Result<(), String> {
         self.allow_admin(asker)?;
         let target = self.named(&parse(name)?)?;
         if target.nature != Nature::Jailed {
             return Err(format!("`{name}` is no world in a jail: who started it replaces it"));
         }
-        let id = target.id;
+        let (id, sleeps) = (target.id, target.state == State::Asleep);
         let world = match &template {
             Some(template) => self
                 .config
@@ -57,7 +56,11 @@ impl Supervisor {
                 .ok_or_else(|| format!("there is no template `{template}`"))?,
             None => serde_json::from_str::<(String, World)>(specification).map_err(|error| error.to_string())?.1,
         };
-        self.begin_upgrade(id, Heir { world, template, asked_by: *asker }, deadline, reason)
+        let heir = Heir { world, template, asked_by: *asker };
+        match beside && !sleeps {
+            true => self.begin_beside(id, heir, farewell),
+            false => self.begin_upgrade(id, heir, &farewell),
+        }
     }
 
     pub(super) fn close(&mut self, asker: &Header) -> Result<(), String> {

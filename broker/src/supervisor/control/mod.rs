@@ -12,6 +12,7 @@ mod topics;
 mod worlds;
 
 use super::entry::Entry;
+use super::heirs::Farewell;
 use super::topics::Wishes;
 use super::{Supervisor, log};
 use crate::policy::Permission;
@@ -84,9 +85,9 @@ impl Supervisor {
             Request::Clone { name } => self.clone_named(asker, &name),
             Request::Define { specification } => self.define_asleep(asker, &specification),
             Request::Wake { name } => self.wake(asker, &name),
-            Request::Upgrade { name, template, specification, deadline_ms, reason } => {
+            Request::Upgrade { name, template, specification, beside, deadline_ms, reason } => {
                 let deadline = Duration::from_millis(deadline_ms.into());
-                self.upgrade(asker, &name, (template, &specification), deadline, &reason)
+                self.upgrade(asker, &name, (template, &specification), beside, Farewell { deadline, reason })
             }
             Request::Close => self.close(asker),
             Request::Unlink { one, other } => self.unlink(asker, one, other),
