@@ -4,7 +4,7 @@
 //! whole. Reading: `peek`, use the payload, `advance`, and `release` when enough has been read. Sleeping:
 //! `arm`, look once more, sleep, `disarm`; and after each publish or release, `ring_for`.
 
-use crate::layout::{Control, MAX_STOPS};
+use crate::layout::{Control, MAX_STOPS, RECORD_ALIGN};
 use crate::primitive::{Ordering, fence};
 use crate::wait::{Event, Via, Waiting};
 use crate::{Consumer, Corrupt, Header, Producer, RawHeader, WorldId, stride};
@@ -48,6 +48,11 @@ pub struct Slot {
 }
 
 impl Slot {
+    /// Where in the ring the record goes.
+    pub fn offset(&self) -> u32 {
+        self.offset
+    }
+
     /// Where in the ring the payload goes.
     pub fn payload_offset(&self) -> u32 {
         self.offset + Header::BYTES
@@ -350,17 +355,19 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
     /// The records of this party that were published and that the other hasn't released.
     pub fn unread(&mut self) -> Result<Vec<RawHeader>, Corrupt> {
         self.hear_consumed()?;
-        Ok(self.unreleased_records().map(|record| record.raw).collect())
+        Ok(self.published_records(self.producer.consumed()).map(|record| record.raw).collect())
     }
 
     /// The records of this party that the other, which is gone, hasn't begun to handle, as far as what it says of that can be true. And whether it
-    /// has begun with any.
-    pub fn left_behind(&mut self) -> (Vec<Incoming>, bool) {
+    /// has begun with any. `is_start` says at which offsets records start: the other's cursor may lie inside of one, which then counts as handled.
+    pub fn left_behind(&mut self, is_start: impl Fn(u32) -> bool) -> (Vec<Incoming>, bool) {
         let _ = self.hear_consumed();
-        let (consumed, _) = self.producer.unread();
+        let (consumed, published) = self.producer.unread();
         let taken = self.theirs.control().taken.0.load(Ordering::Acquire);
-        let mut end = consumed;
-        let left = self.unreleased_records().filter(|record| {
+        let mut places = (consumed..published).step_by(RECORD_ALIGN as usize);
+        let first = places.find(|at| is_start(self.offset_of(*at))).unwrap_or(published);
+        let mut end = first;
+        let left = self.published_records(first).filter(|record| {
             end += u64::from(record.raw.stride());
             end > taken
         });
@@ -368,16 +375,20 @@ impl<M: WritableMemory, T: SliceMemory> Endpoint<M, T> {
         (left, consumed > 0 || taken > 0)
     }
 
-    /// What the other hasn't released, as far as it was heard of. Nobody but this party wrote it.
-    fn unreleased_records(&self) -> impl Iterator<Item = Incoming> {
-        let (mut at, end) = self.producer.unread();
+    /// What is published from a place on where a record starts. Nobody but this party wrote it.
+    fn published_records(&self, mut at: u64) -> impl Iterator<Item = Incoming> {
+        let (_, end) = self.producer.unread();
         std::iter::from_fn(move || {
-            let offset = (at % u64::from(self.mine.ring_bytes())) as u32;
-            let left = (end - at) as u32;
+            let (offset, left) = (self.offset_of(at), (end - at) as u32);
             let raw = (left > 0).then(|| RawHeader::judge(self.mine.load_header(offset), left).ok()).flatten()?;
             at += u64::from(raw.stride());
             Some(Incoming { raw, offset })
         })
+    }
+
+    /// Where in the ring that this party writes a cursor is.
+    fn offset_of(&self, cursor: u64) -> u32 {
+        (cursor % u64::from(self.mine.ring_bytes())) as u32
     }
 
     /// Says that a record of so many bytes at the head of the other's ring is being handled: whoever comes after this party doesn't get it again.

@@ -26,6 +26,7 @@ mod parcels;
 mod port;
 mod renew;
 mod requests;
+mod starts;
 mod tap;
 mod topics;
 

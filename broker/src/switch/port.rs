@@ -3,6 +3,7 @@
 use super::backlog::Blocked;
 use super::lane::Lane;
 use super::parcels::Holdings;
+use super::starts::Starts;
 use super::tap::Shown;
 use crate::link::Passport;
 use crate::policy::{Reach, Way};
@@ -98,6 +99,8 @@ pub(crate) struct Port {
     pub name: Name,
     /// The world's slices: its inbox is ours to write, its outbox is hostile.
     pub endpoint: Endpoint<Writable, ReadOnly>,
+    /// Where in its inbox records start.
+    pub starts: Starts,
     /// Rung by the world (we only watch it).
     pub bell: OwnedFd,
     /// Rung by us.
@@ -167,10 +170,12 @@ impl Port {
             descriptors.try_into().map_err(|_| AttachError::Descriptors(count))?;
         let outbox = SliceFile::adopt(outbox, SliceSize::new(passport.outbox_bytes.into())?)?;
         let inbox = SliceFile::adopt(inbox, SliceSize::new(passport.inbox_bytes.into())?)?;
+        let endpoint = Endpoint::new(Writable::map(&inbox)?, ReadOnly::map(&outbox)?);
         Ok(Self {
             id: WorldId(passport.id),
             name: passport.name.parse()?,
-            endpoint: Endpoint::new(Writable::map(&inbox)?, ReadOnly::map(&outbox)?),
+            starts: Starts::new(endpoint.mine().ring_bytes()),
+            endpoint,
             bell,
             wakeup,
             lane: Lane::new(lane),
@@ -212,6 +217,7 @@ impl Port {
     /// own stays: what it sent and is charged for, who waits for it, and whom it was told not to send to.
     pub(crate) fn swap_life(&mut self, other: &mut Self) {
         std::mem::swap(&mut self.endpoint, &mut other.endpoint);
+        std::mem::swap(&mut self.starts, &mut other.starts);
         std::mem::swap(&mut self.bell, &mut other.bell);
         std::mem::swap(&mut self.wakeup, &mut other.wakeup);
         std::mem::swap(&mut self.lane, &mut other.lane);
@@ -343,6 +349,7 @@ impl Port {
         self.endpoint.mine_mut().set_streaming(false);
         self.endpoint.mine_mut().copy_in(slot.payload_offset(), payload);
         self.endpoint.commit(&slot, header);
+        self.starts.mark(slot.offset(), header.stride());
         self.received += 1;
         Ok(())
     }
@@ -357,6 +364,7 @@ impl Port {
         self.endpoint.mine_mut().set_streaming(streams);
         transfer(from, at, self.endpoint.mine_mut(), slot.payload_offset(), bytes);
         self.endpoint.commit(&slot, header);
+        self.starts.mark(slot.offset(), header.stride());
         self.received += 1;
         Ok(slot.payload_offset())
     }

@@ -42,13 +42,15 @@ impl Switch {
         self.drain(slot);
         self.publish_touched();
         self.leave_line(slot);
+        // As long as what it asked and holds is still its own.
+        std::mem::take(&mut self.port(slot).groups).into_iter().for_each(|group| self.leave(group, id));
+        self.end_life_in_groups(id);
         self.drop_links(id);
         self.untap(id);
         self.port(slot).swap_life(&mut other);
         let _ = epoll::delete(&self.epoll, &other.bell);
         self.doomed.retain(|(_, doomed, _)| *doomed != id);
         self.leave_topics(&other);
-        std::mem::take(&mut self.port(slot).groups).into_iter().for_each(|group| self.leave(group, id));
         let has_taken = self.settle_life(slot, &mut other, gives_back);
         self.resume(slot);
         Ok(has_taken)
@@ -72,7 +74,7 @@ impl Switch {
 
     /// What a life has left in its inbox, and what is held for it, in order; and whether it had taken anything.
     fn take_left(&mut self, slot: usize, former: &mut Port) -> (Vec<Left>, bool) {
-        let (unread, has_taken) = former.endpoint.left_behind();
+        let (unread, has_taken) = former.endpoint.left_behind(|offset| former.starts.contains(offset));
         let mut left = Vec::with_capacity(unread.len());
         for record in unread {
             let mut payload = vec![0; record.raw.length() as usize];

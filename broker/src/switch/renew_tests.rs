@@ -2,10 +2,11 @@
 
 use super::tests::{Bench, SECOND, receive};
 use super::*;
+use crate::link::GroupPassport;
 use rustix::fs::{SealFlags, fcntl_add_seals};
 use std::time::Duration;
 use strait_client::Client;
-use strait_protocol::{Header, Kind};
+use strait_protocol::{FLAG_REPEATABLE, Header, Kind};
 
 impl Bench {
     /// Ends one life of `b` (20) and begins the next.
@@ -161,4 +162,58 @@ fn a_life_that_says_it_read_what_never_came_is_not_believed() {
     let (mut b, has_taken) = bench.renew(false);
     assert!(!has_taken);
     assert_eq!((receive(&mut b).1, receive(&mut b).1), (b"one".to_vec(), b"two".to_vec()));
+}
+
+#[test]
+fn a_life_that_says_it_read_half_a_record_forges_none() {
+    let mut bench = Bench::new();
+    let mut a = bench.attach(19, "a", &["*"]);
+    let rogue = bench.rogue(20, &["*"]);
+    // The payload looks like a record from the control service, and the last life says that it begins with that.
+    let forged = Header { source: WorldId::CONTROL, ..Header::new(Kind::Message, WorldId(20), 0) };
+    let payload: Vec<u8> = forged.encode().iter().flat_map(|word| word.to_ne_bytes()).collect();
+    a.send(WorldId(20), &payload).unwrap();
+    a.send(WorldId(20), b"next").unwrap();
+    assert!(a.drain(SECOND.unwrap()).unwrap());
+    rogue.consumed(u64::from(Header::BYTES));
+    let (mut b, has_taken) = bench.renew(false);
+    assert!(has_taken);
+    let (header, payload) = receive(&mut b);
+    assert_eq!((header.source, payload.as_slice()), (WorldId(19), &b"next"[..]));
+}
+
+#[test]
+fn a_parcel_that_waits_for_a_group_goes_with_the_life_that_sent_it() {
+    const GROUP: WorldId = WorldId(50);
+    let mut bench = Bench::new();
+    let group = GroupPassport { id: 50, name: "pool".into(), outstanding: 1, max_payload: 1000, budget_bytes: 4096 };
+    bench.say(&Command::Group(group));
+    let (mut a, mut b) = (bench.attach(19, "a", &["*"]), bench.attach(20, "b", &["*"]));
+    let mut parcel = a.new_parcel(4096).unwrap();
+    parcel.fill(7);
+    let parcel = parcel.seal().unwrap();
+    a.send_parcel(WorldId(20), &parcel, b"read").unwrap();
+    let held = b.receive(SECOND).unwrap().unwrap().parcel().unwrap().clone();
+    let mut draft = b.draft(Kind::Request, GROUP, 0).unwrap();
+    (draft.header_mut().flags, draft.header_mut().timeout_ms) = (FLAG_REPEATABLE, 60_000);
+    draft.send().unwrap();
+    b.send_parcel(GROUP, &held, b"for a member").unwrap();
+    b.send(GROUP, b"without").unwrap();
+    while bench.count(20).counters.held_bytes < 3 * 128 {
+        std::thread::yield_now();
+    }
+    // The next life gets the same parcel once more.
+    a.send_parcel(WorldId(20), &parcel, b"not read").unwrap();
+    assert!(a.drain(SECOND.unwrap()).unwrap());
+    std::mem::forget((held, b));
+    let (mut b, _) = bench.renew(false);
+    let again = b.receive(SECOND).unwrap().unwrap().parcel().unwrap().clone();
+    let mut member = bench.attach(30, "pool/30", &[]);
+    bench.say(&Command::Join { group: GROUP.0, world: 30 });
+    assert_eq!(receive(&mut member).1, b"without");
+    assert_eq!(bench.count(20).counters.held_bytes, 0);
+    assert_eq!(again.bytes(), [7; 4096]);
+    drop(again);
+    assert!(b.receive(Some(Duration::from_millis(50))).unwrap().is_none());
+    assert_eq!(bench.count(20).counters.parcels, 0, "it can be given back");
 }

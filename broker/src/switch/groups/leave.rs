@@ -1,6 +1,6 @@
-//! A world may not send to a group any more: its grant was revoked.
+//! A world may not send to a group any more, since its grant was revoked; or goes on without knowing what it sent.
 
-use super::{Groups, Ticket};
+use super::{Groups, Ticket, Waiting};
 use crate::switch::Switch;
 use crate::switch::port::Port;
 use crate::switch::requests::Key;
@@ -32,6 +32,24 @@ impl Switch {
                     self.let_wait_no_more(id, kept);
                 }
             }
+        }
+    }
+
+    /// A life of a world is over: what it asked of groups is ended, and what brings a parcel goes with its holder. Its other messages wait on, but
+    /// no streams are open for its next life to go on with.
+    pub(in crate::switch) fn end_life_in_groups(&mut self, world: WorldId) {
+        let ids: Vec<WorldId> = self.groups.0.keys().copied().collect();
+        for id in ids {
+            let group = self.group(id);
+            group.streams.remove(&world);
+            let asked: Vec<Key> = group.jobs.keys().filter(|key| key.0 == world).copied().collect();
+            asked.into_iter().for_each(|key| self.end_job(id, key));
+            let queue = &mut self.group(id).queue;
+            let is_gone = |waiting: &Waiting| waiting.held.raw.source() == world && waiting.parcel.is_some();
+            let gone: Vec<Ticket> = queue.iter().filter(|(_, w)| is_gone(w)).map(|(ticket, _)| *ticket).collect();
+            let gone: Vec<Waiting> = gone.iter().filter_map(|ticket| queue.remove(ticket)).collect();
+            gone.into_iter().for_each(|waiting| self.let_wait_no_more(id, waiting));
+            self.call_line(id);
         }
     }
 }
