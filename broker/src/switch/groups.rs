@@ -123,9 +123,20 @@ impl Groups {
         self.0.get(&id).map_or_else(Vec::new, |group| group.members.iter().map(|member| member.slot).collect())
     }
 
-    /// The first in the queue of a group.
-    fn first(&self, id: WorldId) -> Option<RawHeader> {
-        Some(self.0.get(&id)?.queue.first_key_value()?.1.held.raw)
+    /// The first in the queue of a group that a world sent which is no member, and before it the first of each member.
+    fn firsts(&self, id: WorldId) -> Vec<(Ticket, RawHeader)> {
+        let mut firsts: Vec<(Ticket, RawHeader)> = Vec::new();
+        let Some(group) = self.0.get(&id) else { return firsts };
+        for (ticket, waiting) in &group.queue {
+            let raw = waiting.held.raw;
+            if firsts.iter().all(|(_, first)| first.source() != raw.source()) {
+                firsts.push((*ticket, raw));
+            }
+            if group.members.iter().all(|member| member.id != raw.source()) {
+                break;
+            }
+        }
+        firsts
     }
 
     /// Whether something waits in the queue of one of these groups.

@@ -6,7 +6,7 @@ use crate::switch::tests::Bench;
 use std::collections::HashSet;
 use std::time::Duration;
 use strait_client::{Client, Header, Kind, Reason};
-use strait_protocol::{FLAG_REPEATABLE, WorldId};
+use strait_protocol::{FLAG_PARCEL, FLAG_REPEATABLE, WorldId};
 
 const SECOND: Option<Duration> = Some(Duration::from_secs(5));
 const MINUTE: Duration = Duration::from_secs(60);
@@ -262,4 +262,41 @@ fn what_waits_for_members_that_dont_come_up_goes_back() {
     sender.send(GROUP, b"3").unwrap();
     bench.is_wanted();
     assert_eq!(receive(&mut join(&mut bench, 30)).1, b"3");
+}
+
+#[test]
+fn what_a_member_sends_its_own_group_lets_others_pass() {
+    let mut bench = bench(1);
+    let mut member = bench.attach(30, "pool/30", &["pool"]);
+    bench.say(&Command::Join { group: GROUP.0, world: 30 });
+    member.send(GROUP, b"its own").unwrap();
+    member.send(GROUP, b"its own, too").unwrap();
+    bench.is_wanted();
+    let mut sender = bench.attach(20, "sender", &["pool"]);
+    sender.send(GROUP, b"another's").unwrap();
+    assert_eq!(receive(&mut member).1, b"another's");
+    let mut other = join(&mut bench, 31);
+    assert_eq!((receive(&mut other).1, receive(&mut other).1), (b"its own".to_vec(), b"its own, too".to_vec()));
+}
+
+#[test]
+fn a_parcel_that_waited_begins_no_stream() {
+    let mut bench = bench(1);
+    let mut sender = bench.attach(20, "sender", &["pool"]);
+    let mut parcel = sender.new_parcel(4096).unwrap();
+    parcel.fill(7);
+    let parcel = parcel.seal().unwrap();
+    let mut draft = sender.draft(Kind::Message, GROUP, 0).unwrap();
+    (draft.header_mut().flags, draft.header_mut().stream) = (FLAG_PARCEL | FLAG_MORE, 1);
+    draft.send().unwrap();
+    bench.is_wanted();
+    let _busy = join(&mut bench, 30);
+    let _free = join(&mut bench, 31);
+    assert_eq!(bench.count(30).counters.received, 1, "the parcel has this number");
+    let mut draft = sender.draft(Kind::Message, GROUP, 0).unwrap();
+    (draft.header_mut().flags, draft.header_mut().stream) = (FLAG_MORE, 1);
+    draft.send().unwrap();
+    assert!(sender.drain(SECOND.unwrap()).unwrap());
+    assert_eq!((bench.count(30).counters.received, bench.count(31).counters.received), (1, 1));
+    drop(parcel);
 }

@@ -4,8 +4,10 @@ use super::{Pick, Ticket, Waiting, is_piece, is_repeatable};
 use crate::switch::Switch;
 use crate::switch::backlog::Payload;
 use crate::switch::deliver::{MAX_OPEN_REQUESTS, Outcome};
+use crate::switch::parcels::Parcel;
 use crate::switch::port::Held;
-use strait_protocol::{FLAG_MARK, FLAG_MORE, Kind, RawHeader, Reason, WorldId};
+use std::rc::Rc;
+use strait_protocol::{FLAG_MARK, FLAG_MORE, FLAG_PARCEL, Kind, RawHeader, Reason, WorldId};
 
 impl Switch {
     /// Judges a record for a group whose payload is `at` a place in its sender's outbox and, if a member can take it, moves it there.
@@ -100,6 +102,7 @@ impl Switch {
         let stamped = raw.stamped(source, self.port(slot).sequence + 1);
         // Found good when it was handed on, a moment ago.
         let Ok(parcel) = self.pin(slot, raw) else { return };
+        let stamped = with_parcel(stamped, &parcel);
         let payload = Payload::At(at).take(self.port(slot), stamped.length());
         let held = Held { raw: stamped, payload, charged: source };
         self.charge(slot, held.bytes(), id);
@@ -131,6 +134,7 @@ impl Switch {
             Ok(parcel) => parcel,
             Err(reason) => return self.refuse(slot, &stamped.header(), reason),
         };
+        let stamped = with_parcel(stamped, &parcel);
         let payload = payload.take(self.port(slot), stamped.length());
         let charged = if is_leaving { id } else { source };
         match is_leaving {
@@ -155,4 +159,9 @@ impl Switch {
             None => group.ticket(),
         }
     }
+}
+
+/// What waits with a parcel, whose number is no stream's.
+fn with_parcel(stamped: RawHeader, parcel: &Option<Rc<Parcel>>) -> RawHeader {
+    if parcel.is_some() { stamped.with_flags(FLAG_PARCEL) } else { stamped }
 }

@@ -37,9 +37,8 @@ impl Switch {
     /// anything moved.
     pub(in crate::switch) fn dispatch(&mut self, id: WorldId) -> bool {
         let mut moved = false;
-        while let Some(ticket) = self.group(id).queue.first_key_value().map(|(ticket, _)| *ticket)
-            && self.give_first(id, ticket)
-        {
+        while let Some((ticket, pick)) = self.next(id) {
+            self.give_next(id, ticket, pick);
             moved = true;
         }
         self.call_line(id);
@@ -58,10 +57,8 @@ impl Switch {
 
     /// Whether something in the queue of a group that a port is a member of can go on.
     pub(in crate::switch) fn can_dispatch_for(&mut self, slot: usize) -> bool {
-        let groups = self.ports[slot].as_ref().map_or(&[][..], |port| &port.groups[..]);
-        let firsts = groups.iter().filter_map(|id| Some((*id, self.groups.first(*id)?)));
-        let firsts: Vec<(WorldId, RawHeader)> = firsts.collect();
-        firsts.into_iter().any(|(id, raw)| self.pick(id, raw.source(), raw.stride()) != Pick::Nobody)
+        let groups = self.ports[slot].as_ref().map_or_else(Vec::new, |port| port.groups.clone());
+        groups.into_iter().any(|id| self.next(id).is_some())
     }
 
     /// Lets the first of those who wait in line look, if nothing is before it.
@@ -83,29 +80,28 @@ impl Switch {
             && self.pick(blocked.on, source, blocked.needed) != Pick::Nobody
     }
 
-    /// Gives the first in the queue to a member, or ends it if it can be given to none. False if it has to wait.
-    fn give_first(&mut self, id: WorldId, ticket: Ticket) -> bool {
-        let raw = self.group(id).queue[&ticket].held.raw;
-        let receiver = match self.pick(id, raw.source(), raw.stride()) {
-            Pick::Member(receiver) => receiver,
-            Pick::Nobody => return false,
-            Pick::TooLarge => {
-                self.turn_away(id, ticket, Reason::TooLarge);
-                return true;
-            }
-        };
-        let Some(waiting) = self.group(id).queue.remove(&ticket) else { return true };
+    /// What is next in the queue, and to whom it goes. What has to wait is waited for; but what a member sent itself waits for another one, and
+    /// lets what others sent pass.
+    fn next(&mut self, id: WorldId) -> Option<(Ticket, Pick)> {
+        let firsts = self.groups.firsts(id).into_iter();
+        let mut picks = firsts.map(|(ticket, raw)| (ticket, self.pick(id, raw.source(), raw.stride())));
+        picks.find(|(_, pick)| *pick != Pick::Nobody)
+    }
+
+    /// Gives what is next in the queue to a member, or ends it if it can be given to none.
+    fn give_next(&mut self, id: WorldId, ticket: Ticket, pick: Pick) {
+        let Pick::Member(receiver) = pick else { return self.turn_away(id, ticket, Reason::TooLarge) };
+        let Some(waiting) = self.group(id).queue.remove(&ticket) else { return };
+        let raw = waiting.held.raw;
         let refused = self.put_waiting(&waiting, receiver);
         if refused == Ok(()) {
             self.is_taken(id, waiting, receiver);
-            self.send_after(id, &raw, receiver);
-            return true;
+            return self.send_after(id, &raw, receiver);
         }
         self.group(id).queue.insert(ticket, waiting);
         if let Err(Some(reason)) = refused {
             self.turn_away(id, ticket, reason);
         }
-        true
     }
 
     /// Puts what waited into a member's inbox, which was found to have room. Otherwise its sender is to be told why not; or nothing, if the member
