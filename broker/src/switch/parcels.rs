@@ -172,12 +172,13 @@ impl Switch {
         if raw.parcel() == 0 {
             return self.mark(slot, receiver, raw.mark()).map_err(Outcome::Refused);
         }
+        let sender = self.port(slot).id;
         let target = self.port(receiver);
         if raw.length() > target.endpoint.max_payload() {
             return Err(Outcome::Refused(Reason::TooLarge));
         }
         // A cursor that can't be true is found again when the record itself is delivered.
-        if !target.held.is_empty() || target.endpoint.room().is_ok_and(|room| room < raw.stride()) {
+        if !target.has_turn(sender) || target.endpoint.room().is_ok_and(|room| room < raw.stride()) {
             return Err(Outcome::Blocked(target.id));
         }
         self.bring(slot, receiver, raw).map_err(Outcome::Refused)

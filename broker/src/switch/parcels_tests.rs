@@ -4,7 +4,8 @@ use super::*;
 use crate::switch::tests::Bench;
 use std::time::Duration;
 use strait_client::{Client, Error, Kind, Parcel};
-use strait_protocol::{FLAG_PARCEL, Header};
+use strait_protocol::layout::HEADER_BYTES;
+use strait_protocol::{FLAG_PARCEL, Header, SliceSize};
 
 const SECOND: Option<Duration> = Some(Duration::from_secs(5));
 
@@ -166,4 +167,29 @@ fn parcels_that_had_to_wait_for_room_are_not_counted_twice() {
     settle(&mut b);
     assert_eq!(bench.count(21).counters.parcels, 0);
     assert_eq!(bench.count(20).counters.parcels, 1);
+}
+
+#[test]
+fn a_parcel_that_waits_its_turn_is_counted_once() {
+    let mut bench = Bench::new();
+    let mut a = bench.attach(20, "a", &["*"]);
+    let mut b = bench.attach(21, "b", &["*"]);
+    let mut c = bench.attach(22, "c", &[]);
+    // Half of the inbox is full, and who waits in line needs more than the other half.
+    let half = (SliceSize::MIN.bytes() - HEADER_BYTES) / 2;
+    a.draft(Kind::Message, WorldId(22), (half - Header::BYTES) as usize).unwrap().send().unwrap();
+    a.draft(Kind::Message, WorldId(22), half as usize).unwrap().send().unwrap();
+    while bench.count(22).counters.waiters == 0 {
+        std::thread::yield_now();
+    }
+    let parcel = sealed(&mut b, 4096, 7);
+    b.send_parcel(WorldId(22), &parcel, b"").unwrap();
+    while bench.count(22).counters.waiters < 2 {
+        std::thread::yield_now();
+    }
+    assert!(receive(&mut c).1.is_none());
+    assert!(receive(&mut c).1.is_none());
+    assert!(receive(&mut c).1.is_some());
+    settle(&mut c);
+    assert_eq!(bench.count(22).counters.parcels, 0, "it came once and was given back once");
 }
