@@ -582,3 +582,5 @@ mod renew_tests;
 mod tap_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod topics_tests;

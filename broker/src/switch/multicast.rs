@@ -24,7 +24,8 @@ impl Switch {
                     if !self.makes_way(slot, &one, blocked, one.destination(), true)? {
                         return Ok(false);
                     }
-                    self.hold(slot, &one, blocked, slot, &mut payload, 0);
+                    let account = self.account(slot, &one, blocked);
+                    self.hold(slot, &one, blocked, account, &mut payload, 0);
                 }
                 Outcome::Refused(reason) => {
                     let sequence = self.port(slot).sequence + 1;

@@ -174,10 +174,15 @@ pub(super) struct Rogue {
 
 impl Rogue {
     pub(super) fn write(&mut self, header: &Header) {
+        self.write_silently(header);
+        wake::ring(self.bell.as_fd());
+    }
+
+    /// Writes a record that a sleeping switch doesn't hear of.
+    pub(super) fn write_silently(&mut self, header: &Header) {
         let slot = self.endpoint.reserve(header.length as usize).unwrap();
         self.endpoint.commit(&slot, &RawHeader::from(header));
         self.endpoint.publish();
-        wake::ring(self.bell.as_fd());
     }
 
     pub(super) fn consumed(&self, cursor: u64) {

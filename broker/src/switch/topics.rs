@@ -242,8 +242,8 @@ impl Switch {
         let (id, served) = (self.port(slot).id, self.port(slot).served);
         let next = subscribers.partition_point(|subscriber| subscriber.serial <= served);
         for (nth, subscriber) in subscribers[next..].iter_mut().enumerate() {
-            // One in each turn at least: the record itself may be longer than that.
-            if nth > 0 && turn.is_over() {
+            // One in each turn at least: the record itself may be longer than that. And all in the last one.
+            if nth > 0 && turn.is_over() && !self.port(slot).is_leaving {
                 self.leave_line(slot);
                 return Ok(false);
             }
@@ -284,7 +284,12 @@ impl Switch {
                 if !self.makes_way(slot, &one, receiver, raw.destination(), true)? {
                     return Ok(false);
                 }
-                self.hold(slot, &one, receiver, slot, payload, FLAG_TOPIC);
+                let account = self.account(slot, &one, receiver);
+                if account != slot && !self.port(account).can_charge(Held::bytes_of(&one)) {
+                    subscriber.miss();
+                    return Ok(true);
+                }
+                self.hold(slot, &one, receiver, account, payload, FLAG_TOPIC);
             }
         }
         subscriber.missed = 0;

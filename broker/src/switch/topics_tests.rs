@@ -1,0 +1,33 @@
+//! Topics and who publishes on them when it dies.
+
+use super::tests::{Bench, SECOND, receive};
+use super::*;
+use crate::link::Subscription;
+use std::time::Duration;
+use strait_protocol::{Header, Kind};
+
+fn lossless(world: u64) -> Subscription {
+    Subscription { world, number: 1, newest: false, retained: false, tag_mask: 0, tag: 0 }
+}
+
+#[test]
+fn what_a_dead_world_published_comes_to_each_subscriber() {
+    let mut bench = Bench::new();
+    let mut rogue = bench.rogue(20, &["*"]);
+    let mut subscribers = [bench.attach(21, "b", &[]), bench.attach(22, "c", &[]), bench.attach(23, "d", &[])];
+    bench.say(&Command::OpenTopic { topic: 1, publisher: 20 });
+    bench.say(&Command::Subscribe { subscriptions: [21, 22, 23].map(lossless).to_vec(), topics: vec![1] });
+    bench.count(20);
+    // Asleep by then, the switch finds what it published only when it is gone.
+    std::thread::sleep(Duration::from_millis(200));
+    for tag in 1..=3 {
+        rogue.write_silently(&Header { tag, ..Header::new(Kind::Message, WorldId::topic(1), 0) });
+    }
+    bench.detach(20);
+    for subscriber in &mut subscribers {
+        for tag in 1..=3 {
+            assert_eq!(receive(subscriber).0.tag, tag);
+        }
+    }
+    assert!(subscribers[0].receive(SECOND.map(|_| Duration::from_millis(10))).unwrap().is_none());
+}
