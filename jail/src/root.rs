@@ -22,6 +22,10 @@ use crate::ruleset::{Grant, Rights};
 use crate::spec::Access;
 use crate::system::INNER_ID;
 
+/// A detached copy, with what is mounted below.
+const COPY: OpenTreeFlags =
+    OpenTreeFlags::OPEN_TREE_CLONE.union(OpenTreeFlags::OPEN_TREE_CLOEXEC).union(OpenTreeFlags::AT_RECURSIVE);
+
 const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
 const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
 const NODEV: u64 = libc::MOUNT_ATTR_NODEV;
@@ -82,17 +86,16 @@ pub fn open_if_there(source: &Path, target: &Path, kind: Kind) -> Result<Option<
 }
 
 fn tree_of(source: &Path) -> Result<OwnedFd, Errno> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-    open_tree(CWD, source, flags)
+    open_tree(CWD, source, COPY)
 }
 
 fn copy(source: &Path, target: &Path, kind: Kind, tree: Result<OwnedFd, Errno>) -> Result<Source, SpawnError> {
     adopt_source(with_attributes(source, kind, tree)?, source, target)
 }
 
-/// A detached copy without the place where it goes.
-pub fn tree_of_bind(source: &Path, kind: Kind) -> Result<OwnedFd, SpawnError> {
-    with_attributes(source, kind, tree_of(source))
+/// A detached copy of what is open already, without the place where it goes.
+pub fn tree_of_file(file: &OwnedFd, source: &Path, kind: Kind) -> Result<OwnedFd, SpawnError> {
+    with_attributes(source, kind, open_tree(file, "", COPY | OpenTreeFlags::AT_EMPTY_PATH))
 }
 
 fn with_attributes(source: &Path, kind: Kind, tree: Result<OwnedFd, Errno>) -> Result<OwnedFd, SpawnError> {

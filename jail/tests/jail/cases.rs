@@ -36,6 +36,7 @@ const CASES: &[Case] = &[
     ("a read-only bind can't be written, a read-write one can", binds),
     ("what is written in a bind is its owner's (root)", owner::belongs),
     ("a directory for everybody is nobody's in particular (root)", owner::shared),
+    ("a path to write is followed through no link (root)", owner::follows_no_link),
     ("no file is made that runs as its owner", owner::borrows_nothing),
     ("nothing is made in a bind", nested_binds),
     ("a granted file below a closed directory", closed_directory),

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use strait_jail::{Bind, Exit};
 
 use crate::cases::{Given, as_root, skip_unless};
-use crate::world::{Scratch, kernel_uid, probe, run, shell};
+use crate::world::{Scratch, kernel_uid, probe, run, shell, start};
 
 /// A user of the host without a name. The directory is theirs alone.
 const OWNER: u32 = 61_234;
@@ -53,6 +53,30 @@ pub fn shared(given: &mut Given<'_>) {
         assert_eq!(fs::metadata(scratch.path().join("made")).expect("made").uid(), owner);
         fs::remove_file(scratch.path().join("made")).expect("unlink");
     }
+}
+
+/// Who may write above a grant would otherwise say with a link whose files the next world gets: here those of root.
+pub fn follows_no_link(given: &mut Given<'_>) {
+    skip_unless(as_root());
+    let (scratch, secret) = (Scratch::new("link"), Scratch::new("secret"));
+    let (above, kept) = (scratch.path().join("above"), secret.path().join("kept"));
+    let below = above.join("below");
+    fs::create_dir_all(&below).expect("mkdir");
+    fs::write(&kept, "root's").expect("write");
+    let places = [(secret.path(), 0, 0o700), (&kept, 0, 0o600), (&above, OWNER, 0o700), (&below, OWNER, 0o700)];
+    for (path, owner, mode) in places {
+        chown(path, Some(owner), Some(owner)).expect("chown");
+        fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("chmod");
+    }
+    let mut second = shell("cat /data/kept; echo mine > /data/kept");
+    second.binds = vec![Bind::read_write(&below, "/data")];
+    assert_eq!(run(given.launcher, &second).1, Exit::Code(0), "with the directory itself there");
+    let mut first = shell(&format!("rm -r /data/below && ln -s {} /data/below", secret.path().display()));
+    first.binds = vec![Bind::read_write(&above, "/data")];
+    assert_eq!(run(given.launcher, &first).1, Exit::Code(0), "it may write above the other's grant");
+    let refused = start(given.launcher, &second).err().expect("a link").to_string();
+    assert!(refused.contains("symbolic link"), "{refused}");
+    assert_eq!(fs::read_to_string(&kept).expect("kept"), "root's");
 }
 
 pub fn borrows_nothing(given: &mut Given<'_>) {
