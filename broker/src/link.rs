@@ -1,9 +1,11 @@
 //! What the supervisor and the switch say to each other, on a socket pair that nobody else has.
 
 use crate::policy::Way;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use strait_protocol::Counters;
 use strait_sys::socket;
@@ -171,11 +173,13 @@ pub(crate) struct Count {
 pub(crate) struct Link {
     socket: OwnedFd,
     buffer: Vec<u8>,
+    /// What came while [`tell`](Link::tell) waited, the oldest in front.
+    early: VecDeque<Vec<u8>>,
 }
 
 impl Link {
     pub(crate) fn new(socket: OwnedFd) -> Self {
-        Self { socket, buffer: vec![0; MAX_BYTES] }
+        Self { socket, buffer: vec![0; MAX_BYTES], early: VecDeque::new() }
     }
 
     pub(crate) fn send<T: Serialize>(&self, message: &T, descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {
@@ -189,15 +193,59 @@ impl Link {
         socket::try_send(self.socket.as_fd(), &bytes, descriptors)
     }
 
+    /// Sends, and while there is no room takes in what the other side says: it may wait for room itself, and two that only wait never go on. The
+    /// descriptors of what comes meanwhile are closed.
+    pub(crate) fn tell<T: Serialize>(&mut self, message: &T, descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+        loop {
+            match self.try_send(message, descriptors) {
+                Err(Errno::AGAIN) => self.hear_early()?,
+                other => return other,
+            }
+        }
+    }
+
+    fn hear_early(&mut self) -> Result<(), Errno> {
+        match poll(&mut [PollFd::new(&self.socket, PollFlags::IN | PollFlags::OUT)], None) {
+            Err(Errno::INTR) => return Ok(()),
+            other => other?,
+        };
+        match socket::try_receive(self.socket.as_fd(), &mut self.buffer) {
+            Ok((0, _)) => Err(Errno::PIPE),
+            Ok((length, _)) => {
+                self.early.push_back(self.buffer[..length].to_vec());
+                Ok(())
+            }
+            Err(Errno::AGAIN) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Whether something came while something was told: no descriptor is readable for it any more.
+    pub(crate) fn has_early(&self) -> bool {
+        !self.early.is_empty()
+    }
+
+    fn next_early(&mut self) -> Option<(usize, Vec<OwnedFd>)> {
+        let early = self.early.pop_front()?;
+        self.buffer[..early.len()].copy_from_slice(&early);
+        Some((early.len(), Vec::new()))
+    }
+
     /// The next message, waiting for it. `None`: the other side is gone.
     pub(crate) fn receive<T: DeserializeOwned>(&mut self) -> Result<Option<(T, Vec<OwnedFd>)>, Errno> {
-        let received = socket::receive(self.socket.as_fd(), &mut self.buffer);
+        let received = match self.next_early() {
+            Some(early) => Ok(early),
+            None => socket::receive(self.socket.as_fd(), &mut self.buffer),
+        };
         self.decode(received)
     }
 
     /// The next message if one is there; otherwise `EAGAIN`. `None`: the other side is gone.
     pub(crate) fn try_receive<T: DeserializeOwned>(&mut self) -> Result<Option<(T, Vec<OwnedFd>)>, Errno> {
-        let received = socket::try_receive(self.socket.as_fd(), &mut self.buffer);
+        let received = match self.next_early() {
+            Some(early) => Ok(early),
+            None => socket::try_receive(self.socket.as_fd(), &mut self.buffer),
+        };
         self.decode(received)
     }
 
@@ -219,5 +267,42 @@ impl Link {
 impl AsFd for Link {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    /// More than fit into the socket, either way.
+    const MANY: u64 = 5000;
+
+    fn link_of_two() -> (Link, Link) {
+        let (one, other) = socket::pair().unwrap();
+        (Link::new(one), Link::new(other))
+    }
+
+    /// One answers every command and waits for room; the other says all it has to say before it listens.
+    #[test]
+    fn who_tells_goes_on_though_the_other_side_waits_for_room() {
+        let (mut ours, mut theirs) = link_of_two();
+        let (said, hears) = mpsc::channel();
+        std::thread::spawn(move || {
+            while let Ok(Some((Command::CountGroup { ticket, .. }, _))) = theirs.receive() {
+                theirs.send(&Event::Passed { ticket }, &[]).unwrap();
+            }
+        });
+        std::thread::spawn(move || {
+            (0..MANY).for_each(|ticket| ours.tell(&Command::CountGroup { ticket, id: 0 }, &[]).unwrap());
+            assert!(ours.has_early(), "the other side had to be heard");
+            for expected in 0..MANY {
+                let Ok(Some((Event::Passed { ticket }, _))) = ours.receive() else { panic!("{expected}") };
+                assert_eq!(ticket, expected);
+            }
+            said.send(()).unwrap();
+        });
+        hears.recv_timeout(Duration::from_secs(30)).expect("neither side waits for the other for ever");
     }
 }

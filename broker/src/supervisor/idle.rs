@@ -68,7 +68,7 @@ impl Supervisor {
         }
         let ticket = self.number();
         self.idle_question = Some(ticket);
-        self.is_over |= self.link.send(&Command::Count { ticket, ids }, &[]).is_err();
+        self.is_over |= self.link.tell(&Command::Count { ticket, ids }, &[]).is_err();
     }
 
     /// Whether these counters are the answer to that, and tells those to end that are idle.

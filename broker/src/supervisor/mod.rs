@@ -153,7 +153,8 @@ struct Supervisor {
 impl Supervisor {
     fn run(&mut self) -> Result<(), Errno> {
         while !self.is_over {
-            let next = if self.is_behind { Some(Instant::now()) } else { self.next_deadline() };
+            let next =
+                if self.is_behind || self.link.has_early() { Some(Instant::now()) } else { self.next_deadline() };
             let timeout = next.map(|end| {
                 let left = end.saturating_duration_since(Instant::now());
                 Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
@@ -166,6 +167,9 @@ impl Supervisor {
             let tokens: Vec<Token> = ready.iter().map(|event| Token::unpack(event.data.u64())).collect();
             for token in tokens {
                 self.handle(token);
+            }
+            if self.link.has_early() {
+                self.hear_switch();
             }
             if self.is_behind {
                 self.serve();
@@ -314,7 +318,7 @@ impl Supervisor {
     fn register(&mut self, entry: Entry, budget_bytes: u64) -> Result<(), String> {
         let command = crate::link::Command::Attach(entry.passport(budget_bytes));
         self.link
-            .send(&command, &entry.channel.for_switch())
+            .tell(&command, &entry.channel.for_switch())
             .map_err(|errno| format!("the switch can't be told: {errno}"))?;
         note(entry.id, &entry.name, if entry.nature == Nature::Attached { "attaches" } else { "starts" });
         // It is another's still if this is a version that runs beside that.

@@ -173,7 +173,7 @@ impl Supervisor {
     }
 
     fn say_of_group(&mut self, command: &Command) {
-        if self.link.send(command, &[]).is_err() {
+        if self.link.tell(command, &[]).is_err() {
             self.is_over = true;
         }
     }

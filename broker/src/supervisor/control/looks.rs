@@ -32,7 +32,7 @@ impl Supervisor {
         let ticket = self.number();
         let ids = rows.iter().map(|row| row.id).collect();
         self.link
-            .send(&Command::Count { ticket, ids }, &[])
+            .tell(&Command::Count { ticket, ids }, &[])
             .map_err(|errno| format!("the switch can't be asked: {errno}"))?;
         self.counts.insert(ticket, (*asker, rows, more));
         Ok(())

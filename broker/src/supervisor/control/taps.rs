@@ -16,7 +16,7 @@ impl Supervisor {
             return Err(format!("there are {MAX_TAPS} taps already, which is the most: end one of them"));
         }
         let command = Command::Tap { tapper: asker.source.0, pattern: wanted.to_string(), payload };
-        self.link.send(&command, &[]).map_err(|errno| format!("the switch can't be told: {errno}"))?;
+        self.link.tell(&command, &[]).map_err(|errno| format!("the switch can't be told: {errno}"))?;
         self.tappers.insert(asker.source);
         self.answer(asker, &Answer::Done);
         Ok(())
@@ -26,7 +26,7 @@ impl Supervisor {
     pub(super) fn untap(&mut self, asker: &Header) -> Result<(), String> {
         if self.tappers.remove(&asker.source) {
             let command = Command::Untap { tapper: asker.source.0 };
-            self.link.send(&command, &[]).map_err(|errno| format!("the switch can't be told: {errno}"))?;
+            self.link.tell(&command, &[]).map_err(|errno| format!("the switch can't be told: {errno}"))?;
         }
         self.answer(asker, &Answer::Done);
         Ok(())

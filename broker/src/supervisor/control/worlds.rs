@@ -106,7 +106,7 @@ impl Supervisor {
     pub(super) fn unlink(&mut self, asker: &Header, one: u64, other: u64) -> Result<(), String> {
         self.allow_admin(asker)?;
         self.link
-            .send(&Command::Unlink { one, other }, &[])
+            .tell(&Command::Unlink { one, other }, &[])
             .map_err(|errno| format!("the switch can't be told: {errno}"))?;
         self.answer(asker, &Answer::Done);
         Ok(())

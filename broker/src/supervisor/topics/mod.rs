@@ -61,8 +61,8 @@ impl Supervisor {
         let _ = self.tell_switch(&commands);
     }
 
-    pub(super) fn tell_switch(&self, commands: &[Command]) -> Result<(), String> {
-        let told = commands.iter().try_for_each(|command| self.link.send(command, &[]));
+    pub(super) fn tell_switch(&mut self, commands: &[Command]) -> Result<(), String> {
+        let told = commands.iter().try_for_each(|command| self.link.tell(command, &[]));
         told.map_err(|errno| format!("the switch can't be told: {errno}"))
     }
 
