@@ -44,6 +44,12 @@ struct Session {
     touched: u64,
 }
 
+impl Session {
+    fn waits_for(&self, number: u64) -> bool {
+        matches!(self.stage, Stage::Queued(own) if own == number)
+    }
+}
+
 #[derive(Debug, Default)]
 enum Stage {
     #[default]
@@ -52,8 +58,8 @@ enum Stage {
     Asking(Header, Question),
     /// What it offered is coming.
     Receiving(Receiving),
-    /// It waits for its piece of work.
-    Queued,
+    /// It waits for its piece of work, which has this number.
+    Queued(u64),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +100,7 @@ pub(super) struct Desk {
     /// Or why there are none.
     shelves: Result<Shelves, String>,
     sessions: HashMap<WorldId, Session>,
-    work: VecDeque<Work>,
+    work: VecDeque<(u64, Work)>,
     clock: u64,
     pub outgoing: Vec<Outgoing>,
 }
@@ -160,7 +166,7 @@ impl Desk {
     fn ask(&mut self, head: &Header, question: Question) {
         let session = self.session(head.source);
         match std::mem::take(&mut session.stage) {
-            busy @ (Stage::Asking(..) | Stage::Queued) => {
+            busy @ (Stage::Asking(..) | Stage::Queued(_)) => {
                 session.stage = busy;
                 return self.refuse(head, ONE_AT_A_TIME);
             }
@@ -184,8 +190,7 @@ impl Desk {
             (Err(why), _) => self.refuse(&head, &why),
             (Ok(keeping), Question::Offer { bytes }) => self.begin(&head, keeping, bytes),
             (Ok(keeping), Question::Load) => {
-                session.stage = Stage::Queued;
-                self.work.push_back(Work::Load(head, keeping));
+                self.queue(world, Work::Load(head, keeping));
             }
         }
     }
@@ -234,8 +239,7 @@ impl Desk {
             (None, Some(parcel)) => receiving.parcel = Some(parcel.clone()),
             (None, None) => receiving.add(came.payload),
         }
-        session.stage = Stage::Queued;
-        self.work.push_back(Work::Commit(*head, Box::new(receiving)));
+        self.queue(head.source, Work::Commit(*head, Box::new(receiving)));
     }
 
     fn commit(&mut self, head: &Header, mut receiving: Receiving) {
@@ -320,9 +324,9 @@ impl Desk {
     // --- for the control service ---
 
     fn queue_list(&mut self, head: &Header, name: &[u8]) {
-        let waiting = self.work.iter().filter(|work| matches!(work, Work::List(..))).count();
+        let waiting = self.work.iter().filter(|work| matches!(work, (_, Work::List(..)))).count();
         match waiting < MAX_LISTS {
-            true => self.work.push_back(Work::List(*head, String::from_utf8_lossy(name).into_owned())),
+            true => self.work.push_back((0, Work::List(*head, String::from_utf8_lossy(name).into_owned()))),
             false => self.reply(head, Answer::Refused("the store is busy: try again".into()).encode()),
         }
     }
@@ -340,25 +344,33 @@ impl Desk {
 
     // --- work ---
 
+    fn queue(&mut self, world: WorldId, work: Work) {
+        let session = self.session(world);
+        let number = session.touched;
+        session.stage = Stage::Queued(number);
+        self.work.push_back((number, work));
+    }
+
     /// Does the next piece of work. False if there is none.
     pub(super) fn work(&mut self) -> bool {
-        let Some(work) = self.work.pop_front() else { return false };
+        let Some((number, work)) = self.work.pop_front() else { return false };
         match work {
             Work::List(head, name) => self.list(&head, &name),
             Work::Commit(head, receiving) => {
                 self.commit(&head, *receiving);
-                self.be_idle(head.source);
+                self.be_idle(head.source, number);
             }
             Work::Load(head, keeping) => {
                 self.load(&head, &keeping);
-                self.be_idle(head.source);
+                self.be_idle(head.source, number);
             }
         }
         true
     }
 
-    fn be_idle(&mut self, world: WorldId) {
-        if let Some(session) = self.sessions.get_mut(&world) {
+    /// Unless it was forgotten meanwhile, and asked for something else since.
+    fn be_idle(&mut self, world: WorldId, number: u64) {
+        if let Some(session) = self.sessions.get_mut(&world).filter(|session| session.waits_for(number)) {
             session.stage = Stage::Idle;
         }
     }
@@ -389,5 +401,55 @@ impl Receiving {
             true => self.add(part),
             false => self.failure = Some(NOT_WHOLE.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{Mode, OFlags, open};
+    use std::fs;
+    use std::path::Path;
+
+    const WORLD: WorldId = WorldId(16);
+
+    fn shelves(place: &Path) -> Shelves {
+        let root = open(place, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        Shelves::open(root, u64::MAX).unwrap()
+    }
+
+    fn ask(desk: &mut Desk, operation: Operation, payload: &[u8]) {
+        let mut header = Header::new(Kind::Request, WorldId::STORE, payload.len() as u32);
+        (header.source, header.code) = (WORLD, operation as u16);
+        desk.take(&Came { header, payload, piece: None, parcel: None });
+    }
+
+    fn offer(desk: &mut Desk, bytes: u64) {
+        ask(desk, Operation::Offer, &words([bytes]));
+        desk.take_keeping(WORLD, Ok(Keeping { name: "a".into(), versions: 2, bytes: 1 << 20 }));
+    }
+
+    #[test]
+    fn what_a_life_has_left_in_the_queue_harms_nothing_of_the_next_one() {
+        let place = std::env::temp_dir().join(format!("strait-desk-lives-{}", std::process::id()));
+        fs::create_dir(&place).unwrap();
+        let mut desk = Desk::new(Ok(shelves(&place)));
+        offer(&mut desk, 5);
+        ask(&mut desk, Operation::Save, b"first");
+        // It ended without waiting, and the next life offers before the store comes to it.
+        desk.forget(WORLD);
+        offer(&mut desk, 5000);
+        assert!(desk.work());
+        ask(&mut desk, Operation::Save, &[7; 5000]);
+        assert!(desk.work() && !desk.work());
+        let rows = desk.shelves.as_ref().unwrap().find(&"a".parse().unwrap()).unwrap().unwrap().list().unwrap();
+        let seen: Vec<_> = rows.iter().map(|row| (row.version, row.bytes, row.damage.as_str())).collect();
+        assert_eq!(seen, [(1, 5, ""), (2, 5000, "")]);
+        assert_eq!(
+            desk.shelves.as_ref().unwrap().used_bytes(),
+            shelves(&place).used_bytes(),
+            "nothing stays set aside"
+        );
+        fs::remove_dir_all(&place).unwrap();
     }
 }

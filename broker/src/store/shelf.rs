@@ -111,9 +111,10 @@ impl Shelf {
         })
     }
 
-    /// Begins a state, of which the world with this id sends the parts.
-    pub(super) fn begin(&self, world: u64) -> Result<Incoming, Errno> {
-        let name = format!("{INCOMING}{world}");
+    /// Begins a state, of which the world with this id sends the parts. With its number no other has its file: what an earlier life of the world
+    /// has sent may not be durable yet.
+    pub(super) fn begin(&self, world: u64, number: u64) -> Result<Incoming, Errno> {
+        let name = format!("{INCOMING}{world}.{number}");
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&self.dir, &name, flags, Mode::RUSR | Mode::WUSR)?;
         Ok(Incoming { file, name, hasher: Hasher::new(), bytes: 0 })

@@ -16,6 +16,8 @@ pub(super) struct Shelves {
     root: OwnedFd,
     used_bytes: u64,
     most_bytes: u64,
+    /// States that were begun.
+    begun: u64,
 }
 
 /// Why a state isn't kept.
@@ -55,7 +57,7 @@ pub(super) struct Upload {
 impl Shelves {
     /// Takes stock of what is there, and removes what was half written.
     pub(super) fn open(root: OwnedFd, most_bytes: u64) -> Result<Self, Errno> {
-        let mut shelves = Self { root, used_bytes: 0, most_bytes };
+        let mut shelves = Self { root, used_bytes: 0, most_bytes, begun: 0 };
         for entry in Dir::read_from(&shelves.root)? {
             let entry = entry?;
             let Ok(name) = entry.file_name().to_str() else { continue };
@@ -111,7 +113,8 @@ impl Shelves {
             return Err(NotKept::Full { used, bytes, most });
         }
         let shelf = self.find_or_make(&parsed)?;
-        let incoming = shelf.begin(world).map_err(call("openat"))?;
+        self.begun += 1;
+        let incoming = shelf.begin(world, self.begun).map_err(call("openat"))?;
         self.used_bytes += charge(bytes);
         Ok(Upload { shelf, incoming, keeping, most_bytes: bytes })
     }

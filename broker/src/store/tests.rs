@@ -155,7 +155,7 @@ fn what_was_half_written_is_gone_at_the_next_start() {
     save(&mut shelves, 3, b"whole");
     let mut upload = shelves.begin(WORLD, keeping(3), 5000).unwrap();
     upload.append(&[1; 2500]).unwrap();
-    let half = place.0.join(format!("a+b/{INCOMING}{WORLD}"));
+    let half = place.0.join(format!("a+b/{INCOMING}{WORLD}.2"));
     assert!(half.exists());
     assert_eq!(newest(&place.shelves()), (Some((1, b"whole".to_vec())), None));
     assert!(!half.exists());
