@@ -182,3 +182,24 @@ fn two_brokers_cant_share_a_socket() {
     assert!(socket.exists());
     drop(Stage::with(&config));
 }
+
+/// Whoever may not attach may still connect, and has no line of the log for it.
+#[test]
+fn who_is_refused_and_does_not_stay_fills_no_log() {
+    let scratch = Scratch::new("flood");
+    let config = config(&scratch);
+    let mut stage = Stage::with(&config);
+    let socket = config.socket.as_ref().unwrap();
+    for _ in 0..200 {
+        let connection = strait_sys::socket::connect(socket).unwrap();
+        strait_sys::socket::send(connection.as_fd(), b"hello", &[]).unwrap();
+    }
+    // As soon as the supervisor has come to the last of them.
+    let end = Instant::now() + LONG;
+    while Client::attach(socket, "ours/late").is_err() {
+        assert!(Instant::now() < end, "it accepts again");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let lines = stage.client().log(0).unwrap();
+    assert!(lines.len() < 20 && lines.iter().any(|line| line.world == "ours/late"), "{lines:?}");
+}

@@ -1,7 +1,7 @@
 //! Host programs that attach through the listening socket: judged by the uid that the kernel names.
 
 use super::entry::{Channel, Entry, Nature};
-use super::{Supervisor, Token, log};
+use super::{Supervisor, Token};
 use crate::config;
 use crate::policy::Policy;
 use rustix::event::epoll::EventFlags;
@@ -31,7 +31,9 @@ pub(super) struct Stranger {
 
 impl Supervisor {
     pub(super) fn accept_strangers(&mut self) {
-        while let Some(listener) = &self.public {
+        // The rest at the next look: whoever connects without end doesn't keep the supervisor from its other work.
+        for _ in 0..MAX_STRANGERS {
+            let Some(listener) = &self.public else { return };
             let Ok(connection) = socket::accept(listener.as_fd()) else { return };
             let Ok(Peer { uid, .. }) = socket::peer(connection.as_fd()) else { continue };
             let of_uid = self.strangers.values().filter(|stranger| stranger.uid == uid).count();
@@ -111,8 +113,7 @@ impl Supervisor {
     }
 }
 
+/// Who doesn't stay to hear it isn't told, and nobody else is either: anybody may connect, as often as they like.
 fn refuse(connection: &OwnedFd, why: &str) {
-    if let Err(errno) = socket::try_send(connection.as_fd(), &handshake::refusal(why), &[]) {
-        log(&format!("a program that was refused can't be told: {errno}"));
-    }
+    let _ = socket::try_send(connection.as_fd(), &handshake::refusal(why), &[]);
 }

@@ -143,7 +143,10 @@ impl Supervisor {
         let Some(entry) = self.worlds.get_mut(&id) else { return };
         match result {
             Ok(process) => {
-                entry.state = State::Running;
+                // Otherwise it was told to end before it ran.
+                if entry.state == State::Starting {
+                    entry.state = State::Running;
+                }
                 entry.end_by = entry.time.map(|time| Instant::now() + time);
                 entry.pid = process.pid();
                 // One that took over from another version, and won't sleep, has had its start.
@@ -186,7 +189,8 @@ impl Supervisor {
 
     /// Takes the connections that jails have made. Each is that of a process the launcher started, or of nobody we know.
     pub(super) fn accept_worlds(&mut self) {
-        while let Ok(connection) = socket::accept(self.rendezvous.as_fd()) {
+        for _ in 0..MAX_UNMATCHED {
+            let Ok(connection) = socket::accept(self.rendezvous.as_fd()) else { return };
             let Ok(peer) = socket::peer(connection.as_fd()) else { continue };
             let id = self.worlds.values().find(|entry| is_of(entry, &peer)).map(|entry| entry.id);
             match id {
