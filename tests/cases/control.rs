@@ -1,7 +1,8 @@
 //! The control service: who may ask it what, and the end of worlds.
 
 use std::time::Duration;
-use strait_broker::{Config, Error, HostError, Stdio, Uids, World};
+use strait_broker::{Config, Error, HostError, Stdio, Uids, World, WorldId};
+use strait_protocol::control::Request;
 use strait_tests::{LONG, Stage, actor};
 
 #[test]
@@ -36,6 +37,34 @@ fn a_world_that_ignores_its_stop_is_killed_at_the_deadline() {
     assert_eq!(stage.ask(stubborn, b"?"), b"still here");
     let ended = stage.client().stop("stubborn", Duration::from_millis(300), "enough").unwrap();
     assert!(!ended.acknowledged && ended.killed && (300..2000).contains(&ended.took_ms), "{ended:?}");
+}
+
+/// Whoever may stop it could otherwise keep others from stopping it.
+#[test]
+fn a_later_stop_brings_the_end_forward_and_never_back() {
+    let mut stage = Stage::new();
+    stage.add("stubborn", &["stubborn"], &[]);
+    stage.client().resolve("stubborn").unwrap();
+    let in_a_month = |name: &str| Request::Stop { name: name.into(), deadline_ms: u32::MAX, reason: String::new() };
+    let client = stage.client();
+    client.start_request(WorldId::CONTROL, &in_a_month("stubborn").encode(), LONG).unwrap();
+    let ended = client.stop("stubborn", Duration::from_millis(300), "enough").unwrap();
+    assert!(ended.killed && ended.took_ms < 20_000, "{ended:?}");
+}
+
+#[test]
+fn one_that_is_told_to_end_while_it_starts_stays_told() {
+    let mut stage = Stage::new();
+    let specification = serde_json::to_string(&("late", &actor(&["stubborn"], &[]))).unwrap();
+    let stop = Request::Stop { name: "late".into(), deadline_ms: u32::MAX, reason: String::new() };
+    let client = stage.client();
+    client.start_request(WorldId::CONTROL, &Request::Spawn { specification }.encode(), LONG).unwrap();
+    client.start_request(WorldId::CONTROL, &stop.encode(), LONG).unwrap();
+    let id = client.resolve("late").unwrap();
+    while stage.row(id).pid == 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(stage.row(id).state, "stopping");
 }
 
 #[test]

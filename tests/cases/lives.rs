@@ -413,3 +413,42 @@ fn a_version_beside_that_never_is_ready_changes_nothing() {
     assert_eq!(stage.client().resolve("old").unwrap(), old);
     assert_eq!(stage.client().list().unwrap().iter().filter(|row| row.name == "old").count(), 1);
 }
+
+/// The new version may kill another world, the old one may not, and asks for it with its last word.
+#[test]
+fn what_the_old_version_still_asks_is_judged_by_its_own_policy() {
+    let mut stage = Stage::new();
+    let victim = stage.add("victim", &["echo"], &[]);
+    let mut allowed = actor(&["parting", "victim"], &[]);
+    allowed.may = vec!["kill victim".into()];
+    stage.add("world", &["parting", "victim"], &[]);
+    stage.client().resolve("world").unwrap();
+    stage.host.upgrade("world", &allowed, LONG).unwrap();
+    assert_eq!(stage.ask(victim, b"?"), b"?");
+    // The same last word of the version that may.
+    stage.client().stop("world", LONG, "").unwrap();
+    assert!(stage.client().wait(victim, Some(LONG)).is_ok());
+}
+
+#[test]
+fn who_may_only_send_does_not_have_one_that_fails_started_without_a_pause() {
+    let mut stage = Stage::new();
+    let starts = Starts::new("woken");
+    stage.host.define("failing", &starts.world("at-once")).unwrap();
+    stage.add("waker", &["waker", "failing"], &["failing"]);
+    let end = Instant::now() + LONG;
+    while starts.count() == 0 {
+        assert!(Instant::now() < end, "it is woken");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // After 100, 200, 400 and 800 ms, and then those who may only send are told that it can't be started.
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(starts.count() <= 6, "{} starts", starts.count());
+    // Who may everything tries anew at once, as often as it likes.
+    let (before, end) = (starts.count(), Instant::now() + Duration::from_secs(10));
+    while starts.count() < before + 6 {
+        assert!(Instant::now() < end, "{before} and then {}", starts.count());
+        let _ = stage.client().wake("failing");
+    }
+    stage.client().kill("waker", "").unwrap();
+}

@@ -31,6 +31,10 @@ impl Supervisor {
             return;
         }
         if entry.state >= State::Stopping {
+            // Whoever may stop it could otherwise keep it from being stopped, with a deadline in a month.
+            if let Some(stop) = entry.stop.as_mut().filter(|_| entry.state == State::Stopping) {
+                stop.deadline = stop.deadline.min(Instant::now() + deadline);
+            }
             return;
         }
         note(id, &entry.name, &format!("is to end within {deadline:?}: {reason}"));
@@ -161,7 +165,7 @@ impl Supervisor {
         let Some(entry) = self.worlds.get_mut(&id) else { return };
         if entry.state != State::Ending {
             entry.state = State::Ending;
-            if self.link.send(&Command::Detach { id: id.0 }, &[]).is_err() {
+            if self.link.tell(&Command::Detach { id: id.0 }, &[]).is_err() {
                 self.is_over = true;
             }
         }

@@ -116,7 +116,7 @@ impl Supervisor {
             self.answer(&asked_by, &Answer::Refused(format!("`{name}` is another world by now")));
             return self.kill(id, "its name is taken");
         }
-        if self.link.send(&Command::Forward { from: old.0, to: id.0 }, &[]).is_err() {
+        if self.link.tell(&Command::Forward { from: old.0, to: id.0 }, &[]).is_err() {
             self.is_over = true;
             return;
         }
@@ -134,11 +134,16 @@ impl Supervisor {
         let Some(entry) = self.worlds.get_mut(&id) else { return };
         let Some(heir) = entry.heir.take() else { return };
         let _ = epoll::delete(&self.epoll, entry.channel.wakeup());
+        // What the old version still asks is judged as its own, until the new one is told of.
+        let former = entry.policy.clone();
         // Judged good before.
         let _ = entry.adopt(&heir.world);
         entry.template = heir.template;
         entry.rest = Some(Rest::of_heir(heir.world, heir.asked_by));
         self.renew(id, false);
+        if let Some(entry) = self.worlds.get_mut(&id) {
+            entry.policy = former;
+        }
     }
 
     /// Everything that the old version said is delivered, and what it has left waits: the new one starts.
@@ -150,6 +155,6 @@ impl Supervisor {
         entry.forget_life();
         entry.asked_by = Some(asker);
         self.stand_in(id);
-        self.rouse(id);
+        self.rouse(id, true);
     }
 }

@@ -153,7 +153,7 @@ impl Supervisor {
                 entry.channel = channel;
                 entry.is_switched = false;
                 let command = Command::Renew { passport: entry.passport(budget_bytes), gives_back };
-                self.is_over |= self.link.send(&command, &entry.channel.for_switch()).is_err();
+                self.is_over |= self.link.tell(&command, &entry.channel.for_switch()).is_err();
             }
             Err(why) => self.abandon(id, &why),
         }
@@ -227,10 +227,12 @@ impl Supervisor {
         }
     }
 
-    /// Wakes a world, whatever came of it before. Who asks is answered by the caller or when its program runs.
-    pub(super) fn rouse(&mut self, id: WorldId) {
+    /// Wakes a world: `anew`, at once and whatever came of it before, or when its pause is over. Who asks is answered by the caller or when its program runs.
+    pub(super) fn rouse(&mut self, id: WorldId, anew: bool) {
         if let Some(rest) = self.worlds.get_mut(&id).and_then(|entry| entry.rest.as_mut()) {
-            rest.forget_failures();
+            if anew {
+                rest.forget_failures();
+            }
             rest.is_wanted = true;
         }
         self.wake_due(Instant::now());

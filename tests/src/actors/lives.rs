@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::time::Duration;
 use strait_client::{Client, Kind, WorldId};
+use strait_protocol::control::Request;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -56,5 +57,28 @@ pub fn failing(step: &str, file: &str) -> Outcome<()> {
             std::process::abort()
         }
         _ => Err(format!("no such step: {step}").into()),
+    }
+}
+
+/// When it is told to end, asks that another world be killed, and ends without waiting for what comes of it.
+pub fn parting(victim: &str) -> Outcome<()> {
+    let mut client = Client::open()?;
+    loop {
+        let is_over = client.receive(None)?.is_some_and(|record| record.control_notice().is_some());
+        if is_over {
+            let request = Request::Kill { name: victim.into(), reason: String::new() };
+            client.start_request(WorldId::CONTROL, &request.encode(), LONG)?;
+            return Ok(());
+        }
+    }
+}
+
+/// Has a world woken, all the time.
+pub fn waker(peer: &str) -> Outcome<()> {
+    let mut client = Client::open()?;
+    loop {
+        let request = Request::Wake { name: peer.into() };
+        client.start_request(WorldId::CONTROL, &request.encode(), Duration::from_millis(1))?;
+        while client.receive(Some(Duration::from_millis(1)))?.is_some() {}
     }
 }

@@ -56,6 +56,8 @@ fn main() -> ExitCode {
         ["recorder", lasts, host] => lives::recorder(lasts, host),
         ["counter", peer, count] => lives::counter(peer, count),
         ["failing", step, file] => lives::failing(step, file),
+        ["parting", victim] => lives::parting(victim),
+        ["waker", peer] => lives::waker(peer),
         ["linker", peer] => honest::linker(peer),
         ["parcel-relay", to] => parcels::relay(to),
         ["parcel-reader"] => parcels::reader(),

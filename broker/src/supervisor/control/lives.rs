@@ -16,20 +16,25 @@ impl Supervisor {
         self.define(Order { name, world, template: None, asked_by: Some(*asker) }).map(drop)
     }
 
-    /// Whoever may send to a world may wake it: a message does.
+    /// Whoever may send to a world may wake it: a message does. But for who may everything, one that failed is tried anew only after its pause.
     pub(super) fn wake(&mut self, asker: &Header, name: &str) -> Result<(), String> {
         let parsed = parse(name)?;
         self.asker(asker).policy.resolve(&parsed).map_err(|missing| missing.to_string())?;
         if self.is_closing {
             return Err("the broker is about to end, and wakes nothing any more".into());
         }
-        let target = self.named(&parsed)?;
+        let is_admin = self.asker(asker).policy.is_admin();
+        let target = if is_admin { self.named(&parsed) } else { self.awake_or_willing(&parsed) }?;
         let (id, sleeps) = (target.id, target.state == State::Asleep);
-        match self.worlds.get_mut(&id).filter(|_| sleeps) {
-            Some(sleeper) => sleeper.asked_by = Some(*asker),
-            None => self.answer(asker, &Answer::World { id: id.0, name: name.into() }),
+        // One is told what comes of it, and nobody takes that from who may everything; the others, that it was woken.
+        let told_now = match self.worlds.get_mut(&id).filter(|it| sleeps && (is_admin || it.asked_by.is_none())) {
+            Some(sleeper) => sleeper.asked_by.replace(*asker),
+            None => Some(*asker),
+        };
+        if let Some(asker) = told_now {
+            self.answer(&asker, &Answer::World { id: id.0, name: name.into() });
         }
-        self.rouse(id);
+        self.rouse(id, is_admin);
         Ok(())
     }
 

@@ -11,7 +11,7 @@ mod taps;
 mod topics;
 mod worlds;
 
-use super::entry::Entry;
+use super::entry::{Entry, Nature};
 use super::heirs::Farewell;
 use super::topics::Wishes;
 use super::{Supervisor, log};
@@ -72,8 +72,11 @@ impl Supervisor {
     /// Does what is asked if the asker may: each room of this folder judges its own questions. An `Ok` is answered there, at once or later, an
     /// `Err` by the caller.
     fn judge(&mut self, asker: &Header, request: Request) -> Result<(), String> {
-        if !self.worlds.contains_key(&asker.source) {
-            return Err("you are no world".into());
+        match self.worlds.get(&asker.source) {
+            None => return Err("you are no world".into()),
+            // A life that is over has asked it, and another may do other things.
+            Some(entry) if entry.nature == Nature::Jailed && !entry.is_welcomed => return Err("you have ended".into()),
+            Some(_) => {}
         }
         match request {
             Request::Resolve { name } => self.resolve(asker, &name),

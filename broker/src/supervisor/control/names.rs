@@ -27,7 +27,7 @@ impl Supervisor {
     }
 
     /// The same, unless its last starts have failed: who asks now is told why, and may send to it when the pause is over.
-    fn awake_or_willing(&self, name: &Name) -> Result<&Entry, String> {
+    pub(super) fn awake_or_willing(&self, name: &Name) -> Result<&Entry, String> {
         let target = self.named(name)?;
         match target.rest.as_ref().and_then(Rest::refusal) {
             Some(why) => Err(format!("`{name}` can't be started: {why}; `strait wake {name}` tries it anew")),
