@@ -5,12 +5,15 @@ use super::backlog::Payload;
 use super::parcels::bringing;
 use super::port::Port;
 use strait_protocol::tap::Fate;
-use strait_protocol::{Corrupt, FLAG_MORE, Kind, MAX_RECEIVERS, RawHeader, Reason, ReserveError, WorldId};
+use strait_protocol::{Corrupt, FLAG_MORE, Kind, MAX_RECEIVERS, RawHeader, Reason, ReserveError, SliceMemory, WorldId};
 
 /// Records taken from one port before the next one has its turn, and bytes of ring. After that many bytes it is also time to show the receiver
 /// what is there and to give the sender its ring back: both work while the next are copied.
 const BATCH: u32 = 128;
 const BATCH_BYTES: u32 = 16 * 1024;
+/// Bytes of ring that what a dead world published on topics may be copied to, in outboxes of its own: a full one could be for any number of subscribers,
+/// and all others wait meanwhile.
+const LAST_OUTBOXES: u32 = 16;
 /// Requests that one world may have open.
 pub(super) const MAX_OPEN_REQUESTS: u32 = 1024;
 
@@ -38,6 +41,11 @@ impl Turn {
 
     pub(super) fn is_over(&self) -> bool {
         self.records == 0 || self.bytes == 0
+    }
+
+    /// Whether not even one that is alone in its turn may go on.
+    pub(super) fn is_spent(&self) -> bool {
+        self.bytes == 0
     }
 }
 
@@ -308,10 +316,12 @@ impl Switch {
         if port.endpoint.hear_produced().is_err() {
             return;
         }
+        let mut bytes = port.endpoint.theirs().ring_bytes().saturating_mul(LAST_OUTBOXES);
         while self.ports[slot].as_ref().is_some_and(|port| !port.endpoint.is_caught_up()) {
             // One at a time, so that the look whether it was the last comes between any two.
-            match self.serve_one(slot, &mut Turn { records: 1, bytes: u32::MAX }) {
-                Ok(true) => {}
+            let mut turn = Turn { records: 1, bytes };
+            match self.serve_one(slot, &mut turn) {
+                Ok(true) => bytes = turn.bytes,
                 Ok(false) | Err(_) => break,
             }
         }

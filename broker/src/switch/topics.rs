@@ -242,12 +242,15 @@ impl Switch {
         let (id, served) = (self.port(slot).id, self.port(slot).served);
         let next = subscribers.partition_point(|subscriber| subscriber.serial <= served);
         for (nth, subscriber) in subscribers[next..].iter_mut().enumerate() {
-            // One in each turn at least: the record itself may be longer than that. And all in the last one.
-            if nth > 0 && turn.is_over() && !self.port(slot).is_leaving {
-                self.leave_line(slot);
-                return Ok(false);
+            // One in each turn at least: the record itself may be longer than that. In the last one all, as long as it lasts.
+            match self.port(slot).is_leaving {
+                true if turn.is_spent() => return Ok(true),
+                false if nth > 0 && turn.is_over() => {
+                    self.leave_line(slot);
+                    return Ok(false);
+                }
+                _ => turn.spend(Header::BYTES),
             }
-            turn.spend(0);
             // Nobody hears itself.
             if subscriber.world != id && subscriber.wants(raw) {
                 turn.spend(raw.stride());

@@ -4,7 +4,8 @@ use super::tests::{Bench, SECOND, receive};
 use super::*;
 use crate::link::Subscription;
 use std::time::Duration;
-use strait_protocol::{Header, Kind};
+use strait_protocol::layout::HEADER_BYTES;
+use strait_protocol::{Header, Kind, SliceSize};
 
 fn lossless(world: u64) -> Subscription {
     Subscription { world, number: 1, newest: false, retained: false, tag_mask: 0, tag: 0 }
@@ -30,4 +31,27 @@ fn what_a_dead_world_published_comes_to_each_subscriber() {
         }
     }
     assert!(subscribers[0].receive(SECOND.map(|_| Duration::from_millis(10))).unwrap().is_none());
+}
+
+#[test]
+fn what_a_dead_world_leaves_for_many_is_bounded() {
+    let mut bench = Bench::new();
+    let mut rogue = bench.rogue(20, &["*"]);
+    let worlds = 21..61;
+    let mut subscribers: Vec<_> = worlds.clone().map(|id| bench.attach(id, &format!("w{id}"), &[])).collect();
+    bench.say(&Command::OpenTopic { topic: 1, publisher: 20 });
+    bench.say(&Command::Subscribe { subscriptions: worlds.clone().map(lossless).collect(), topics: vec![1] });
+    bench.count(20);
+    std::thread::sleep(Duration::from_millis(200));
+    let ring = SliceSize::MIN.bytes() - HEADER_BYTES;
+    let records = ring / Header::BYTES - 1;
+    (0..records).for_each(|_| rogue.write_silently(&Header::new(Kind::Message, WorldId::topic(1), 0)));
+    // What isn't published is delivered in any case.
+    rogue.write_silently(&Header::new(Kind::Message, WorldId(21), 0));
+    bench.detach(20);
+    let given: u64 = worlds.map(|id| bench.count(id).counters).map(|c| c.received + c.held_records).sum();
+    assert!((u64::from(records)..u64::from(records) * 16).contains(&given), "{given} of {records} records");
+    let last =
+        std::iter::from_fn(|| subscribers[0].receive(Some(Duration::from_millis(50))).unwrap().map(|r| r.header()));
+    assert_eq!(last.last().unwrap().destination, WorldId(21));
 }
