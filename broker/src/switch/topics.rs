@@ -12,7 +12,7 @@ use super::backlog::Payload;
 use super::deliver::{Outcome, Turn};
 use super::port::{Held, Port};
 use crate::link::Subscription;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use strait_protocol::{
     Corrupt, FLAG_MORE, FLAG_RETAIN, FLAG_TOPIC, Header, Kind, RawHeader, Reason, ReserveError, WorldId,
@@ -149,6 +149,7 @@ impl Switch {
                 open.subscribers.retain(|subscriber| !subscriber.is(world, number));
             }
         }
+        self.forgo_held(slot, number);
         // Who waits to publish for it needn't any more.
         for waiter in self.port(slot).waiters.clone() {
             if let Some(slot) = self.by_id.get(&waiter).copied()
@@ -158,6 +159,16 @@ impl Switch {
                 self.activate(slot);
             }
         }
+    }
+
+    /// What is held for a subscription that is no more: who published it could not go on for as long as its world reads nothing.
+    fn forgo_held(&mut self, slot: usize, number: u32) {
+        let port = self.port(slot);
+        let (id, held) = (port.id, std::mem::take(&mut port.held));
+        let is_gone = |held: &Held| held.raw.topic().is_some_and(|(_, other)| other == number);
+        let (gone, kept): (VecDeque<Held>, _) = held.into_iter().partition(is_gone);
+        self.port(slot).held = kept;
+        gone.iter().for_each(|held| self.uncharge(held.charged, held.window(id), held.bytes()));
     }
 
     /// Tells subscribers what the control service has to say on a topic of its own.

@@ -55,3 +55,24 @@ fn what_a_dead_world_leaves_for_many_is_bounded() {
         std::iter::from_fn(|| subscribers[0].receive(Some(Duration::from_millis(50))).unwrap().map(|r| r.header()));
     assert_eq!(last.last().unwrap().destination, WorldId(21));
 }
+
+#[test]
+fn what_is_held_for_a_subscription_goes_with_it() {
+    let mut bench = Bench::new();
+    let mut rogue = bench.rogue(20, &["*"]);
+    let mut idler = bench.attach(21, "idler", &[]);
+    bench.say(&Command::OpenTopic { topic: 1, publisher: 20 });
+    bench.say(&Command::Subscribe { subscriptions: vec![lossless(21)], topics: vec![1] });
+    while bench.count(20).counters.stops == 0 {
+        rogue.write(&Header::new(Kind::Message, WorldId::topic(1), 0));
+        std::thread::sleep(Duration::from_micros(500));
+    }
+    assert!(bench.count(20).counters.held_bytes > 0);
+    // Else who publishes would be kept from it by a world that doesn't read, and doesn't subscribe any more.
+    bench.say(&Command::Unsubscribe { world: 21, number: 1 });
+    let counters = bench.count(20).counters;
+    assert_eq!((counters.held_bytes, counters.stops), (0, 0));
+    rogue.write(&Header::new(Kind::Message, WorldId(21), 0));
+    let rest = std::iter::from_fn(|| idler.receive(Some(Duration::from_millis(50))).unwrap().map(|r| r.header()));
+    assert_eq!(rest.last().unwrap().correlation, 0, "what comes directly comes");
+}
