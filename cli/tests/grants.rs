@@ -83,9 +83,7 @@ fn a_person_decides_from_the_command_line() {
 fn worlds_come_and_go_from_the_command_line() {
     let dir = Dir::new("spawn");
     let (_up, socket) = up(&dir);
-    assert!(
-        done(&socket, &["spawn", "second", "--memory", "64M", "--", "sleep", "1000"]).starts_with("second is world ")
-    );
+    assert!(done(&socket, &["spawn", "second", "--", "sleep", "1000"]).starts_with("second is world "));
     assert!(done(&socket, &["spawn", "--template", "sleeper", "sleeper/blue"]).starts_with("sleeper/blue is world "));
     let cloned = done(&socket, &["clone", "sleeper/blue"]);
     assert!(cloned.starts_with("sleeper/") && !cloned.starts_with("sleeper/blue"), "{cloned}");

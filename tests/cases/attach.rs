@@ -106,7 +106,12 @@ fn slow_to_close(lingers: Duration) -> (OwnedFd, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut connection = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     connection.set_nonblocking(true).unwrap();
-    while connection.write(&[0; 65536]).is_ok() {}
+    // Until nobody takes more, which the kernels' buffers do for a while after they are full.
+    let mut refusals = 0;
+    while refusals < 5 {
+        refusals = if connection.write(&[0; 65536]).is_ok() { 0 } else { refusals + 1 };
+        std::thread::sleep(Duration::from_millis(if refusals > 0 { 20 } else { 0 }));
+    }
     rustix::net::sockopt::set_socket_linger(&connection, Some(lingers)).unwrap();
     (connection.into(), listener)
 }

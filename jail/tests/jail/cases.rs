@@ -458,6 +458,17 @@ fn alive(pid: i32) -> bool {
     !status.is_empty() && !status.contains("State:\tZ")
 }
 
+/// What there is once it changes no more: a launcher begins jails ahead of time, for a while after each order.
+pub fn settled<T: PartialEq>(look: impl Fn() -> T) -> T {
+    loop {
+        let before = look();
+        std::thread::sleep(Duration::from_millis(300));
+        if look() == before {
+            return before;
+        }
+    }
+}
+
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !condition() {
@@ -569,7 +580,7 @@ fn keeping(given: &mut Given<'_>) {
 
 /// Spawns that go well, that fail early and late, whose worlds are killed, and whose values are dropped.
 fn nothing_left(given: &mut Given<'_>) {
-    let before = Remains::now();
+    let before = settled(Remains::now);
     let (slabs, mut times) = (slabs(), Vec::new());
     let mut blind = spec("/bin/true", &[]);
     blind.binds = vec![Bind::read_only("/does/not/exist", "/x")];

@@ -6,13 +6,13 @@ use std::process::Command;
 
 use strait_jail::{Launcher, Options};
 
-use crate::cases::{Given, as_root, skip_unless, wait_until};
+use crate::cases::{Given, as_root, settled, skip_unless, wait_until};
 use crate::groups::{alive, groups_of};
 use crate::world::{World, shell, start};
 
 /// With seats and without, used and unused: nothing is left of the launcher's own.
 pub fn seats(_: &mut Given<'_>) {
-    let others = seats_of_ours();
+    let others = settled(seats_of_ours);
     for seats in [0, 1, 5] {
         let mut launcher = Launcher::start_with(&Options { seats, share_turns: as_root() }).expect("launcher");
         let worlds = (0..4).map(|_| start(&mut launcher, &shell("sleep 1000")).expect("spawn"));
