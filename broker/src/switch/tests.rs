@@ -718,3 +718,26 @@ fn who_asks_the_switch_and_reads_no_answer_is_not_read() {
     let held = bench.count(20).counters.held_bytes;
     assert!((64 * 1024..66 * 1024).contains(&held), "{held}");
 }
+
+/// Each of these commands takes the switch longer than the supervisor to say it, so there is always one more.
+#[test]
+fn records_pass_however_much_the_supervisor_has_to_say() {
+    let mut bench = Bench::new();
+    let (mut a, mut b) = (bench.attach(16, "a", &["b"]), bench.attach(17, "b", &[]));
+    for topic in 1..=1024 {
+        bench.link.send(&Command::OpenTopic { topic, publisher: 17 }, &[]).unwrap();
+    }
+    let supervisor = Link::new(bench.link.as_fd().try_clone_to_owned().unwrap());
+    let (enough, is_over) = std::sync::mpsc::channel::<()>();
+    let talker = thread::spawn(move || {
+        while is_over.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+            supervisor.send(&Command::Unsubscribe { world: 17, number: 1 }, &[]).unwrap();
+        }
+    });
+    thread::sleep(Duration::from_millis(100));
+    a.send(WorldId(17), b"through").unwrap();
+    let arrived = b.receive(SECOND).unwrap().map(|record| record.payload().to_vec());
+    drop(enough);
+    talker.join().unwrap();
+    assert_eq!(arrived.as_deref(), Some(&b"through"[..]));
+}
