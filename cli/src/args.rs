@@ -245,7 +245,7 @@ pub enum PolicyAction {
 #[derive(Debug, ClapArgs)]
 pub struct PolicySource {
     /// A configuration, instead of a broker that runs
-    #[arg(long, value_name = "FILE", conflicts_with = "socket")]
+    #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
     #[command(flatten)]
     pub socket: Socket,
@@ -275,15 +275,21 @@ const MAIN_HELP: &str = "\
 Examples:
   strait run -- python3 -c 'print(1)'       one program in a jail
   strait up examples/two-worlds.toml        a broker with two worlds
-  strait doctor                             what this machine has, and lacks
-  strait ps                                 what it runs
+  strait ps                                 in another terminal: what it runs
   strait top                                what that does now
-  strait request greeter 'hello'            ask one of them
+  strait request greeter 'hello'            ask a world that speaks strait
+  strait doctor                             what this machine has, and lacks
 
 Exit codes: 0 done; 1 it failed, and standard error says why and what to do next; 2 bad usage.
 `strait run` has others: see `strait run --help`.";
 
 const UP_HELP: &str = "\
+The file has a table for each world: [worlds.NAME] with `command = [...]`, the options of `strait run` as keys (--allow-syscalls is `allow_syscalls`; \
+--memory and other limits are in `limits = { memory = \"64M\" }`), and beside them `publish` and `subscribe` (patterns of topics), `wake = \"message\"` and \
+`idle = \"30s\"` (it sleeps until a message comes for it), `checkpoint`, `role`, `stdio`. [templates.NAME] has the same, for worlds that are started later; \
+[groups.NAME] has a `template` and `min`, `max`, `idle`; [[attach]] says who else may attach: `name`, `uid`, `send`, `may`; `state` is the directory of \
+what worlds save. A key that isn't known is answered with those that are.
+
 Worlds start in the order of `start = [\"a\", \"b\"]`, or of the file, and stop in reverse. The first Ctrl-C tells each \
 to end and gives it its grace; a second one kills them all at once.
 

@@ -23,6 +23,11 @@ const SWITCH_FAILED: &str = "the switch ended";
 const NAMESPACES: &str = "without root, user namespaces must be allowed: see `sysctl user.max_user_namespaces` (more than 0) and, \
 where there is one, `sysctl kernel.apparmor_restrict_unprivileged_userns` (0); Landlock must be on, at ABI 6 (Linux 6.12)";
 
+/// How a broker begins to say that policy is against it; it goes on with the line that would allow it.
+const NOT_ALLOWED: &str = "policy doesn't let you";
+const RULE: &str =
+    "that line belongs to the [[attach]] rule for your uid, in the file that the broker was started with";
+
 /// Why a command failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
@@ -104,6 +109,7 @@ impl From<Error> for Failure {
             Error::Handshake(HandshakeError::Refused(why)) if why.starts_with(SWITCH_FAILED) => {
                 failure.hint(NAMESPACES)
             }
+            Error::Refused(why) if why.starts_with(NOT_ALLOWED) => failure.hint(RULE),
             Error::TooLarge { .. } => failure.hint("send less at a time: the `cli/*` attachment has slices of 64 KiB"),
             Error::BrokerGone => failure
                 .hint("its worlds are gone with it: start it again; the last lines of its `strait up` may say why"),

@@ -6,10 +6,14 @@ use crate::{Outcome, socket, text};
 use std::fmt::Display;
 use strait_jail::{Capabilities, Mount, Profile, Report};
 
+/// Who can be looked into.
+const JAILED: &str =
+    "`strait ps` lists the worlds: one that runs in a jail can be looked into, one that sleeps after `strait wake`";
+
 pub fn inspect(args: &Inspect) -> Outcome {
     let mut client = socket::attach(&args.socket)?;
     let json = client.inspect(&args.world);
-    let json = json.map_err(|error| Failure::from(error).or_hint("`strait ps` lists the worlds there are"))?;
+    let json = json.map_err(|error| Failure::from(error).or_hint(JAILED))?;
     if args.json {
         return text::print(format!("{json}\n").as_bytes());
     }

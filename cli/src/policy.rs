@@ -47,6 +47,7 @@ fn show(world: &str, json: bool, source: &PolicySource) -> Outcome {
     };
     match json {
         true => text::print(format!("{:#}\n", json!(lines)).as_bytes()),
+        false if lines.is_empty() => text::print(format!("{world} may do nothing but answer\n").as_bytes()),
         false => text::print(lines.iter().map(|line| text::one_line(line) + "\n").collect::<String>().as_bytes()),
     }
 }

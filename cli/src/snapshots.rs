@@ -20,7 +20,11 @@ pub fn snapshot(args: &Snapshot) -> Outcome {
 pub fn snapshots(args: &Snapshots) -> Outcome {
     let mut client = socket::attach(&args.socket)?;
     let rows = client.snapshots(&args.world).map_err(|error| Failure::from(error).about(&args.world))?;
-    let text = if args.json { json_text(&rows) } else { table(&rows) };
+    let text = match args.json {
+        true => json_text(&rows),
+        false if rows.is_empty() => format!("nothing is kept of {}\n", args.world),
+        false => table(&rows),
+    };
     text::print(text.as_bytes())
 }
 

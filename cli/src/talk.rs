@@ -12,6 +12,8 @@ use strait_broker::{Client, Reason, WorldId};
 
 /// How long the switch may take to read a message; it does so at any load.
 pub const TAKEN: Duration = Duration::from_secs(5);
+/// The longest message; what is longer than one record goes in pieces.
+const MAX_BYTES: u32 = 16 << 20;
 /// How long to listen whether the message comes back.
 const NOTICE: Duration = Duration::from_millis(100);
 
@@ -78,7 +80,7 @@ fn prepare(
     let mut client = socket::attach(socket)?;
     let known = client.resolve(world);
     let known = known.map_err(|error| Failure::from(error).or_hint("`strait ps` lists the worlds there are"))?;
-    let payload = payload(data, client.max_payload())?;
+    let payload = payload(data, MAX_BYTES)?;
     Ok((client, known, payload))
 }
 
@@ -91,7 +93,8 @@ pub fn payload(data: Option<&str>, max_bytes: u32) -> Result<Vec<u8>, Failure> {
             let read = io::stdin().take(u64::from(max_bytes) + 1).read_to_end(&mut bytes);
             read.map_err(|error| Failure::new(format!("standard input: {error}")))?;
             match bytes.len() as u64 > u64::from(max_bytes) {
-                true => Err(Failure::new(format!("standard input has more than one record takes ({max_bytes} bytes)"))),
+                true => Err(Failure::new(format!("standard input has more than {max_bytes} bytes"))
+                    .hint("send it in parts, or grant the world the file with `read`")),
                 false => Ok(bytes),
             }
         }

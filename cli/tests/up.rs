@@ -274,6 +274,23 @@ fn a_world_that_a_message_wakes_is_defined_and_sleeps() {
     assert_eq!((code, &**lines.last().unwrap()), (Some(0), "strait: stopped"), "{lines:#?}");
 }
 
+/// A socket in the environment is no question about a broker: the file is asked.
+#[test]
+fn a_files_policy_is_shown_wherever_a_broker_is() {
+    let dir = Dir::new("file-policy");
+    let (file, socket) = (dir.file("w.toml", SLEEPERS), dir.path("no-broker"));
+    let file = file.to_str().expect("UTF-8");
+    let judged = ask(&socket, ["policy", "check", "first", "second", "--file", file]);
+    assert_eq!(
+        (judged.code, &*judged.out),
+        (Some(1), "`first` may not: it takes `send = [\"second\"]`\n"),
+        "{}",
+        judged.err
+    );
+    let shown = ask(&socket, ["policy", "show", "first", "--file", file]);
+    assert_eq!((shown.code, &*shown.out), (Some(0), "first may do nothing but answer\n"), "{}", shown.err);
+}
+
 #[test]
 fn several_are_stopped_at_once_and_each_is_told_of() {
     let dir = Dir::new("stop-all");

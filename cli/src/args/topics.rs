@@ -26,7 +26,7 @@ pub struct Sub {
     #[arg(long)]
     pub retained: bool,
     /// End after so many messages
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
     /// End after this time: 300ms, 5s, 2m
     #[arg(long, value_name = "TIME", value_parser = quantity::duration)]
