@@ -1,6 +1,6 @@
 //! A group as a configuration names it: an address, and the worlds behind it.
 
-use super::{ConfigError, World};
+use super::{ConfigError, Wake, World};
 use crate::quantity::in_milliseconds;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -74,6 +74,10 @@ impl Group {
             return Err(wrong("template", format!("there is no template `{}` (there are: {known})", self.template)));
         }
         match () {
+            // A member that has ended is replaced, and one that then slept would be a world more each time.
+            () if templates.get(&self.template).is_some_and(|world| world.wake == Wake::Message) => {
+                Err(wrong("template", format!("`{}` has `wake = \"message\"`: members don't sleep", self.template)))
+            }
             () if !(1..=256).contains(&self.max) => Err(wrong("max", format!("from 1 to 256, not {}", self.max))),
             () if self.min > self.max => Err(wrong("min", format!("{} is more than `max`, {}", self.min, self.max))),
             () if !(1..=1024).contains(&self.outstanding) => {
@@ -86,4 +90,18 @@ impl Group {
 
 fn wrong(key: &'static str, why: String) -> ConfigError {
     ConfigError::Group { key, why }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_do_not_sleep() {
+        let mut world = World::new(["true"]);
+        let check = |world: &World| Group::new("worker").check("pool", &[("worker".into(), world.clone())].into());
+        assert!(check(&world).is_ok());
+        world.wake = Wake::Message;
+        assert!(check(&world).unwrap_err().to_string().contains("members don't sleep"));
+    }
 }
