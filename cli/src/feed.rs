@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 use strait_broker::{Client, Error, Fate, Header, Sight, WorldId};
 use strait_protocol::RawHeader;
 
-/// Time between two lists at least: an id that is not known is looked up, but not for each record of it.
-const LIST_AGAIN: Duration = Duration::from_millis(100);
+/// Time between two lists at least: what comes from one that is not known waits so long for its name.
+const LIST_AGAIN: Duration = Duration::from_millis(20);
 /// Names of worlds that are gone are kept, for what is still to be told of them, up to so many.
 const MAX_NAMES: usize = 16 * 1024;
 
@@ -75,9 +75,15 @@ impl Feed {
             self.learn(topic)?;
         }
         let is_unknown = |id: WorldId| id != WorldId::SWITCH && !self.names.contains_key(&id.0);
-        let has_unknown = batch.seen.iter().any(|s| is_unknown(s.header.source) || is_unknown(s.header.destination));
-        if has_unknown && self.listed.elapsed() >= LIST_AGAIN {
+        let both = |seen: &Seen| [seen.header.source, seen.header.destination];
+        let unknown: Vec<WorldId> = batch.seen.iter().flat_map(both).filter(|id| is_unknown(*id)).collect();
+        if !unknown.is_empty() {
+            std::thread::sleep(LIST_AGAIN.saturating_sub(self.listed.elapsed()));
             self.list()?;
+            // Who isn't found now has its id for a name, and isn't looked for again with each record.
+            for id in unknown {
+                self.names.entry(id.0).or_insert_with(|| id.to_string());
+            }
         }
         Ok(Some(batch))
     }
