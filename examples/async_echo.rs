@@ -19,10 +19,10 @@ pub async fn main() -> Result<(), Error> {
     let client = Client::open()?.into_async()?;
     loop {
         let record = client.receive().await?;
-        if let Some(shutdown) = record.shutdown() {
+        if let Some(notice) = record.control_notice().filter(|notice| notice.ends()) {
             client.reply(&record.header, 0, b"").await?;
             // Told to end: what is left of the time is for what was begun.
-            eprintln!("echo: ending within {:?}: {}", shutdown.deadline.min(Duration::from_secs(1)), shutdown.reason);
+            eprintln!("echo: ending within {:?}: {}", notice.deadline.min(Duration::from_secs(1)), notice.reason);
             return Ok(());
         }
         if record.header.kind == Kind::Request {

@@ -35,7 +35,7 @@ fn asked_object(row: &Asked) -> serde_json::Value {
 
 fn asked_cells(row: &Asked) -> [String; 5] {
     let [name, resource, reason] = [&row.name, &row.resource, &row.reason].map(|cell| text::one_line(cell));
-    [row.number.to_string(), name, resource, units::age(row.left_ms.into()), reason]
+    [row.number.to_string(), name, resource, units::left(row.left_ms.into()), reason]
 }
 
 pub fn grants(args: &Listing) -> Outcome {
@@ -54,7 +54,7 @@ fn granted_object(row: &Granted) -> serde_json::Value {
 
 fn granted_cells(row: &Granted) -> [String; 5] {
     let [name, resource, by] = [&row.name, &row.resource, &row.by].map(|cell| text::one_line(cell));
-    let left = row.left_ms.map_or_else(|| "-".into(), |ms| units::age(ms.into()));
+    let left = row.left_ms.map_or_else(|| "-".into(), |ms| units::left(ms.into()));
     [row.number.to_string(), name, resource, left, by]
 }
 
@@ -63,7 +63,7 @@ pub fn grant(args: &Grant) -> Outcome {
     let [name, resource, ..] = [&granted.name, &granted.resource].map(|cell| text::one_line(cell));
     let end = granted.left_ms.map_or_else(
         || format!("until `strait revoke {}`", granted.number),
-        |ms| format!("for {}", units::age(ms.into())),
+        |ms| format!("for {}", units::left(ms.into())),
     );
     text::print(format!("{name} has `{resource}` {end}\n").as_bytes())
 }

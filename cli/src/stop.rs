@@ -83,8 +83,9 @@ impl Sum {
     fn tell(&self) -> Outcome {
         let Self { ended, acknowledged, saved, killed, failed } = self;
         if ended + failed > 1 {
+            let worlds = if *ended == 1 { "world" } else { "worlds" };
             let line = format!(
-                "{ended} worlds ended: {acknowledged} acknowledged, {saved} saved their state, {killed} had to be killed\n"
+                "{ended} {worlds} ended: {acknowledged} acknowledged, {saved} saved their state, {killed} had to be killed\n"
             );
             text::print(line.as_bytes())?;
         }

@@ -17,6 +17,15 @@ pub fn age(ms: u64) -> String {
     fitting.map_or_else(|| format!("{ms}ms"), |(unit_ms, unit)| format!("{}{unit}", ms / unit_ms))
 }
 
+/// A time that is left, rounded up: `90s`, `10m`, `3h`.
+pub fn left(ms: u64) -> String {
+    match ms.div_ceil(1000) {
+        seconds @ 0..120 => format!("{seconds}s"),
+        seconds @ 120..7200 => format!("{}m", seconds.div_ceil(60)),
+        seconds => format!("{}h", seconds.div_ceil(3600)),
+    }
+}
+
 /// A count in few characters: `7`, `0.5`, `1.2k`, `34.5M`.
 pub fn short(count: f64) -> String {
     let units = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
@@ -66,6 +75,12 @@ pub fn size(bytes: u64) -> String {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn what_is_left_is_rounded_up() {
+        let told = [1, 2_990, 90_000, 120_001, 7_200_000].map(left);
+        assert_eq!(told, ["1s", "3s", "90s", "3m", "2h"]);
+    }
 
     #[test]
     fn counts_are_short() {

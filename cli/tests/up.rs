@@ -262,7 +262,7 @@ fn a_world_that_a_message_wakes_is_defined_and_sleeps() {
     assert_eq!(unknown.code, Some(1));
     assert!(unknown.err.contains("no world named `nobody`") && unknown.err.contains("strait ps"), "{}", unknown.err);
     let stopped = ask(&socket, ["stop", "greeter"]);
-    assert_eq!((stopped.code, stopped.out.trim()), (Some(0), "greeter it was asleep"), "{}", stopped.err);
+    assert_eq!((stopped.code, stopped.out.trim()), (Some(0), "greeter was asleep already"), "{}", stopped.err);
     let next = dir.file("next.toml", &ASLEEP.replace("true", "false"));
     let upgraded = ask(&socket, ["upgrade", "greeter", "--file", next.to_str().unwrap()]);
     assert_eq!(upgraded.code, Some(0), "{}", upgraded.err);

@@ -22,7 +22,7 @@ impl Supervisor {
             entry.add_waiter(asker);
         }
         if entry.state == State::Asleep {
-            entry.note = "it was asleep".into();
+            entry.note = "was asleep already".into();
             // As ended as it can be, until the whole broker is.
             match self.is_closing {
                 true => self.detach(id),

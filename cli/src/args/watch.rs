@@ -6,13 +6,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 use strait_broker::quantity;
 
+/// Two samples nearer to each other than this show nothing but chance.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+fn interval(text: &str) -> Result<Duration, String> {
+    quantity::duration(text).and_then(|time| if time < SHORTEST { Err("at least 100ms".into()) } else { Ok(time) })
+}
+
 #[derive(Debug, ClapArgs)]
 pub struct Top {
     /// Print JSON: one object per sample, one line each
     #[arg(long)]
     pub json: bool,
     /// Time between two samples: 500ms, 2s
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = quantity::duration)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
     pub interval: Duration,
     /// End after so many samples
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
