@@ -120,6 +120,8 @@ pub(crate) enum Event {
     NotAttached { id: u64, why: String },
     /// The same after `Renew`, and everything about the life that is over is delivered and told. Whether that had taken anything out of its inbox.
     Renewed { id: u64, has_taken: bool },
+    /// What is sent to a world's old version goes to this one from now on.
+    Forwarded { to: u64 },
     /// Everything about this world is delivered, told and forgotten.
     Detached { id: u64 },
     /// This world wrote what can't be true. Nothing more is taken from it.

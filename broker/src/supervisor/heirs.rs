@@ -106,20 +106,23 @@ impl Supervisor {
         })
     }
 
-    /// A version that runs beside the old one is ready: the name is its, and what is sent to either. The old one is told to end, behind
-    /// everything that it was sent before.
+    /// A version that runs beside the old one is ready: the switch is to give it what is sent to either; then comes
+    /// [`take_forwarded`](Self::take_forwarded).
     pub(super) fn take_over(&mut self, id: WorldId) {
+        let Some(entry) = self.worlds.get(&id) else { return };
+        let Some(beside) = &entry.beside else { return };
+        if self.names.get(&entry.name).is_some_and(|holder| *holder != beside.old) {
+            return self.kill(id, "its name is another world's by now");
+        }
+        let command = Command::Forward { from: beside.old.0, to: id.0 };
+        self.is_over |= self.link.tell(&command, &[]).is_err();
+    }
+
+    /// Nothing more comes for the old version: it is told to end, behind everything that it was sent before.
+    pub(super) fn take_forwarded(&mut self, id: WorldId) {
         let Some(entry) = self.worlds.get_mut(&id) else { return };
         let Some(Beside { old, farewell, asked_by, .. }) = entry.beside.take() else { return };
         let name = entry.name.clone();
-        if self.names.get(&name).is_some_and(|holder| *holder != old) {
-            self.answer(&asked_by, &Answer::Refused(format!("`{name}` is another world by now")));
-            return self.kill(id, "its name is taken");
-        }
-        if self.link.tell(&Command::Forward { from: old.0, to: id.0 }, &[]).is_err() {
-            self.is_over = true;
-            return;
-        }
         self.names.insert(name.clone(), id);
         if let Some(entry) = self.worlds.get_mut(&old) {
             // It ends for good.

@@ -211,6 +211,7 @@ impl Supervisor {
     fn take_event(&mut self, event: Event) {
         match event {
             Event::Attached { id } => self.take_attached(WorldId(id)),
+            Event::Forwarded { to } => self.take_forwarded(WorldId(to)),
             Event::Renewed { id, has_taken } => self.take_renewed(WorldId(id), has_taken),
             Event::NotAttached { id, why } => {
                 self.end_unattached(WorldId(id), &format!("the switch can't map its slices: {why}"));

@@ -370,7 +370,7 @@ impl Switch {
             }
             Command::Forward { from, to } => {
                 self.forward(WorldId(from), WorldId(to));
-                Ok(())
+                self.link.send(&Report::Forwarded { to }, &[])
             }
             Command::OpenTopic { topic, publisher } => {
                 self.open_topic(WorldId::topic(topic), WorldId(publisher));
