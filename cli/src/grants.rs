@@ -98,7 +98,7 @@ mod tests {
         };
         let expected = "\
 NUMBER  WORLD   ASKS FOR  LEFT  REASON
-     7  loader  send db     1m  please\\n\\u{1b}[2J
+     7  loader  send db    61s  please\\n\\u{1b}[2J
 ";
         assert_eq!(table(&REQUESTS, [asked_cells(&asked)]), expected);
     }

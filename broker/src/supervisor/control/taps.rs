@@ -18,8 +18,7 @@ impl Supervisor {
         let command = Command::Tap { tapper: asker.source.0, pattern: wanted.to_string(), payload };
         self.link.tell(&command, &[]).map_err(|errno| format!("the switch can't be told: {errno}"))?;
         self.tappers.insert(asker.source);
-        self.answer(asker, &Answer::Done);
-        Ok(())
+        self.answer_when_done(asker, Answer::Done)
     }
 
     /// Ends the asker's tap, if it has one.
@@ -28,7 +27,6 @@ impl Supervisor {
             let command = Command::Untap { tapper: asker.source.0 };
             self.link.tell(&command, &[]).map_err(|errno| format!("the switch can't be told: {errno}"))?;
         }
-        self.answer(asker, &Answer::Done);
-        Ok(())
+        self.answer_when_done(asker, Answer::Done)
     }
 }

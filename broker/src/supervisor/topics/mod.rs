@@ -68,7 +68,7 @@ impl Supervisor {
 
     /// Answers when the switch has done everything that it was told before: what is published from then on is delivered so, and whoever is
     /// told a topic may publish there at once.
-    fn answer_when_done(&mut self, asker: &Header, answer: Answer) -> Result<(), String> {
+    pub(super) fn answer_when_done(&mut self, asker: &Header, answer: Answer) -> Result<(), String> {
         let ticket = self.number();
         self.topics.waiting.push_back((ticket, *asker, answer));
         match self.topics.is_asked {
