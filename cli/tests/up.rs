@@ -89,7 +89,7 @@ fn a_stubborn_world_is_killed_and_named() {
     let (code, lines) = up.end();
     assert_eq!(code, Some(0), "{lines:#?}");
     assert!(
-        lines.iter().any(|line| line.contains("had to be killed after 1") && line.contains("deadline")),
+        lines.iter().any(|line| line.contains("had to be killed after ") && line.contains("deadline")),
         "{lines:#?}"
     );
 }

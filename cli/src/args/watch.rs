@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 use strait_broker::quantity;
 
-/// Two samples nearer to each other than this show nothing but chance.
-const SHORTEST: Duration = Duration::from_millis(100);
+/// Samples nearer to each other than this would show the work of sampling.
+const SHORTEST: Duration = Duration::from_millis(10);
 
 fn interval(text: &str) -> Result<Duration, String> {
-    quantity::duration(text).and_then(|time| if time < SHORTEST { Err("at least 100ms".into()) } else { Ok(time) })
+    quantity::duration(text).and_then(|time| if time < SHORTEST { Err("at least 10ms".into()) } else { Ok(time) })
 }
 
 #[derive(Debug, ClapArgs)]
