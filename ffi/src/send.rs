@@ -163,6 +163,10 @@ pub unsafe extern "C" fn strait_start_repeatable(
 }
 
 /// Starts a request in one of the ways that there are.
+///
+/// # Safety
+///
+/// The payload is there, as its length says, or null (strait.h, "Pointers").
 unsafe fn start(
     client: Option<&mut StraitClient>,
     how: fn(&mut Client, WorldId, &[u8], Duration) -> Result<u64, Error>,
