@@ -7,7 +7,7 @@ use super::starts::Starts;
 use super::tap::Shown;
 use crate::link::Passport;
 use crate::policy::{Reach, Way};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use strait_memory::{ReadOnly, SliceError, SliceFile, Writable, transfer};
@@ -128,8 +128,10 @@ pub(crate) struct Port {
     pub held: VecDeque<Held>,
     /// How many of those found room in the end.
     pub unseated: u64,
-    /// Topics that it may be a publisher or subscriber of.
+    /// Topics that it may publish on.
     pub topics: HashSet<WorldId>,
+    /// Of each of its subscriptions: the topics that it meets, and its serial number there.
+    pub subscriptions: HashMap<u32, BTreeMap<WorldId, u64>>,
     /// Bytes of values kept on topics on its account.
     pub retained_bytes: u64,
     /// What it missed of the control service's announcements since the last that it got.
@@ -192,6 +194,7 @@ impl Port {
             held: VecDeque::new(),
             unseated: 0,
             topics: HashSet::new(),
+            subscriptions: HashMap::new(),
             retained_bytes: 0,
             unannounced: 0,
             held_bytes: 0,
@@ -224,6 +227,7 @@ impl Port {
         std::mem::swap(&mut self.holdings, &mut other.holdings);
         std::mem::swap(&mut self.reach, &mut other.reach);
         std::mem::swap(&mut self.topics, &mut other.topics);
+        std::mem::swap(&mut self.subscriptions, &mut other.subscriptions);
         (self.budget_bytes, self.shows_payload) = (other.budget_bytes, other.shows_payload);
         (self.last_route, self.blocked, self.served, self.open_requests) = (None, None, 0, 0);
         (self.is_far, self.empty_rings) = (false, 0);
@@ -315,7 +319,7 @@ impl Port {
 
     /// Tells the world not to send to a receiver for now. Beyond so many of them it isn't told, and its window says the same less kindly.
     pub(crate) fn stop(&mut self, receiver: WorldId) {
-        if self.stops.contains(&Some(receiver)) {
+        if self.is_stopped(receiver) {
             return;
         }
         let place = self.stops.iter().position(Option::is_none).unwrap_or(self.stops.len());
@@ -324,6 +328,10 @@ impl Port {
             self.stops[place] = Some(receiver);
             self.endpoint.set_stop(place, Some(receiver));
         }
+    }
+
+    pub(crate) fn is_stopped(&self, receiver: WorldId) -> bool {
+        self.stops.contains(&Some(receiver))
     }
 
     /// Tells it that it may send there again. False if it wasn't told otherwise.

@@ -12,7 +12,7 @@ use super::backlog::Payload;
 use super::deliver::{Outcome, Turn};
 use super::port::{Held, Port};
 use crate::link::Subscription;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use strait_protocol::{
     Corrupt, FLAG_MORE, FLAG_RETAIN, FLAG_TOPIC, Header, Kind, RawHeader, Reason, ReserveError, WorldId,
@@ -29,16 +29,14 @@ pub(super) struct Topics {
 #[derive(Debug, Default)]
 struct Topic {
     publishers: Vec<WorldId>,
-    /// By serial number.
-    subscribers: Vec<Subscriber>,
+    /// By serial number, which is never given twice: a publisher that had to wait in the middle knows where to go on.
+    subscribers: BTreeMap<u64, Subscriber>,
     retained: Option<Retained>,
 }
 
 /// One subscription to one topic.
 #[derive(Debug)]
 struct Subscriber {
-    /// Never given twice, so that a publisher that had to wait in the middle knows where to go on.
-    serial: u64,
     world: WorldId,
     slot: usize,
     subscription: Subscription,
@@ -55,6 +53,17 @@ struct Retained {
     payload: Rc<[u8]>,
 }
 
+impl Topics {
+    /// Takes a subscription out of the topics that it meets.
+    fn forget(&mut self, met: &BTreeMap<WorldId, u64>) {
+        for (topic, serial) in met {
+            if let Some(open) = self.open.get_mut(topic) {
+                open.subscribers.remove(serial);
+            }
+        }
+    }
+}
+
 impl Retained {
     fn bytes(&self) -> u64 {
         Held::bytes_of(&self.raw)
@@ -68,10 +77,6 @@ impl Subscriber {
 
     fn miss(&mut self) {
         self.missed = self.missed.saturating_add(1);
-    }
-
-    fn is(&self, world: WorldId, number: u32) -> bool {
-        self.world == world && self.subscription.number == number
     }
 }
 
@@ -91,6 +96,10 @@ impl Switch {
     pub(super) fn leave_topic(&mut self, topic: WorldId, publisher: WorldId) {
         let Some(open) = self.topics.open.get_mut(&topic) else { return };
         open.publishers.retain(|other| *other != publisher);
+        if let Some(slot) = self.by_id.get(&publisher).copied() {
+            self.port(slot).topics.remove(&topic);
+        }
+        let Some(open) = self.topics.open.get_mut(&topic) else { return };
         if let Some(retained) = open.retained.take_if(|retained| retained.raw.source() == publisher) {
             self.give_back(&retained);
         }
@@ -99,10 +108,14 @@ impl Switch {
     pub(super) fn close_topic(&mut self, topic: WorldId) {
         let Some(open) = self.topics.open.remove(&topic) else { return };
         open.retained.iter().for_each(|retained| self.give_back(retained));
-        let worlds = open.subscribers.iter().map(|subscriber| subscriber.world).chain(open.publishers);
-        for world in worlds {
+        for world in open.publishers {
             if let Some(slot) = self.by_id.get(&world).copied() {
                 self.port(slot).topics.remove(&topic);
+            }
+        }
+        for Subscriber { slot, subscription, .. } in open.subscribers.values() {
+            if let Some(met) = self.port(*slot).subscriptions.get_mut(&subscription.number) {
+                met.remove(&topic);
             }
         }
     }
@@ -124,48 +137,49 @@ impl Switch {
         let Some(open) = self.topics.open.get_mut(&topic) else { return };
         self.topics.subscribed += 1;
         let (serial, subscription) = (self.topics.subscribed, subscription.clone());
-        let mut subscriber = Subscriber { serial, world, slot, subscription, missed: 0, seat: None };
+        let mut subscriber = Subscriber { world, slot, subscription, missed: 0, seat: None };
         let kept =
             open.retained.as_ref().filter(|kept| subscriber.subscription.retained && subscriber.wants(&kept.raw));
         let kept = kept.map(|kept| {
             let raw = kept.raw.by_topic(world, subscriber.subscription.number, 0);
             (raw.with_flags(FLAG_TOPIC | FLAG_RETAIN), kept.payload.clone())
         });
-        self.port(slot).topics.insert(topic);
+        self.port(slot).subscriptions.entry(subscriber.subscription.number).or_default().insert(topic, serial);
         if let Some((raw, payload)) = kept
             && !self.put_or_keep(slot, raw, payload, &mut subscriber.seat)
         {
             subscriber.miss();
         }
         if let Some(open) = self.topics.open.get_mut(&topic) {
-            open.subscribers.push(subscriber);
+            open.subscribers.insert(serial, subscriber);
         }
     }
 
     pub(super) fn unsubscribe(&mut self, world: WorldId, number: u32) {
         let Some(slot) = self.by_id.get(&world).copied() else { return };
-        for topic in &self.port(slot).topics.clone() {
-            if let Some(open) = self.topics.open.get_mut(topic) {
-                open.subscribers.retain(|subscriber| !subscriber.is(world, number));
-            }
-        }
+        let met = self.port(slot).subscriptions.remove(&number).unwrap_or_default();
+        self.topics.forget(&met);
         self.forgo_held(slot, number);
         // Who waits to publish for it needn't any more.
-        for waiter in self.port(slot).waiters.clone() {
-            if let Some(slot) = self.by_id.get(&waiter).copied()
-                && self.port(slot).blocked.is_some_and(|blocked| blocked.window.is_topic())
-            {
-                self.leave_line(slot);
-                self.activate(slot);
-            }
-        }
+        let publishes = |waiter: &WorldId| {
+            let waiter = self.by_id.get(waiter).and_then(|slot| self.ports[*slot].as_ref());
+            waiter.and_then(|port| port.blocked).is_some_and(|blocked| blocked.window.is_topic())
+        };
+        let Some(port) = &self.ports[slot] else { return };
+        let (gone, left) = port.waiters.iter().partition(|waiter| publishes(waiter));
+        self.port(slot).waiters = left;
+        self.let_go_on(&gone);
+        self.call_next(slot);
     }
 
     /// What is held for a subscription that is no more: who published it could not go on for as long as its world reads nothing.
     fn forgo_held(&mut self, slot: usize, number: u32) {
         let port = self.port(slot);
-        let (id, held) = (port.id, std::mem::take(&mut port.held));
         let is_gone = |held: &Held| held.raw.topic().is_some_and(|(_, other)| other == number);
+        if !port.held.iter().any(is_gone) {
+            return;
+        }
+        let (id, held) = (port.id, std::mem::take(&mut port.held));
         let (gone, kept): (VecDeque<Held>, _) = held.into_iter().partition(is_gone);
         self.port(slot).held = kept;
         gone.iter().for_each(|held| self.uncharge(held.charged, held.window(id), held.bytes()));
@@ -190,10 +204,8 @@ impl Switch {
     pub(super) fn leave_topics(&mut self, gone: &Port) {
         for topic in &gone.topics {
             self.leave_topic(*topic, gone.id);
-            if let Some(open) = self.topics.open.get_mut(topic) {
-                open.subscribers.retain(|subscriber| subscriber.world != gone.id);
-            }
         }
+        gone.subscriptions.values().for_each(|met| self.topics.forget(met));
     }
 
     // --- publishing ---
@@ -212,7 +224,7 @@ impl Switch {
         let mut payload = Payload::At(at);
         let mut subscribers = self.topics.open.get_mut(&topic).map(|t| std::mem::take(&mut t.subscribers));
         let is_through =
-            self.fan_out(slot, (raw, at), subscribers.as_deref_mut().unwrap_or(&mut []), &mut payload, turn);
+            self.fan_out(slot, (raw, at), subscribers.as_mut().unwrap_or(&mut BTreeMap::new()), &mut payload, turn);
         if let (Some(open), Some(subscribers)) = (self.topics.open.get_mut(&topic), subscribers) {
             open.subscribers = subscribers;
         }
@@ -246,13 +258,12 @@ impl Switch {
         &mut self,
         slot: usize,
         (raw, at): (&RawHeader, u32),
-        subscribers: &mut [Subscriber],
+        subscribers: &mut BTreeMap<u64, Subscriber>,
         payload: &mut Payload,
         turn: &mut Turn,
     ) -> Result<bool, Corrupt> {
         let (id, served) = (self.port(slot).id, self.port(slot).served);
-        let next = subscribers.partition_point(|subscriber| subscriber.serial <= served);
-        for (nth, subscriber) in subscribers[next..].iter_mut().enumerate() {
+        for (nth, (serial, subscriber)) in subscribers.range_mut(served + 1..).enumerate() {
             // One in each turn at least: the record itself may be longer than that. In the last one all, as long as it lasts.
             match self.port(slot).is_leaving {
                 true if turn.is_spent() => return Ok(true),
@@ -269,7 +280,7 @@ impl Switch {
                     return Ok(false);
                 }
             }
-            self.port(slot).served = subscriber.serial;
+            self.port(slot).served = *serial;
         }
         Ok(true)
     }

@@ -17,6 +17,8 @@ const MAX_MATCHES: usize = 65_536;
 /// Subscriptions and topics in one command, so that it fits into a message of the link.
 const MAX_IN_ONE: usize = 1024;
 
+/// From this number on, topics are the control service's own.
+const UNLISTED: u32 = 1 << 31;
 /// Topics whose names are remembered after they were closed.
 const MAX_CLOSED: usize = 4096;
 
@@ -32,6 +34,7 @@ pub(super) struct Book {
     shares: HashMap<WorldId, Share>,
     closed: Closed,
     last_topic: u32,
+    last_unlisted: u32,
     last_subscription: u32,
 }
 
@@ -98,8 +101,7 @@ impl Book {
         if share.topics.len() >= MAX_TOPICS {
             return Err(format!("you have {MAX_TOPICS} topics open, which is the most: close some"));
         }
-        let number =
-            known.or_else(|| self.number(topic)).ok_or("this broker has had as many topics as there are numbers")?;
+        let number = known.unwrap_or_else(|| self.number(topic));
         self.shares.entry(world).or_default().topics.push(number);
         let mut commands = vec![Command::OpenTopic { topic: number, publisher: world.0 }];
         if known.is_none() {
@@ -111,18 +113,41 @@ impl Book {
         Ok((number, commands))
     }
 
-    fn number(&mut self, topic: &Topic) -> Option<u32> {
-        self.last_topic = self.last_topic.checked_add(1)?;
-        self.names.insert(topic.as_str(), self.last_topic);
+    fn number(&mut self, topic: &Topic) -> u32 {
+        let number = self.free_number();
+        self.names.insert(topic.as_str(), number);
         let open = Open { topic: topic.clone(), publishers: Vec::new(), unmatched: HashSet::new() };
-        self.open.insert(self.last_topic, open);
-        Some(self.last_topic)
+        self.open.insert(number, open);
+        number
     }
 
-    /// A number for a topic of the control service's own, which it says itself who subscribes to.
-    pub(super) fn number_unlisted(&mut self) -> Option<u32> {
-        self.last_topic = self.last_topic.checked_add(1)?;
-        Some(self.last_topic)
+    /// The next number that no topic has, or had of late. After two billion they begin anew: whoever opens and closes without end must not
+    /// take the last one.
+    fn free_number(&mut self) -> u32 {
+        loop {
+            self.last_topic = (self.last_topic + 1) % UNLISTED;
+            let number = self.last_topic;
+            if number != 0 && !self.open.contains_key(&number) && !self.closed.names.contains_key(&number) {
+                return number;
+            }
+        }
+    }
+
+    /// A number for a topic of the control service's own, which it says itself who subscribes to. It remembers the names of the last few.
+    pub(super) fn number_unlisted(&mut self) -> u32 {
+        self.last_unlisted = self.last_unlisted.wrapping_add(1) % UNLISTED;
+        UNLISTED + self.last_unlisted
+    }
+
+    /// The next number that none of a world's subscriptions has.
+    fn free_subscription(&mut self, world: WorldId) -> u32 {
+        loop {
+            self.last_subscription = self.last_subscription.wrapping_add(1);
+            let number = self.last_subscription;
+            if number != 0 && !self.subscriptions.contains_key(&(world, number)) {
+                return number;
+            }
+        }
     }
 
     /// Finds those who subscribe to a new topic.
@@ -187,9 +212,8 @@ impl Book {
                 topics.len()
             ));
         }
-        let number = self.last_subscription.checked_add(1).ok_or("there are no numbers left for subscriptions")?;
-        self.last_subscription = number;
         (share.subscriptions, share.matches) = (share.subscriptions + 1, share.matches + topics.len());
+        let number = self.free_subscription(world);
         let Wishes { newest, retained, tag_mask, tag } = wishes;
         let subscription = Subscription { world: world.0, number, newest, retained, tag_mask, tag };
         let command =
@@ -331,5 +355,25 @@ mod tests {
         assert_eq!(book.shares[&B].matches, MAX_MATCHES);
         book.forget(A);
         assert_eq!(book.shares[&B].matches, 0);
+    }
+
+    #[test]
+    fn numbers_begin_anew_and_none_is_given_twice_at_a_time() {
+        let mut book = Book { last_topic: UNLISTED - 3, last_subscription: u32::MAX - 1, ..Book::default() };
+        let (kept, _) = book.open(A, &topic("kept")).unwrap();
+        let (first, ..) = subscribe(&mut book, B, "a");
+        assert_eq!((kept, first), (UNLISTED - 2, u32::MAX));
+        book.last_topic = 0;
+        let (closed, _) = book.open(A, &topic("closed")).unwrap();
+        book.close(A, closed).unwrap();
+        (book.last_topic, book.last_subscription) = (UNLISTED - 3, u32::MAX - 1);
+        let numbers = ["b", "c", "d"].map(|name| book.open(A, &topic(name)).unwrap().0);
+        assert_eq!(numbers, [UNLISTED - 1, 2, 3], "past what is open or was of late");
+        assert_eq!(subscribe(&mut book, B, "b").0, 1);
+        // Another world may have a number that this one has.
+        book.last_subscription = u32::MAX - 1;
+        assert_eq!(subscribe(&mut book, A, "b").0, u32::MAX);
+        (book.last_unlisted, book.last_topic) = (UNLISTED - 1, 5);
+        assert_eq!((book.number_unlisted(), book.number_unlisted()), (UNLISTED, UNLISTED + 1));
     }
 }

@@ -26,8 +26,7 @@ pub(super) struct Presence {
 
 impl Presence {
     pub(super) fn topic(&self, number: u32) -> Option<&Topic> {
-        let place = self.topics.binary_search_by_key(&number, |(known, _)| *known).ok()?;
-        self.topics.get(place).map(|(_, topic)| topic)
+        self.topics.iter().find(|(known, _)| *known == number).map(|(_, topic)| topic)
     }
 
     fn remember(&mut self, number: u32, topic: &Topic) {
@@ -69,7 +68,7 @@ impl Supervisor {
             return;
         }
         let known = self.topics.presence.numbers.get(&topic).copied();
-        let Some(number) = known.or_else(|| self.topics.book.number_unlisted()) else { return };
+        let number = known.unwrap_or_else(|| self.topics.book.number_unlisted());
         if known.is_none() {
             self.topics.presence.remember(number, &topic);
         }
