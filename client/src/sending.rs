@@ -101,8 +101,8 @@ impl Client {
     }
 
     /// The same for a group whose member may handle it again if the first one dies before it has answered: it is kept by the switch on our account
-    /// until it ends. To a world, or in more than one record ([`max_payload`](Self::max_payload)), nothing is repeated: the
-    /// latter is [`Error::TooLarge`].
+    /// until it ends. When three have died with it, it ends with [`Reason::DeliveryLimit`]. To a world, or in more than one record
+    /// ([`max_payload`](Self::max_payload)), nothing is repeated: the latter is [`Error::TooLarge`].
     pub fn start_repeatable(&mut self, to: WorldId, payload: &[u8], timeout: Duration) -> Result<u64, Error> {
         let max_bytes = self.max_payload();
         if payload.len() > max_bytes as usize {

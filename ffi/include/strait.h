@@ -229,6 +229,10 @@ typedef enum strait_reason {
      */
     STRAIT_REASON_CANT_START = 20,
     /**
+     * Each member of the group that was given the request died with it, and there were as many as it is given to.
+     */
+    STRAIT_REASON_DELIVERY_LIMIT = 21,
+    /**
      * It was for a topic, and was a piece of something larger or brought a parcel.
      */
     STRAIT_REASON_NOT_BY_TOPIC = 24,

@@ -48,6 +48,8 @@ pub enum StraitReason {
     Unlinked = 19,
     /// The receiver wasn't running, and couldn't be started so that it could take the record.
     CantStart = 20,
+    /// Each member of the group that was given the request died with it, and there were as many as it is given to.
+    DeliveryLimit = 21,
     /// It was for a topic, and was a piece of something larger or brought a parcel.
     NotByTopic = 24,
     /// Something that was for us, from the world that is the source, didn't arrive whole: its sender broke it off, or it
@@ -71,6 +73,7 @@ const _: () = {
     assert!(StraitReason::ParcelQuota as u16 == Reason::ParcelQuota as u16);
     assert!(StraitReason::Unlinked as u16 == Reason::Unlinked as u16);
     assert!(StraitReason::CantStart as u16 == Reason::CantStart as u16);
+    assert!(StraitReason::DeliveryLimit as u16 == Reason::DeliveryLimit as u16);
     assert!(StraitReason::NotByTopic as u16 == Reason::NotByTopic as u16);
     assert!(StraitReason::Incomplete as u16 == Reason::Incomplete as u16);
 };

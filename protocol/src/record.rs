@@ -125,6 +125,9 @@ pub enum Reason {
     /// It wasn't running, and couldn't be started so that it could take the record.
     #[error("it can't be started")]
     CantStart = 20,
+    /// Each member of the group that was given the request died with it, and there were as many as it is given to.
+    #[error("each member that was given it died, and it is given to no more")]
+    DeliveryLimit = 21,
     /// The link is gone over which the request was asked, or the record was to go.
     #[error("the link that it went over is gone")]
     Unlinked = 19,
@@ -138,7 +141,7 @@ impl Reason {
     pub fn from_code(code: u16) -> Option<Self> {
         use Reason::*;
         let delivery = [NoSuchWorld, Refused, Died, Deadline, Quota, NoSuchRequest, TooLarge, Incomplete];
-        let others = [NoSuchParcel, Unsealed, ParcelQuota, Unlinked, NotByTopic, CantStart];
+        let others = [NoSuchParcel, Unsealed, ParcelQuota, Unlinked, NotByTopic, CantStart, DeliveryLimit];
         delivery.into_iter().chain(others).find(|reason| *reason as u16 == code)
     }
 }

@@ -51,9 +51,12 @@ impl Switch {
         for (key, open) in ended {
             match open.group {
                 Some(group) if key.0 == gone => self.end_job(group, key),
-                Some(group) if self.repeat(group, key, open) => repeated.push(group),
-                _ if key.0 == gone => {}
-                _ => self.end_request(key, &open, Reason::Died),
+                Some(group) => match self.repeat(group, key, open) {
+                    Ok(()) => repeated.push(group),
+                    Err(reason) => self.end_request(key, &open, reason),
+                },
+                None if key.0 == gone => {}
+                None => self.end_request(key, &open, Reason::Died),
             }
         }
         repeated.into_iter().for_each(|group| self.look_at_group(group));

@@ -6,7 +6,7 @@
 //! until its member has given back its ring.
 //!
 //! All pieces of one stream go to the same member: to whom the first one went. A request that its sender calls repeatable is kept until
-//! it ends, on the sender's account, and given to another member if the one that has it dies.
+//! it ends, on the sender's account, and given to another member if the one that has it dies, but to no more than [`MAX_DELIVERIES`].
 //!
 //! What is not promised: an order between what goes to a group and what goes to its member directly, or between members.
 
@@ -17,16 +17,20 @@ mod dispatch;
 mod jobs;
 mod leave;
 mod members;
+mod queue;
 
 use super::parcels::Parcel;
 use super::port::{Held, Port};
 use super::requests::Key;
 use crate::link::GroupPassport;
+use queue::Queue;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use strait_protocol::{FLAG_MORE, Header, Name, NameError, RawHeader, WorldId};
 
+/// Members that a repeatable request is given to, one after the other's death: what kills each would kill all of a pool until its deadline.
+pub(super) const MAX_DELIVERIES: u32 = 3;
 /// Streams to one group that one world may have begun and not ended.
 const MAX_STREAMS: usize = 64;
 
@@ -43,7 +47,7 @@ pub(super) struct Group {
     outstanding: u32,
     max_payload: u32,
     members: Vec<Member>,
-    queue: BTreeMap<Ticket, Waiting>,
+    queue: Queue,
     /// Senders whose next record waits in their outbox, who came first in front.
     pub line: VecDeque<WorldId>,
     /// Requests that haven't ended.
@@ -73,6 +77,8 @@ struct Job {
     ticket: Ticket,
     /// Who has it, if it isn't in the queue.
     member: Option<WorldId>,
+    /// How many had it.
+    deliveries: u32,
     /// The request itself, if it may be given to another.
     kept: Option<Waiting>,
 }
@@ -127,7 +133,7 @@ impl Groups {
     fn firsts(&self, id: WorldId) -> Vec<(Ticket, RawHeader)> {
         let mut firsts: Vec<(Ticket, RawHeader)> = Vec::new();
         let Some(group) = self.0.get(&id) else { return firsts };
-        for (ticket, waiting) in &group.queue {
+        for (ticket, waiting) in group.queue.iter() {
             let raw = waiting.held.raw;
             if firsts.iter().all(|(_, first)| first.source() != raw.source()) {
                 firsts.push((*ticket, raw));
@@ -152,7 +158,7 @@ impl Group {
             outstanding: passport.outstanding.max(1),
             max_payload: passport.max_payload,
             members: Vec::new(),
-            queue: BTreeMap::new(),
+            queue: Queue::default(),
             line: VecDeque::new(),
             jobs: HashMap::new(),
             streams: HashMap::new(),

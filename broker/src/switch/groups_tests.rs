@@ -300,3 +300,78 @@ fn a_parcel_that_waited_begins_no_stream() {
     assert_eq!((bench.count(30).counters.received, bench.count(31).counters.received), (1, 1));
     drop(parcel);
 }
+
+/// Dies with what it has read.
+fn die(bench: &mut Bench, member: Client, id: u64) {
+    drop(member);
+    bench.detach(id);
+}
+
+#[test]
+fn what_kills_each_member_is_given_to_three_and_no_more() {
+    let mut bench = bench(2);
+    let mut asker = bench.attach(20, "asker", &["pool"]);
+    let poison = asker.start_repeatable(GROUP, b"poison", MINUTE).unwrap();
+    let other = asker.start_repeatable(GROUP, b"beside it", MINUTE).unwrap();
+    for id in 30..30 + u64::from(MAX_DELIVERIES) {
+        let mut member = join(&mut bench, id);
+        assert_eq!(receive(&mut member).0.correlation, poison);
+        // The other request is in its inbox by now, and not read.
+        while bench.count(id).counters.received < 2 {
+            std::thread::yield_now();
+        }
+        die(&mut bench, member, id);
+    }
+    let (notice, _) = receive(&mut asker);
+    assert_eq!((notice.source, notice.correlation), (GROUP, poison));
+    assert_eq!(notice.code, Reason::DeliveryLimit as u16);
+    // What lay beside it isn't to blame.
+    let mut member = join(&mut bench, 40);
+    let (header, _) = receive(&mut member);
+    assert_eq!(header.correlation, other);
+    member.reply(&header, 0, b"done").unwrap();
+    assert_eq!(receive(&mut asker).1, b"done");
+    assert_eq!(bench.count(20).counters.held_bytes, 0);
+}
+
+#[test]
+fn who_can_have_no_more_kept_keeps_nobody_from_the_group() {
+    let mut bench = bench(1);
+    let (mut greedy, mut other) = (bench.rogue(20, &["pool"]), bench.rogue(21, &["pool"]));
+    let mut members: Vec<Client> = (30..35).map(|id| join(&mut bench, id)).collect();
+    // Two of each fill its window; what follows waits in the outbox, and needs to be kept, or needn't.
+    let ask = |correlation, flags| Header {
+        correlation,
+        flags,
+        timeout_ms: 60_000,
+        ..Header::new(Kind::Request, GROUP, 6000)
+    };
+    for correlation in [1, 2] {
+        greedy.write(&ask(correlation, FLAG_REPEATABLE));
+        other.write(&ask(correlation, FLAG_REPEATABLE));
+    }
+    has_sent(&mut bench, 20, 2);
+    has_sent(&mut bench, 21, 2);
+    greedy.write(&ask(3, FLAG_REPEATABLE));
+    while bench.count(20).counters.waits == 0 {
+        std::thread::yield_now();
+    }
+    other.write(&ask(3, 0));
+    // A member is free.
+    has_sent(&mut bench, 21, 3);
+    assert_eq!(bench.count(20).counters.sent, 2);
+    // What waits aside goes on when something of its sender's has ended.
+    for member in &mut members {
+        let (request, _) = receive(member);
+        member.reply(&request, 0, b"done").unwrap();
+    }
+    has_sent(&mut bench, 20, 3);
+}
+
+fn has_sent(bench: &mut Bench, id: u64, records: u64) {
+    let end = std::time::Instant::now() + SECOND.unwrap();
+    while bench.count(id).counters.sent < records {
+        assert!(std::time::Instant::now() < end, "{id} waits with its record {records}");
+        std::thread::yield_now();
+    }
+}

@@ -91,7 +91,7 @@ impl Switch {
     /// Gives what is next in the queue to a member, or ends it if it can be given to none.
     fn give_next(&mut self, id: WorldId, ticket: Ticket, pick: Pick) {
         let Pick::Member(receiver) = pick else { return self.turn_away(id, ticket, Reason::TooLarge) };
-        let Some(waiting) = self.group(id).queue.remove(&ticket) else { return };
+        let Some(waiting) = self.group(id).queue.remove(ticket) else { return };
         let raw = waiting.held.raw;
         let refused = self.put_waiting(&waiting, receiver);
         if refused == Ok(()) {
@@ -146,13 +146,8 @@ impl Switch {
         if !is_piece(first) || first.flags() & FLAG_MORE == 0 {
             return;
         }
-        let of_stream = |waiting: &Waiting| {
-            let raw = waiting.held.raw;
-            is_piece(&raw) && (raw.source(), raw.stream()) == (first.source(), first.stream())
-        };
-        let rest: Vec<Ticket> = self.group(id).queue.iter().filter(|(_, w)| of_stream(w)).map(|(t, _)| *t).collect();
-        for ticket in rest {
-            let Some(waiting) = self.group(id).queue.remove(&ticket) else { return };
+        for ticket in self.group(id).queue.pieces((first.source(), first.stream())) {
+            let Some(waiting) = self.group(id).queue.remove(ticket) else { return };
             let raw = waiting.held.raw;
             self.is_given(raw.source(), &raw, receiver);
             if raw.kind() == Kind::Request {

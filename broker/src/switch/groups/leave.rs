@@ -1,6 +1,6 @@
 //! A world may not send to a group any more, since its grant was revoked; or goes on without knowing what it sent.
 
-use super::{Groups, Ticket, Waiting};
+use super::{Groups, Waiting};
 use crate::switch::Switch;
 use crate::switch::port::Port;
 use crate::switch::requests::Key;
@@ -23,8 +23,7 @@ impl Switch {
         let sender = self.by_id.get(&world).and_then(|slot| self.ports[*slot].as_ref());
         for id in sender.map_or_else(Vec::new, |sender| self.groups.closed_to(sender)) {
             let group = self.group(id);
-            let queued = group.queue.iter().filter(|(_, waiting)| waiting.held.raw.source() == world);
-            let queued: Vec<Ticket> = queued.map(|(ticket, _)| *ticket).collect();
+            let queued = group.queue.tickets(|waiting| waiting.held.raw.source() == world);
             let asked: Vec<Key> = group.jobs.keys().filter(|key| key.0 == world).copied().collect();
             queued.into_iter().for_each(|ticket| self.turn_away(id, ticket, Reason::Refused));
             for key in asked {
@@ -46,8 +45,7 @@ impl Switch {
             asked.into_iter().for_each(|key| self.end_job(id, key));
             let queue = &mut self.group(id).queue;
             let is_gone = |waiting: &Waiting| waiting.held.raw.source() == world && waiting.parcel.is_some();
-            let gone: Vec<Ticket> = queue.iter().filter(|(_, w)| is_gone(w)).map(|(ticket, _)| *ticket).collect();
-            let gone: Vec<Waiting> = gone.iter().filter_map(|ticket| queue.remove(ticket)).collect();
+            let gone: Vec<Waiting> = queue.tickets(is_gone).into_iter().filter_map(|at| queue.remove(at)).collect();
             gone.into_iter().for_each(|waiting| self.let_wait_no_more(id, waiting));
             self.call_line(id);
         }

@@ -1,6 +1,6 @@
 //! Who belongs to a group, and what is left to it.
 
-use super::{Group, Member, Ticket};
+use super::{Group, Member, Waiting};
 use crate::link::{GroupCount, GroupPassport, MemberCount};
 use crate::switch::Switch;
 use crate::switch::parcels::Parcel;
@@ -43,8 +43,7 @@ impl Switch {
     pub(in crate::switch) fn give_up(&mut self, id: WorldId) {
         let Some(group) = self.groups.get_mut(id) else { return };
         group.was_wanted = false;
-        let tickets: Vec<Ticket> = group.queue.keys().copied().collect();
-        for ticket in tickets {
+        for ticket in group.queue.tickets(|_| true) {
             self.turn_away(id, ticket, Reason::CantStart);
         }
         self.call_line(id);
@@ -98,20 +97,17 @@ impl Group {
     /// Takes over what a world that is gone left in the queue, as long as the budget lasts. Its requests are ended elsewhere.
     fn inherit(&mut self, id: WorldId, gone: WorldId) -> Vec<Rc<Parcel>> {
         let mut lost = Vec::new();
-        self.queue.retain(|_, waiting| {
-            if waiting.held.charged != gone || waiting.held.raw.kind() == Kind::Request {
-                return true;
-            }
+        let is_left = |waiting: &Waiting| waiting.held.charged == gone && waiting.held.raw.kind() != Kind::Request;
+        for ticket in self.queue.tickets(is_left) {
+            let Some(waiting) = self.queue.get_mut(ticket) else { continue };
             let bytes = waiting.held.bytes();
-            let parcel = waiting.parcel.take();
-            let fits = parcel.is_none() && (self.held_bytes == 0 || self.held_bytes + bytes <= self.budget_bytes);
-            lost.extend(parcel);
-            if fits {
+            if waiting.parcel.is_none() && (self.held_bytes == 0 || self.held_bytes + bytes <= self.budget_bytes) {
                 waiting.held.charged = id;
                 self.held_bytes += bytes;
+            } else if let Some(waiting) = self.queue.remove(ticket) {
+                lost.extend(waiting.parcel);
             }
-            fits
-        });
+        }
         lost
     }
 }
