@@ -118,8 +118,9 @@ pub(crate) enum Event {
     Attached { id: u64 },
     /// It isn't, and why.
     NotAttached { id: u64, why: String },
-    /// The same after `Renew`, and everything about the life that is over is delivered and told. Whether that had taken anything out of its inbox.
-    Renewed { id: u64, has_taken: bool },
+    /// The same after `Renew`, and everything about the life that is over is delivered and told. Whether that had taken anything out of its inbox, and
+    /// the number of the last record that it sent.
+    Renewed { id: u64, has_taken: bool, sequence: u64 },
     /// What is sent to a world's old version goes to this one from now on.
     Forwarded { to: u64 },
     /// Everything about this world is delivered, told and forgotten.

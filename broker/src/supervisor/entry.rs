@@ -188,6 +188,8 @@ pub(super) struct Entry {
     pub rest: Option<Rest>,
     pub exit: Option<Exit>,
     pub was_killed: bool,
+    /// The number of the last record that a life sent which is over: what it asked isn't the next one's.
+    pub former_records: u64,
     pub note: String,
 }
 
@@ -228,6 +230,7 @@ impl Entry {
             rest: None,
             exit: None,
             was_killed: false,
+            former_records: 0,
             note: String::new(),
         }
     }

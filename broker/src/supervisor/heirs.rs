@@ -121,6 +121,10 @@ impl Supervisor {
     /// Nothing more comes for the old version: it is told to end, behind everything that it was sent before.
     pub(super) fn take_forwarded(&mut self, id: WorldId) {
         let Some(entry) = self.worlds.get_mut(&id) else { return };
+        // It has ended meanwhile: then the old one goes on, and who asked is told with that end.
+        if entry.was_killed || entry.state >= State::Stopping {
+            return;
+        }
         let Some(Beside { old, farewell, asked_by, .. }) = entry.beside.take() else { return };
         let name = entry.name.clone();
         self.names.insert(name.clone(), id);

@@ -212,7 +212,7 @@ impl Supervisor {
         match event {
             Event::Attached { id } => self.take_attached(WorldId(id)),
             Event::Forwarded { to } => self.take_forwarded(WorldId(to)),
-            Event::Renewed { id, has_taken } => self.take_renewed(WorldId(id), has_taken),
+            Event::Renewed { id, has_taken, sequence } => self.take_renewed(WorldId(id), has_taken, sequence),
             Event::NotAttached { id, why } => {
                 self.end_unattached(WorldId(id), &format!("the switch can't map its slices: {why}"));
             }

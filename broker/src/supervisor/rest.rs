@@ -160,11 +160,11 @@ impl Supervisor {
     }
 
     /// The switch has fresh slices, and has delivered what the last life said.
-    pub(super) fn take_renewed(&mut self, id: WorldId, has_taken: bool) {
+    pub(super) fn take_renewed(&mut self, id: WorldId, has_taken: bool, sequence: u64) {
         // What the world said last, such as that it ends, is heard first.
         self.serve();
         let Some(entry) = self.worlds.get_mut(&id) else { return };
-        entry.is_switched = true;
+        (entry.is_switched, entry.former_records) = (true, sequence);
         let herald = entry.rest.as_mut().and_then(|rest| rest.herald.take());
         match (entry.channel.inbox.seal_writes(), herald) {
             (Err(error), _) => self.abandon(id, &error.to_string()),

@@ -10,7 +10,6 @@ use super::parcels::bringing;
 use super::port::{Held, Port};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use strait_protocol::wait::Event;
 use strait_protocol::{Corrupt, Kind, RawHeader, Reason, ReserveError, WorldId};
 
 /// Records looked at in one go behind one that can't go on.
@@ -28,6 +27,8 @@ pub(super) struct Blocked {
     pub window: WorldId,
     /// Bytes of inbox that it needs.
     pub needed: u32,
+    /// It waits for room on its sender's account, and keeps nobody from the receiver until there is some.
+    pub is_aside: bool,
     /// Bytes of outbox, from the record on, that are known to be for the same receiver.
     pub looked_past: u32,
     /// What the receiver had released when it was last tried, and how often it was since.
@@ -81,9 +82,11 @@ impl Switch {
         if may_hold && (is_followed || is_wanted) {
             return Ok(true);
         }
-        self.wait_in_line(slot, receiver, window, raw.stride());
+        // It couldn't be kept: its sender's own requests are what it waits for.
+        let is_aside = !may_hold && raw.asks_to_be_repeated() && self.groups.contains(receiver);
+        self.wait_in_line(slot, receiver, window, raw.stride(), is_aside);
         let consumed = self.by_id.get(&receiver).map_or(0, |slot| self.ports[*slot].as_ref().map_or(0, Port::consumed));
-        let port = self.port(slot);
+        let Some(port) = &mut self.ports[slot] else { return Ok(false) };
         let Some(blocked) = &mut port.blocked else { return Ok(false) };
         if blocked.consumed != consumed {
             (blocked.consumed, blocked.turns) = (consumed, 0);
@@ -95,18 +98,21 @@ impl Switch {
         for _ in 0..LOOK_AHEAD {
             match port.endpoint.peek_past(blocked.looked_past)? {
                 None => return Ok(false),
-                Some(next) if next.kind() == Kind::Multicast || next.destination() != window => return Ok(true),
+                Some(next) if next.kind() == Kind::Multicast => return Ok(true),
+                Some(next) if *self.forwards.get(&next.destination()).unwrap_or(&next.destination()) != window => {
+                    return Ok(true);
+                }
                 Some(next) => blocked.looked_past += next.stride(),
             }
         }
         Ok(false)
     }
 
-    /// Puts a sender at the end of those who wait for a receiver, unless it waits there already.
-    fn wait_in_line(&mut self, slot: usize, receiver: WorldId, window: WorldId, needed: u32) {
+    /// Puts a sender at the end of those who wait for a receiver, unless it waits there already; or beside them.
+    fn wait_in_line(&mut self, slot: usize, receiver: WorldId, window: WorldId, needed: u32, is_aside: bool) {
         let head_bytes = self.port(slot).endpoint.head().stride();
         if let Some(blocked) = &mut self.port(slot).blocked
-            && blocked.on == receiver
+            && (blocked.on, blocked.is_aside) == (receiver, is_aside)
         {
             (blocked.window, blocked.needed) = (window, needed);
             blocked.looked_past = blocked.looked_past.max(head_bytes);
@@ -115,13 +121,16 @@ impl Switch {
         self.leave_line(slot);
         let sender = self.port(slot).id;
         if let Some(line) = self.line(receiver) {
-            line.push_back(sender);
-            let blocked = Blocked { on: receiver, window, needed, looked_past: head_bytes, consumed: 0, turns: 0 };
+            if !is_aside {
+                line.push_back(sender);
+            }
+            let blocked =
+                Blocked { on: receiver, window, needed, is_aside, looked_past: head_bytes, consumed: 0, turns: 0 };
             let port = self.port(slot);
             port.blocked = Some(blocked);
             port.tally.waits += 1;
         }
-        if self.groups.contains(receiver) {
+        if !is_aside && self.groups.contains(receiver) {
             self.begin_to_wait(receiver);
         }
     }
@@ -206,7 +215,7 @@ impl Switch {
         let held = Held { raw: stamped, payload, charged: self.port(account).id };
         let window = held.window(self.port(receiver).id);
         if self.port(account).charge(bytes, window) {
-            self.port(account).stop(window);
+            self.stop(account, window);
         }
         self.see_held(slot, receiver, &stamped, &held.payload);
         self.port(receiver).held.push_back(held);
@@ -250,8 +259,8 @@ impl Switch {
         let Some(slot) = self.by_id.get(&account).copied() else { return };
         let port = self.port(slot);
         let waits = port.held_bytes > port.budget_bytes || port.blocked.is_some();
-        if port.uncharge(bytes, window) && port.go_on(window) {
-            port.ring(Event::ROOM);
+        if port.uncharge(bytes, window) {
+            self.go_on(slot, window);
         }
         if waits {
             self.activate(slot);

@@ -128,6 +128,10 @@ impl Switch {
     /// verdict on the first holds for them, and what was looked up once is at hand. Anything else is left to `serve_one`.
     fn follow(&mut self, slot: usize, turn: &mut Turn) -> Result<(), Corrupt> {
         let Some((id, receiver)) = self.ports[slot].as_ref().and_then(|port| port.last_route) else { return Ok(()) };
+        // What went there belonged to the old version itself; the next may not.
+        if self.is_forwarded(id) {
+            return Ok(());
+        }
         let Ok([Some(sender), Some(target)]) = self.ports.get_disjoint_mut([slot, receiver]) else { return Ok(()) };
         // Not touched: the record before these went elsewhere, or was refused. (Others may wait in line: they have their turn when this is over.)
         if target.id != id || !target.is_touched || !target.held.is_empty() {

@@ -5,22 +5,58 @@
 //! What the system's services say is for the world that they name.
 
 use super::Switch;
+use std::collections::HashMap;
+use strait_protocol::wait::Event;
 use strait_protocol::{Kind, RawHeader, WorldId};
 
 impl Switch {
-    pub(super) fn forward(&mut self, from: WorldId, to: WorldId) {
+    /// False if there is no such new version, or no more: then the old one goes on as before.
+    pub(super) fn forward(&mut self, from: WorldId, to: WorldId) -> bool {
         if from == to || !self.by_id.contains_key(&to) {
-            return;
+            return false;
         }
-        // Whoever was the old one's predecessor has this successor now.
+        // Whoever was the old one's predecessor has this successor now; and the new one gets what is its own.
         self.forwards.values_mut().filter(|heir| **heir == from).for_each(|heir| *heir = to);
         self.forwards.insert(from, to);
+        self.forwards.remove(&to);
         for port in self.ports.iter_mut().flatten() {
             port.last_route = port.last_route.filter(|(route, _)| *route != from);
         }
+        self.stop_for_heir(from, to);
         if let Some(slot) = self.by_id.get(&from).copied() {
             let waiters = std::mem::take(&mut self.port(slot).waiters);
             self.let_go_on(&waiters);
+        }
+        true
+    }
+
+    /// Whoever was told to send nothing to the old version may, unless the new one has no room either.
+    fn stop_for_heir(&mut self, from: WorldId, to: WorldId) {
+        for port in self.ports.iter_mut().flatten() {
+            let is_stopped = port.is_stopped(to);
+            for former in formers(&self.forwards, to).chain([from]) {
+                if is_stopped {
+                    port.stop(former);
+                } else if port.go_on(former) {
+                    port.ring(Event::ROOM);
+                }
+            }
+        }
+    }
+
+    /// Tells a world to send nothing to a receiver for now, by whichever address it knows it.
+    pub(super) fn stop(&mut self, slot: usize, receiver: WorldId) {
+        let Some(port) = &mut self.ports[slot] else { return };
+        port.stop(receiver);
+        formers(&self.forwards, receiver).for_each(|former| port.stop(former));
+    }
+
+    /// Tells it to go on.
+    pub(super) fn go_on(&mut self, slot: usize, receiver: WorldId) {
+        let Some(port) = &mut self.ports[slot] else { return };
+        let told = formers(&self.forwards, receiver).filter(|former| port.go_on(*former)).count();
+        if port.go_on(receiver) || told > 0 {
+            port.ring(Event::ROOM);
         }
     }
 
@@ -32,6 +68,11 @@ impl Switch {
     /// Who gets what is sent to this id.
     pub(super) fn heir_of(&self, id: WorldId) -> WorldId {
         self.forwards.get(&id).copied().unwrap_or(id)
+    }
+
+    /// Whether what is sent to this id goes to another world.
+    pub(super) fn is_forwarded(&self, id: WorldId) -> bool {
+        self.forwards.contains_key(&id)
     }
 
     /// A record as it is addressed now.
@@ -50,3 +91,12 @@ impl Switch {
         if heir == old || is_for_old() { *raw } else { raw.readdressed(heir) }
     }
 }
+
+/// The older versions whose addresses stand for this world.
+fn formers(forwards: &HashMap<WorldId, WorldId>, heir: WorldId) -> impl Iterator<Item = WorldId> {
+    forwards.iter().filter(move |(_, to)| **to == heir).map(|(from, _)| *from)
+}
+
+#[cfg(test)]
+#[path = "forward_tests.rs"]
+mod tests;

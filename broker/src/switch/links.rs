@@ -133,6 +133,10 @@ impl Switch {
     /// Begins a link: each side is offered its own slice.
     pub(super) fn make_link(&mut self, slot: usize, peer: WorldId) -> Result<u64, Refusal> {
         let other = self.by_id.get(&peer).copied().filter(|other| *other != slot).ok_or(Refusal::LinkRefused)?;
+        // Past the switch, what is sent would go to the old version.
+        if self.is_forwarded(peer) {
+            return Err(Refusal::LinkRefused);
+        }
         let [Some(asker), Some(target)] = [&self.ports[slot], &self.ports[other]] else {
             return Err(Refusal::LinkRefused);
         };

@@ -363,15 +363,16 @@ impl Switch {
             }
             Command::Renew { passport, gives_back } => {
                 let report = match self.renew(&passport, descriptors, gives_back) {
-                    Ok(has_taken) => Report::Renewed { id: passport.id, has_taken },
+                    Ok(renewed) => renewed,
                     Err(error) => Report::NotAttached { id: passport.id, why: error.to_string() },
                 };
                 self.link.send(&report, &[])
             }
-            Command::Forward { from, to } => {
-                self.forward(WorldId(from), WorldId(to));
-                self.link.send(&Report::Forwarded { to }, &[])
-            }
+            Command::Forward { from, to } => match self.forward(WorldId(from), WorldId(to)) {
+                true => self.link.send(&Report::Forwarded { to }, &[]),
+                // It was quarantined, which the supervisor was told of.
+                false => Ok(()),
+            },
             Command::OpenTopic { topic, publisher } => {
                 self.open_topic(WorldId::topic(topic), WorldId(publisher));
                 Ok(())
@@ -484,7 +485,6 @@ impl Switch {
         // The world may hold the same eventfd: closing ours would not take it out of the set.
         let _ = epoll::delete(&self.epoll, &port.bell);
         self.by_id.remove(&port.id);
-        self.forget_forwards(port.id);
         self.untap(port.id);
         self.drop_links(port.id);
         self.leave_topics(&port);
@@ -495,9 +495,11 @@ impl Switch {
                 self.tell_lost(&held.raw.header());
             }
         }
+        self.forget_forwards(port.id);
         port.groups.iter().for_each(|group| self.leave(*group, port.id));
         self.inherit(port.id);
         self.leave_to_groups(port.id);
+        self.forgive_unread(&mut port);
         self.end_requests_of(port.id);
         self.publish_touched();
         self.let_go_on(&port.waiters);

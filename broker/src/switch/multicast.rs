@@ -17,7 +17,7 @@ impl Switch {
             && let Some(receiver) = list.get(port.served as usize).copied()
             && port.served < u64::from(receivers)
         {
-            let one = raw.to_one(self.heir_of(receiver), ids);
+            let one = self.readdressed(slot, &raw.to_one(receiver, ids));
             match self.deliver(slot, &one, at)? {
                 Outcome::Taken => {}
                 Outcome::Blocked(blocked) => {

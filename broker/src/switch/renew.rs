@@ -9,7 +9,7 @@ use super::parcels::Holdings;
 use super::port::{AttachError, Held, Port};
 use super::requests::Key;
 use super::{Switch, listen};
-use crate::link::Passport;
+use crate::link::{Event as Report, Passport};
 use rustix::event::epoll;
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
@@ -25,18 +25,18 @@ struct Left {
 
 impl Switch {
     /// Ends one life of a world and makes ready for the next. With `gives_back`, nothing waits for that: senders are told
-    /// [`Reason::CantStart`]. Says whether the life that is over has taken anything out of its inbox.
+    /// [`Reason::CantStart`].
     pub(super) fn renew(
         &mut self,
         passport: &Passport,
         descriptors: Vec<OwnedFd>,
         gives_back: bool,
-    ) -> Result<bool, AttachError> {
+    ) -> Result<Report, AttachError> {
         let mut other = Port::new(passport, descriptors)?;
         let id = other.id;
         let Some(slot) = self.by_id.get(&id).copied() else {
             // It was quarantined, and with that forgotten.
-            return self.attach(other).map(|()| false);
+            return self.attach(other).map(|()| Report::Renewed { id: id.0, has_taken: false, sequence: 0 });
         };
         listen(&self.epoll, &other, slot).map_err(AttachError::Epoll)?;
         self.drain(slot);
@@ -52,8 +52,9 @@ impl Switch {
         self.doomed.retain(|(_, doomed, _)| *doomed != id);
         self.leave_topics(&other);
         let has_taken = self.settle_life(slot, &mut other, gives_back);
+        let sequence = self.port(slot).sequence;
         self.resume(slot);
-        Ok(has_taken)
+        Ok(Report::Renewed { id: id.0, has_taken, sequence })
     }
 
     /// Sees to what a life has left: `former` has its slices and parcels.
@@ -67,6 +68,7 @@ impl Switch {
             }
         }
         former.holdings.drain().for_each(|parcel| self.let_go(parcel));
+        self.forgive_unread(former);
         let ended = self.requests.outlive(former.id, &waiting);
         self.end_requests(former.id, ended);
         has_taken

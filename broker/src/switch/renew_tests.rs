@@ -14,7 +14,7 @@ impl Bench {
         let (passport, for_switch, for_world) = Self::channel(20, "b", &["*"]);
         let command = Command::Renew { passport, gives_back };
         self.link.send(&command, &for_switch.each_ref().map(AsFd::as_fd)).unwrap();
-        let Report::Renewed { id: 20, has_taken } = self.report() else { panic!("not renewed") };
+        let Report::Renewed { id: 20, has_taken, .. } = self.report() else { panic!("not renewed") };
         fcntl_add_seals(&for_world[1], SealFlags::FUTURE_WRITE | SealFlags::SEAL).unwrap();
         (Self::client(20, "b", &for_world), has_taken)
     }

@@ -189,7 +189,7 @@ impl Rogue {
         self.endpoint.mine().control().consumed.store(cursor, Ordering::SeqCst);
     }
 
-    fn produced(&self, cursor: u64) {
+    pub(super) fn produced(&self, cursor: u64) {
         self.endpoint.mine().control().produced.store(cursor, Ordering::SeqCst);
         wake::ring(self.bell.as_fd());
     }

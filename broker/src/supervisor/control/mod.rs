@@ -76,6 +76,7 @@ impl Supervisor {
             None => return Err("you are no world".into()),
             // A life that is over has asked it, and another may do other things.
             Some(entry) if entry.nature == Nature::Jailed && !entry.is_welcomed => return Err("you have ended".into()),
+            Some(entry) if asker.sequence <= entry.former_records => return Err("you have ended".into()),
             Some(_) => {}
         }
         match request {
