@@ -55,6 +55,7 @@ impl Honest {
         let incoming = self.endpoint.peek().unwrap_or_else(|corrupt| panic!("the switch: {corrupt}"))?;
         let bytes = incoming.raw.length() as usize;
         let payload = self.endpoint.theirs().bytes(incoming.payload_offset(), bytes).to_vec();
+        self.endpoint.note_taken(incoming.raw.stride());
         self.endpoint.advance(&incoming);
         Some((incoming.raw.header(), payload))
     }
@@ -64,6 +65,14 @@ impl Honest {
             let event = self.endpoint.release();
             self.ring(event);
         }
+    }
+
+    /// What is left in an inbox that is no longer its own, or anybody's; and whether that had no room for a notice.
+    pub(super) fn leave(mut self) -> (Vec<(Header, Vec<u8>)>, bool) {
+        let ring_bytes = u64::from(self.endpoint.theirs().ring_bytes());
+        let released = self.endpoint.read_to() - u64::from(self.endpoint.unreleased());
+        let left = std::iter::from_fn(|| self.read()).collect();
+        (left, self.endpoint.read_to() - released + u64::from(Header::BYTES) > ring_bytes)
     }
 
     /// Whether the switch has taken and given back all that it sent.

@@ -11,10 +11,13 @@
 //! - no honest world is called corrupt; no record has a source but its own; policy holds;
 //! - nothing reaches an inbox that isn't for it;
 //! - what is sent to a group is delivered to one of its members; again only if its sender said so, and only when the one that had it is dead;
+//! - the next life of a world gets what the last one hadn't read, and nothing that was for that one alone: no answer, no notice of its requests;
+//! - what is sent to an old version goes to the new one, answers to who asked;
 //! - what the switch holds is charged, and within the budgets;
 //! - each step ends, the switch comes to rest, and nobody sleeps on what has arrived.
 
 mod audit;
+mod heirs;
 mod honest;
 mod hostile;
 mod ledger;
@@ -88,6 +91,8 @@ impl Play {
             Operation::Release { who } => self.release(honest(who)),
             Operation::Sleep { who, how } => self.sleep(honest(who), how),
             Operation::Die { who } => self.stage.detach(usize::from(who) % ALL),
+            Operation::Renew { who, gives_back } => self.stage.renew(usize::from(who) % ALL, gives_back),
+            Operation::Forward { from, to } => self.stage.forward(usize::from(from) % ALL, usize::from(to) % ALL),
             Operation::Return { who } => self.stage.attach(usize::from(who) % ALL, MAX_WORLDS - HONEST),
             Operation::Act { who, act } => self.stage.act(hostile(who), &act),
             Operation::Race { who, after, act } => self.stage.race(hostile(who), after, act),
@@ -98,11 +103,13 @@ impl Play {
                 self.stage.look_at_clock();
             }
         }
-        audit::check(&self.stage.switch, self.asked, SliceSize::MIN.ring_bytes().into());
+        let ring_bytes = u64::from(SliceSize::MIN.ring_bytes());
+        let told = self.asked + self.stage.given_back * ring_bytes / u64::from(Header::BYTES);
+        audit::check(&self.stage.switch, told, ring_bytes);
     }
 
     fn target(&self, to: u8) -> WorldId {
-        self.stage.id(usize::from(to) % (ALL + 2))
+        self.stage.id(usize::from(to) % (ALL + 3))
     }
 
     /// The honest world at a seat, if it is there and up.

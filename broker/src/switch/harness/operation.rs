@@ -2,7 +2,7 @@
 #![cfg_attr(feature = "racing", expect(missing_docs, reason = "the fields of operations are said with each of them"))]
 
 /// One step of a script. Worlds are named by their seat, taken modulo the number of seats; where it is said to whom something goes, a world
-/// that doesn't exist comes after the seats, and then the group.
+/// that doesn't exist comes after the seats, then the group, then the last one that got a newer version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// An honest world sends a message.
@@ -41,6 +41,10 @@ pub enum Operation {
     Sleep { who: u8, how: u8 },
     /// A world of any kind is gone.
     Die { who: u8 },
+    /// A life of a world of any kind ends, and its next one begins. With `gives_back`, what waited for it goes back to its senders.
+    Renew { who: u8, gives_back: bool },
+    /// What is sent to one world goes to another from now on.
+    Forward { from: u8, to: u8 },
     /// A new world takes the seat of one that is gone.
     Return { who: u8 },
     /// A hostile world does something.
@@ -106,7 +110,7 @@ impl Input<'_> {
     }
 
     fn operation(&mut self) -> Operation {
-        match self.byte() % 32 {
+        match self.byte() % 34 {
             0 | 1 => Operation::Send { from: self.byte(), to: self.byte(), bytes: self.short() },
             2 => Operation::Request { from: self.byte(), to: self.byte(), bytes: self.short(), seconds: self.byte() },
             3 => Operation::Reply { from: self.byte(), which: self.byte(), bytes: self.short() },
@@ -133,6 +137,11 @@ impl Input<'_> {
             28 => Operation::Join { who: self.byte() },
             29 => Operation::Quit { who: self.byte() },
             30 => Operation::Tap { who: self.byte(), how: self.byte() },
+            31 => {
+                let (who, how) = (self.byte(), self.byte());
+                Operation::Renew { who, gives_back: how & 1 == 1 }
+            }
+            32 => Operation::Forward { from: self.byte(), to: self.byte() },
             _ => {
                 let (from, how) = (self.byte(), self.byte());
                 Operation::Feed { from, stream: how >> 1, bytes: self.short(), is_last: how & 1 == 1 }

@@ -1,5 +1,6 @@
 //! The switch with its worlds around it: real slices and bells, one thread, no step but those that the script names.
 
+use super::heirs::ends_with_life;
 use super::honest::Honest;
 use super::hostile::Hostile;
 use super::ledger::{Ledger, World};
@@ -8,6 +9,7 @@ use super::operation::Act;
 use super::race::Races;
 use super::topics::TOPICS;
 use crate::link::{Command, Event as Report, GroupPassport, Link, Passport};
+use crate::switch::port::Held;
 use crate::switch::{Switch, clock::hands};
 use rustix::event::Timespec;
 use rustix::io::Errno;
@@ -31,6 +33,7 @@ pub(super) const HONEST: usize = 3;
 pub(super) const ALL: usize = SEATS.len();
 /// The group's id, and how many records a member may have at once.
 pub(super) const GROUP: WorldId = WorldId(50);
+pub(super) const GROUP_BUDGET: u64 = 8 * 1024;
 const OUTSTANDING: u32 = 2;
 /// Nobody's id.
 pub(super) const NOBODY: WorldId = WorldId(9999);
@@ -48,11 +51,17 @@ pub(super) struct Stage {
     link: Link,
     /// The id of the last world that the switch has taken in.
     attached: u64,
+    /// The number of the last record of a life that is over.
+    sequence: u64,
+    /// How often what waited for a world was given back.
+    pub given_back: u64,
     pub ledger: Ledger,
     pub parties: Vec<Party>,
     /// Of each seat: the index of its last world.
     pub worlds: Vec<usize>,
     pub races: Races,
+    /// The last world that got a newer version beside it.
+    former: WorldId,
 }
 
 impl Stage {
@@ -61,8 +70,10 @@ impl Stage {
         let (ours, theirs) = socket::pair().expect("a socket pair");
         let switch = Switch::new(Link::new(theirs)).expect("epoll");
         let (ledger, races) = (Ledger::default(), Races::default());
+        let (link, former) = (Link::new(ours), NOBODY);
+        let (parties, worlds) = (Vec::new(), Vec::new());
         let mut stage =
-            Self { switch, link: Link::new(ours), attached: 0, ledger, parties: Vec::new(), worlds: Vec::new(), races };
+            Self { switch, link, attached: 0, sequence: 0, given_back: 0, ledger, parties, worlds, races, former };
         stage.make_group();
         for seat in 0..ALL {
             stage.parties.push(Party::Gone);
@@ -78,15 +89,15 @@ impl Stage {
             name: "pool".into(),
             outstanding: OUTSTANDING,
             max_payload: SliceSize::MIN.ring_bytes() - Header::BYTES,
-            budget_bytes: 8 * 1024,
+            budget_bytes: GROUP_BUDGET,
         };
         self.link.send(&Command::Group(passport), &[]).expect("the link");
     }
 
-    /// The id of the world at a seat; behind the seats, first nobody's and then the group's.
+    /// The id of the world at a seat; behind the seats, first nobody's, then the group's, then that of who was last forwarded.
     pub(super) fn id(&self, seat: usize) -> WorldId {
-        if seat == ALL + 1 {
-            return GROUP;
+        if seat > ALL {
+            return if seat == ALL + 1 { GROUP } else { self.former };
         }
         self.worlds.get(seat).map_or(NOBODY, |world| self.ledger.worlds[*world].id)
     }
@@ -99,23 +110,12 @@ impl Stage {
         if !matches!(self.parties[seat], Party::Gone) || index >= at_most {
             return;
         }
-        let (start, send, outbox_bytes, budget_bytes) = SEATS[seat];
-        let name = format!("{start}/{index}");
-        let passport = Passport {
-            id: FIRST_ID + index as u64,
-            name: name.clone(),
-            outbox_bytes: outbox_bytes as u32,
-            inbox_bytes: SliceSize::MIN.bytes(),
-            send: send.iter().map(ToString::to_string).collect(),
-            budget_bytes,
-            link: Vec::new(),
-            parcel_count: 4,
-            parcel_bytes: 64 * 1024,
-            tap_payload: true,
-        };
-        let mut world = World::new(WorldId(passport.id), name.parse().expect("a name"), seat < HONEST, patterns(send));
-        (world.inbox_payload, world.budget_bytes) = (SliceSize::MIN.ring_bytes() - Header::BYTES, budget_bytes);
-        self.parties[seat] = self.connect(passport, seat);
+        let passport = passport(seat, index);
+        let (name, send) = (passport.name.parse().expect("a name"), patterns(SEATS[seat].1));
+        let mut world = World::new(WorldId(passport.id), name, seat < HONEST, send);
+        (world.inbox_payload, world.budget_bytes) =
+            (SliceSize::MIN.ring_bytes() - Header::BYTES, passport.budget_bytes);
+        self.parties[seat] = self.connect(seat, passport, Command::Attach);
         self.ledger.worlds.push(world);
         self.worlds[seat] = index;
         self.introduce();
@@ -148,7 +148,8 @@ impl Stage {
         }
     }
 
-    fn connect(&mut self, passport: Passport, seat: usize) -> Party {
+    /// Gives the switch fresh slices for the world at a seat, and that the other side.
+    fn connect(&mut self, seat: usize, passport: Passport, how: impl FnOnce(Passport) -> Command) -> Party {
         let size = |bytes: u32| SliceSize::new(bytes.into()).expect("a size");
         let file = |bytes| SliceFile::create("harness", size(bytes)).expect("a slice");
         let (outbox, inbox) = (file(passport.outbox_bytes), file(passport.inbox_bytes));
@@ -156,7 +157,8 @@ impl Stage {
         let id = passport.id;
         let (giving, _taking) = socket::lane(0).expect("a socket pair");
         let fds = [outbox.as_fd(), inbox.as_fd(), bell.as_fd(), write.as_fd(), giving.as_fd()];
-        self.link.send(&Command::Attach(passport), &fds).expect("the link");
+        self.attached = 0;
+        self.link.send(&how(passport), &fds).expect("the link");
         self.look_at_bells();
         assert_eq!(self.attached, id);
         inbox.seal_writes().expect("a seal");
@@ -177,17 +179,60 @@ impl Stage {
         }
     }
 
+    /// A life of the world at a seat ends, and another one begins.
+    pub(super) fn renew(&mut self, seat: usize, gives_back: bool) {
+        let index = self.worlds[seat];
+        if matches!(self.parties[seat], Party::Gone) {
+            return;
+        }
+        let held_before = self.leaves_behind(index);
+        self.ledger.worlds[index].has_given_back |= gives_back;
+        self.given_back += u64::from(gives_back);
+        let renew = |passport| Command::Renew { passport, gives_back };
+        let next = self.connect(seat, passport(seat, index), renew);
+        if let Party::Honest(party) = std::mem::replace(&mut self.parties[seat], next) {
+            assert_eq!(self.sequence, self.ledger.worlds[index].sent.len() as u64, "all that a life sent is taken");
+            let (left, was_full) = party.leave();
+            for (header, payload) in left.iter().filter(|(header, _)| ends_with_life(header)) {
+                self.ledger.judge(index, header, payload, hands::now());
+            }
+            if held_before || was_full {
+                self.ledger.misses_its_notices(index);
+            }
+        }
+        self.ledger.begins_anew(index);
+        self.introduce();
+    }
+
+    /// Whether something is held for a world whose life is about to end.
+    fn leaves_behind(&mut self, index: usize) -> bool {
+        let switch = &mut self.switch;
+        let port = |id: &WorldId| switch.by_id.get(id).and_then(|slot| switch.ports[*slot].as_ref());
+        let of_group = |id| switch.groups.held().filter(|held| held.charged == id).map(Held::bytes).sum();
+        let held = |id| port(&id).map_or_else(|| of_group(id), |port| port.held_bytes);
+        self.ledger.leaves_behind(index, held);
+        port(&self.ledger.worlds[index].id).is_some_and(|port| !port.held.is_empty())
+    }
+
+    /// What is sent to one world goes to another from now on.
+    pub(super) fn forward(&mut self, from: usize, to: usize) {
+        if !matches!(self.parties[to], Party::Gone) {
+            let (from, to) = (self.id(from), self.id(to));
+            self.former = from;
+            self.ledger.forwards(from, to);
+            self.say(&Command::Forward { from: from.0, to: to.0 });
+        }
+    }
+
     /// What the supervisor does when a world's process is gone.
     pub(super) fn detach(&mut self, seat: usize) {
         if matches!(self.parties[seat], Party::Gone) {
             return;
         }
         let dead = self.worlds[seat];
-        let switch = &self.switch;
-        TOPICS.iter().for_each(|topic| self.ledger.leaves(dead, *topic));
-        self.ledger.dies(dead, |id| {
-            switch.by_id.get(&id).map_or(0, |slot| switch.ports[*slot].as_ref().map_or(0, |port| port.held_bytes))
-        });
+        self.leaves_behind(dead);
+        self.ledger.leaves_topics(dead);
+        self.ledger.dies(dead);
         let id = self.ledger.worlds[dead].id.0;
         self.link.send(&Command::Detach { id }, &[]).expect("the link");
         self.look_at_bells();
@@ -208,7 +253,9 @@ impl Stage {
                 Ok(None) => panic!("the switch is gone"),
                 Ok(Some((Report::Quarantined { id, why }, _))) => self.is_cut_off(WorldId(id), &why),
                 Ok(Some((Report::Attached { id }, _))) => self.attached = id,
+                Ok(Some((Report::Renewed { id, sequence, .. }, _))) => (self.attached, self.sequence) = (id, sequence),
                 Ok(Some((Report::Detached { .. } | Report::Wanted { .. } | Report::Left { .. }, _))) => {}
+                Ok(Some((Report::Forwarded { .. }, _))) => {}
                 Ok(Some((other, _))) => panic!("{other:?}"),
             }
         }
@@ -223,8 +270,8 @@ impl Stage {
     fn is_cut_off(&mut self, id: WorldId, why: &str) {
         let world = self.ledger.index(id).expect("a world that was attached");
         assert!(!self.ledger.worlds[world].is_honest, "an honest world is called corrupt: {why}");
-        self.ledger.worlds[world].is_alive = false;
-        TOPICS.iter().for_each(|topic| self.ledger.leaves(world, *topic));
+        self.ledger.leaves_topics(world);
+        self.ledger.dies(world);
         if let Some(seat) = self.worlds.iter().position(|other| *other == world) {
             let party = std::mem::replace(&mut self.parties[seat], Party::Gone);
             if let Party::Hostile(hostile) = party {
@@ -304,6 +351,22 @@ impl Stage {
         if let Party::Hostile(hostile) = &self.parties[seat] {
             self.races.prepare(hostile.clone(), after, act);
         }
+    }
+}
+
+fn passport(seat: usize, index: usize) -> Passport {
+    let (start, send, outbox_bytes, budget_bytes) = SEATS[seat];
+    Passport {
+        id: FIRST_ID + index as u64,
+        name: format!("{start}/{index}"),
+        outbox_bytes: outbox_bytes as u32,
+        inbox_bytes: SliceSize::MIN.bytes(),
+        send: send.iter().map(ToString::to_string).collect(),
+        budget_bytes,
+        link: Vec::new(),
+        parcel_count: 4,
+        parcel_bytes: 64 * 1024,
+        tap_payload: true,
     }
 }
 

@@ -22,7 +22,8 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
-    let (from, to) = (0..HONEST as u8, prop_oneof![3 => 0..=ALL as u8, 1 => Just(ALL as u8 + 1)]);
+    let (from, to) =
+        (0..HONEST as u8, prop_oneof![6 => 0..=ALL as u8, 2 => Just(ALL as u8 + 1), 1 => Just(ALL as u8 + 2)]);
     prop_oneof![
         8 => (from.clone(), to.clone(), bytes()).prop_map(|(from, to, bytes)| Operation::Send { from, to, bytes }),
         3 => (from.clone(), to, bytes(), 0..60u8)
@@ -45,6 +46,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         3 => from.clone().prop_map(|who| Operation::Release { who }),
         2 => (from, any::<u8>()).prop_map(|(who, how)| Operation::Sleep { who, how }),
         1 => any::<u8>().prop_map(|who| Operation::Die { who }),
+        2 => (any::<u8>(), 0..4u8).prop_map(|(who, how)| Operation::Renew { who, gives_back: how == 0 }),
+        1 => (any::<u8>(), any::<u8>()).prop_map(|(from, to)| Operation::Forward { from, to }),
         2 => any::<u8>().prop_map(|who| Operation::Return { who }),
         6 => (any::<u8>(), act()).prop_map(|(who, act)| Operation::Act { who, act }),
         6 => (any::<u8>(), 0..60u8, act()).prop_map(|(who, after, act)| Operation::Race { who, after, act }),

@@ -65,6 +65,12 @@ impl Ledger {
         self.topics.publishers.retain(|(who, what, _)| (*who, *what) != (world, topic));
     }
 
+    /// A life of a world is over.
+    pub(super) fn leaves_topics(&mut self, world: usize) {
+        TOPICS.iter().for_each(|topic| self.leaves(world, *topic));
+        self.topics.subscribed.iter_mut().filter(|own| own.world == world).for_each(|own| own.is_live = false);
+    }
+
     /// A world subscribes, `how` it likes. Returns what the switch is to be told.
     pub(super) fn subscribes(&mut self, world: usize, topic: WorldId, how: u8) -> Subscription {
         let number = self.topics.subscribed.len() as u32 + 1;
@@ -176,7 +182,9 @@ impl Ledger {
         for (source, world) in self.worlds.iter().enumerate() {
             let since = mine.since.get(source).copied().unwrap_or(0);
             let is_concerned = world.is_honest && source != mine.world && (world.is_alive || !is_certain);
-            let sent = world.sent.iter().skip(if is_certain { since } else { 0 });
+            // Of what a life leaves, some may find no room.
+            let began = world.lives.last().copied().unwrap_or(0);
+            let sent = world.sent.iter().skip(if is_certain { since.max(began) } else { 0 });
             let is_owed = |sent: &&Sent| {
                 sent.header.destination == mine.topic && mine.wants(sent.header.tag) && !sent.to[0].is_noticed
             };
