@@ -1,6 +1,6 @@
 //! Pid 1 of a jail: builds the jail around itself, starts the payload, and then only reaps and reports.
 //!
-//! It runs in its own copy of the launcher's memory, from the moment at which its order came (`seat.rs`), and ends with [`exit_now`], never by returning. The payload has the same
+//! It runs in its own copy of the launcher's memory, from the moment at which its plan came (`seat.rs`), and ends with [`exit_now`], never by returning. The payload has the same
 //! uid, so pid 1 protects itself: it isn't dumpable (no ptrace, no /proc access), it has no signal handlers (the kernel ignores what
 //! its own pid namespace sends to it), and its seccomp filter leaves it six system calls.
 
@@ -13,33 +13,29 @@ use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions};
-use strait_sys::launch::{Cloned, clone_process, exit_now, place, retain_only};
+use strait_sys::launch::{Cloned, clone_process, exit_now, retain_only};
 
 use crate::attest::attest;
 use crate::error::{At, SpawnError, Step, refused};
 use crate::ground::Ground;
 use crate::mounts::Mount;
-use crate::payload;
+use crate::payload::Payload;
 use crate::privilege;
-use crate::profile::Base;
 use crate::root::{Kind, Source, adopt_source, leave_namespace, open_source};
 use crate::ruleset::Rights;
 use crate::seat::tell;
 use crate::seccomp::Filters;
-use crate::spec::{Access, Bind, Spec};
+use crate::spec::{Access, Bind};
 use crate::system::{self, INNER_ID};
-use crate::wire::{EXIT_BYTES, Progress};
+use crate::wire::{EXIT_BYTES, Plan, Progress};
 
 /// Everything pid 1 was given.
 pub struct Init<'a> {
-    pub spec: &'a Spec,
-    pub stdio: [BorrowedFd<'a>; 3],
+    pub plan: &'a Plan,
     /// Where the payload's end is written.
     pub status: BorrowedFd<'a>,
     /// The socket inode to connect to.
     pub rendezvous: Option<BorrowedFd<'a>>,
-    /// The restorer and what it restores, if the payload is made of an image.
-    pub image: Option<[BorrowedFd<'a>; 2]>,
     /// What it may write, in the order of the grants: [`crate::owner`].
     pub trees: &'a [OwnedFd],
     /// [`Progress`] goes here. A number above those that a payload gets.
@@ -51,8 +47,8 @@ pub struct Init<'a> {
 
 impl Init<'_> {
     /// The whole life of pid 1.
-    pub fn run(self, ground: Ground) -> ! {
-        let Err(error) = self.live(ground);
+    pub fn run(self, ground: Ground, buffer: &mut [u8]) -> ! {
+        let Err(error) = self.live(ground, buffer);
         self.fail(error)
     }
 
@@ -62,10 +58,10 @@ impl Init<'_> {
         exit_now(1)
     }
 
-    fn live(&self, ground: Ground) -> Result<Infallible, SpawnError> {
+    fn live(&self, ground: Ground, buffer: &mut [u8]) -> Result<Infallible, SpawnError> {
         let Built { connection, mounts, slow } = self.build(ground)?;
         let gate = Gate::make()?;
-        tell(self.report, &Progress::Built(attest(&self.spec.profile, mounts)?))
+        tell(self.report, &Progress::Built(attest(&self.plan.shape.profile, mounts)?))
             .at(Step::Payload, "write to the launcher")?;
         let (has_closed, closes) = pipe_with(PipeFlags::CLOEXEC).at(Step::Payload, "pipe2")?;
         let cloned = clone_process(0, false).at(Step::Payload, "clone3")?;
@@ -73,7 +69,8 @@ impl Init<'_> {
         let Err(error) = match &cloned {
             Cloned::Child => {
                 drop((slow, closes));
-                self.become_payload(connection.as_ref(), &gate)
+                let (connection, profile) = (connection.as_ref().map(AsFd::as_fd), &self.plan.shape.profile);
+                Payload { launcher: self.report, connection, gate: &gate, profile, filters: self.filters }.run(buffer)
             }
             Cloned::Parent { pid, .. } => {
                 drop(closes);
@@ -87,33 +84,33 @@ impl Init<'_> {
 
     /// The jail, step by step. Each step needs something that a later one gives up. See the crate's documentation for why this order.
     fn build(&self, ground: Ground) -> Result<Built, SpawnError> {
-        let spec = self.spec;
+        let shape = &self.plan.shape;
         let (settings, binds) = self.open_sources()?;
         ground.enter()?;
         let Ground { mut root, rules, proc, host, .. } = ground;
         for source in settings {
             root.attach(source, Rights::Read, Step::Etc)?;
         }
-        let mut grants = vec![root.tmp(spec.limits.tmp_bytes, spec.profile.is_write_xor_execute())?];
-        for (source, bind) in binds.into_iter().zip(&spec.binds) {
+        let mut grants = vec![root.tmp(shape.limits.tmp_bytes, shape.profile.is_write_xor_execute())?];
+        for (source, bind) in binds.into_iter().zip(&shape.binds) {
             grants.push(root.attach(source, Rights::Bind(bind.access), Step::Bind)?);
         }
         grants.push(root.seal()?);
         let rules = rules.allow(&grants)?;
         let (mounts, copy) = leave_namespace(&proc)?;
 
-        privilege::become_user(INNER_ID, INNER_ID, spec.uid.is_some())?;
+        privilege::become_user(INNER_ID, INNER_ID, self.plan.has_own_uid)?;
         privilege::hide()?;
         self.tie()?;
         let connection = self.rendezvous.map(|inode| connect(inode, &proc)).transpose()?;
 
         self.settle()?;
-        privilege::limit(&spec.limits)?;
+        privilege::limit(&shape.limits)?;
         privilege::no_new_privileges()?;
         privilege::lock_secure_bits()?;
         privilege::drop_capabilities()?;
         rules.enforce()?;
-        if spec.profile.refuses_new_code() {
+        if shape.profile.refuses_new_code() {
             privilege::refuse_new_code()?;
         }
         Ok(Built { connection, mounts, slow: [host, proc, copy] })
@@ -121,8 +118,7 @@ impl Init<'_> {
 
     /// What is granted beside the system: settings of language VMs, and the binds.
     fn open_sources(&self) -> Result<(Vec<Source>, Vec<Source>), SpawnError> {
-        let spec = self.spec;
-        let settings = match spec.system && spec.profile.base == Base::Jit {
+        let settings = match self.plan.shape.has_java() {
             true => system::open_java_settings()?,
             false => Vec::new(),
         };
@@ -130,14 +126,15 @@ impl Init<'_> {
     }
 
     fn open_binds(&self) -> Result<Vec<Source>, SpawnError> {
-        let noexec = self.spec.profile.is_write_xor_execute();
+        let shape = &self.plan.shape;
+        let noexec = shape.profile.is_write_xor_execute();
         let mut trees = self.trees.iter();
         let mut adopted = |bind: &Bind| (bind.access == Access::ReadWrite).then(|| trees.next()).flatten();
         let open = |bind: &Bind| match adopted(bind) {
             Some(tree) => adopt_source(tree.try_clone().at(Step::Sources, "dup")?, &bind.source, &bind.target),
             None => open_source(&bind.source, &bind.target, Kind::of(bind.access, noexec)),
         };
-        self.spec.binds.iter().map(open).collect()
+        shape.binds.iter().map(open).collect()
     }
 
     /// Dies with the supervisor, whatever the supervisor dies of.
@@ -155,30 +152,14 @@ impl Init<'_> {
     }
 
     fn settle(&self) -> Result<(), SpawnError> {
-        let spec = self.spec;
-        rustix::system::sethostname(spec.name.as_bytes()).at(Step::HostName, "sethostname")?;
         rustix::process::umask(Mode::from_raw_mode(0o022));
-        rustix::process::chdir(&spec.dir).at_path(Step::WorkingDirectory, "chdir", &spec.dir)
-    }
-
-    /// The rest of the payload's way. Comes back only with an error, which `run` reports.
-    fn become_payload(&self, connection: Option<&OwnedFd>, gate: &Gate) -> Result<Infallible, SpawnError> {
-        rustix::process::setpgid(None, None).at(Step::Payload, "setpgid")?;
-        let restorer = self.image.map(|[restorer, _]| payload::set_aside(restorer)).transpose()?;
-        let prepared = payload::prepare(self.spec, restorer)?;
-        let mut descriptors = self.stdio.to_vec();
-        descriptors.extend(connection.map(AsFd::as_fd));
-        descriptors.extend(self.image.map(|[_, content]| content));
-        place(&descriptors).at(Step::Descriptors, "dup2 and close_range")?;
-        gate.wait()?;
-        self.filters.apply_to_payload(&self.spec.profile)?;
-        Err(prepared.execute())
+        rustix::system::sethostname(self.plan.name.as_bytes()).at(Step::HostName, "sethostname")
     }
 
     /// Waits for the payload, reaping every orphan of the jail on the way; then reports and ends, and with pid 1 the kernel
     /// ends every process that is left.
     fn attend(&self, payload: Pid, gate: &Gate, slow: &[OwnedFd]) -> Result<Infallible, SpawnError> {
-        let mut kept = vec![self.status, self.report, gate.0.as_fd()];
+        let mut kept = vec![self.status, self.report, gate.as_fd()];
         kept.extend(slow.iter().map(AsFd::as_fd));
         retain_only(&kept).at(Step::Descriptors, "close_range")?;
         self.filters.apply_to_first_process()?;
@@ -210,7 +191,13 @@ struct Built {
 }
 
 /// What holds the payload back until pid 1 has confined itself: nobody runs beside a pid 1 that could still fail to.
-struct Gate(OwnedFd);
+pub struct Gate(OwnedFd);
+
+impl AsFd for Gate {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 impl Gate {
     fn make() -> Result<Gate, SpawnError> {
@@ -224,7 +211,7 @@ impl Gate {
     }
 
     /// If pid 1 ends before it opens, so does this process.
-    fn wait(&self) -> Result<(), SpawnError> {
+    pub fn wait(&self) -> Result<(), SpawnError> {
         rustix::io::read(&self.0, &mut [0_u8; 8]).at(Step::Payload, "read at the payload's gate").map(drop)
     }
 }

@@ -1,22 +1,25 @@
 //! The supervisor's side: starting the launcher, giving it orders, taking its answers.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::Shutdown;
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
+use serde::Serialize;
 use strait_sys::launch::{Cloned, check_single_threaded, clone_process, default_signals, exit_now, retain_only};
 use strait_sys::socket;
 
 use crate::cgroup::{Group, Home};
 use crate::error::{Error, SpawnError};
+use crate::payload::Task;
 use crate::process::{LAST_WAIT, Process, reap};
 use crate::seccomp::Filters;
+use crate::shape::Shape;
 use crate::spawn::Service;
 use crate::spec::Spec;
-use crate::wire::{Answer, First, MAX_BYTES, NOBODY, Order};
+use crate::wire::{Answer, First, MAX_BYTES, NOBODY, Order, Request};
 
 /// Orders that may be unanswered at a time. The answers to so many fit into the socket, so the launcher never waits for the
 /// supervisor while the supervisor waits for the launcher.
@@ -55,7 +58,8 @@ pub struct Image<'a> {
 pub struct Options {
     /// Jails that are begun ahead of time, while nobody asks for one, at most [`MAX_SEATS`]: their spawn is quicker by what the namespaces and
     /// the control groups and the root cost. Each is an idle process of some 200 KiB. As many again of each other kind, once one was spawned: with a
-    /// processor limit, without the system.
+    /// processor limit, without the system. And as many jails that are whole but for their program, of each of the last few kinds that were asked for
+    /// twice and with nothing in between that was asked for eight times, as far as uids were [lent](Launcher::lend): they end when nothing was asked for in 30 s.
     pub seats: usize,
     /// Whether all worlds without a processor limit of their own, and the launcher, are put into one group of the scheduler. See
     /// [`Launcher::take_turns`].
@@ -83,7 +87,10 @@ pub struct Launcher {
     socket: Option<OwnedFd>,
     pidfd: OwnedFd,
     home: Arc<Home>,
-    open: VecDeque<(Ticket, OwnedFd)>,
+    /// With the uid that was given with each.
+    open: VecDeque<(Ticket, Option<u32>)>,
+    /// Uids that the launcher may use.
+    lent: BTreeSet<u32>,
     /// Were killed and haven't ended.
     undead: Vec<(OwnedFd, Group)>,
     next: u64,
@@ -107,8 +114,9 @@ impl Launcher {
         match clone_process(0, false).map_err(Error::io("clone3"))? {
             Cloned::Child => live(&theirs, &filters, &home, options),
             Cloned::Parent { pidfd, .. } => {
-                let (open, undead, buffer) = (VecDeque::new(), Vec::new(), vec![0; MAX_BYTES]);
-                Ok(Launcher { socket: Some(ours), pidfd, home, open, undead, next: 1, buffer })
+                let (open, lent, undead) = (VecDeque::new(), BTreeSet::new(), Vec::new());
+                let buffer = vec![0; MAX_BYTES];
+                Ok(Launcher { socket: Some(ours), pidfd, home, open, lent, undead, next: 1, buffer })
             }
         }
     }
@@ -144,20 +152,44 @@ impl Launcher {
         }
         check(spec).map_err(Error::Spawn)?;
         let ticket = Ticket(self.next);
-        let order = Order { ticket: ticket.0, spec: spec.clone(), is_restored: image.is_some() };
-        let bytes = postcard::to_stdvec(&order).map_err(|error| Error::Wire(error.to_string()))?;
+        let task = encode(&Task::of(spec, image.is_some()))?;
+        self.request(
+            &Request::Order(Order {
+                ticket: ticket.0,
+                name: &spec.name,
+                uid: spec.uid,
+                shape: Shape::of(spec),
+                has_rendezvous: fds.rendezvous.is_some(),
+                task: &task,
+            }),
+            &descriptors(fds, image),
+        )?;
+        self.next += 1;
+        self.open.push_back((ticket, spec.uid));
+        Ok(ticket)
+    }
+
+    fn request(&self, request: &Request<'_>, descriptors: &[BorrowedFd<'_>]) -> Result<(), Error> {
+        let bytes = encode(request)?;
         if bytes.len() > MAX_BYTES {
             return Err(Error::Wire(format!("a specification of {} bytes is larger than {MAX_BYTES}", bytes.len())));
         }
-        let pipe = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
-        let (status, writer) = pipe.map_err(|error| Error::io("pipe2")(error.into()))?;
-        let mut descriptors = vec![fds.stdin, fds.stdout, fds.stderr, writer.as_fd()];
-        descriptors.extend(fds.rendezvous);
-        descriptors.extend(image.iter().flat_map(|image| [image.restorer, image.content]));
-        socket::send(self.socket()?, &bytes, &descriptors).map_err(broken)?;
-        self.next += 1;
-        self.open.push_back((ticket, status));
-        Ok(ticket)
+        socket::send(self.socket()?, &bytes, descriptors).map_err(broken)
+    }
+
+    /// Lends a kernel uid that nobody has and nobody else will give away, for a jail that is built ahead of time. As many such jails may wait as
+    /// uids were lent, and what was asked for twice is then had in a part of the time ([`Options::seats`]).
+    ///
+    /// A jail that waited has its own uid ([`Process::uid`]), which isn't lent any more; the one that was ordered is, instead.
+    pub fn lend(&mut self, uid: u32) -> Result<(), Error> {
+        self.request(&Request::Lend(uid), &[])?;
+        self.lent.insert(uid);
+        Ok(())
+    }
+
+    /// Whether it was lent and is so still.
+    pub fn has_lent(&self, uid: u32) -> bool {
+        self.lent.contains(&uid)
     }
 
     /// Waits for the next answer. They come in the order of the orders.
@@ -165,36 +197,69 @@ impl Launcher {
     /// The inner error: this jail wasn't built, and nothing of it is left. The outer one: the launcher is of no more use.
     #[expect(clippy::should_implement_trait, reason = "an iterator would have no end, and could not say why it broke")]
     pub fn next(&mut self) -> Result<(Ticket, Result<Process, SpawnError>), Error> {
-        let (ticket, status) = self.open.pop_front().ok_or(Error::NothingOpen)?;
-        let (answer, first) = loop {
-            match self.receive()? {
-                (answer, Some(unused)) if answer.ticket == NOBODY => drop(self.bury(unused)?),
-                other => break other,
+        while !self.open.is_empty() {
+            if let Some(answer) = self.hear()? {
+                return Ok(answer);
             }
-        };
+        }
+        Err(Error::NothingOpen)
+    }
+
+    /// Waits for the next word of the launcher. `None`: it is no answer, but the end of a jail that was begun ahead of time, which comes unasked.
+    #[expect(clippy::type_complexity, reason = "as `next`")]
+    pub fn hear(&mut self) -> Result<Option<(Ticket, Result<Process, SpawnError>)>, Error> {
+        let (answer, first) = self.receive()?;
+        if answer.ticket == NOBODY {
+            first.map_or(Ok(()), |unused| self.bury_unused(unused))?;
+            return Ok(None);
+        }
+        let (ticket, uid) = self.open.pop_front().ok_or(Error::NothingOpen)?;
         if answer.ticket != ticket.0 {
             return Err(Error::Wire(format!("answer {} to order {}", answer.ticket, ticket.0)));
         }
-        match (first, answer.error) {
-            (Some((first, pid, pidfd)), None) => {
+        if let Some(jail) = &first {
+            self.swap(jail.first.uid, uid);
+        }
+        Ok(Some((ticket, self.judge(answer, first)?)))
+    }
+
+    /// A jail that was built ahead of time had another uid than the one that was ordered.
+    fn swap(&mut self, had: Option<u32>, ordered: Option<u32>) {
+        if had != ordered && had.is_some_and(|had| self.lent.remove(&had)) {
+            self.lent.extend(ordered);
+        }
+    }
+
+    fn judge(&mut self, answer: Answer, jail: Option<Jail>) -> Result<Result<Process, SpawnError>, Error> {
+        match (jail, answer.error) {
+            (Some(jail), None) => {
                 let attested = answer.attested.ok_or_else(|| Error::Wire("a jail that attested nothing".into()))?;
-                let group = Group::new(&self.home, first.group);
-                Ok((ticket, Ok(Process::new(pid, pidfd, status, group, attested))))
+                let group = Group::new(&self.home, jail.first.group);
+                Ok(Ok(Process::new(jail, group, attested)))
             }
             (Some(failed), Some(error)) => {
-                let pid = failed.1.as_raw_nonzero().get();
+                let pid = failed.first.pid;
                 let is_gone = self.bury(failed)?;
                 let undead = |why: SpawnError| SpawnError::Undead { pid, why: why.to_string() };
-                Ok((ticket, Err(if is_gone { error } else { undead(error) })))
+                Ok(Err(if is_gone { error } else { undead(error) }))
             }
-            (None, Some(error)) => Ok((ticket, Err(error))),
+            (None, Some(error)) => Ok(Err(error)),
             (None, None) => Err(Error::Wire("an answer without process and without error".into())),
+        }
+    }
+
+    /// Its uid is lent anew, once nothing has it any more.
+    fn bury_unused(&mut self, unused: Jail) -> Result<(), Error> {
+        let uid = unused.first.uid;
+        match (self.bury(unused)?, uid) {
+            (true, Some(uid)) => self.lend(uid),
+            _ => Ok(()),
         }
     }
 
     /// The launcher has killed it; only the parent, which is us, can take it off the process table. `false`: it doesn't die. That is tried again
     /// when the next one is buried.
-    fn bury(&mut self, (first, _, pidfd): (First, Pid, OwnedFd)) -> Result<bool, Error> {
+    fn bury(&mut self, Jail { first, pidfd, .. }: Jail) -> Result<bool, Error> {
         self.undead.retain(|(pidfd, group)| !is_buried(pidfd, group, Duration::ZERO).unwrap_or(true));
         let group = Group::new(&self.home, first.group);
         let is_gone = is_buried(&pidfd, &group, LAST_WAIT).map_err(Error::io("waitid"))?;
@@ -213,19 +278,18 @@ impl Launcher {
         self.next()?.1.map_err(Error::Spawn)
     }
 
-    #[expect(clippy::type_complexity, reason = "used twice, right here")]
-    fn receive(&mut self) -> Result<(Answer, Option<(First, Pid, OwnedFd)>), Error> {
+    fn receive(&mut self) -> Result<(Answer, Option<Jail>), Error> {
         let socket = self.socket.as_ref().ok_or(Error::Gone)?.as_fd();
         let received = rustix::io::retry_on_intr(|| socket::receive(socket, &mut self.buffer));
-        let (length, mut descriptors) = received.map_err(broken)?;
+        let (length, descriptors) = received.map_err(broken)?;
         if length == 0 {
             return Err(Error::Gone);
         }
         let answer: Answer =
             postcard::from_bytes(&self.buffer[..length]).map_err(|error| Error::Wire(error.to_string()))?;
-        let first = answer.first.zip(descriptors.pop());
-        let first = first.and_then(|(first, pidfd)| Some((first, Pid::from_raw(first.pid)?, pidfd)));
-        Ok((answer, first))
+        let jail = answer.first.zip(<[OwnedFd; 2]>::try_from(descriptors).ok());
+        let jail = jail.map(|(first, [pidfd, status])| Jail { first, pidfd, status });
+        Ok((answer, jail))
     }
 
     fn socket(&self) -> Result<BorrowedFd<'_>, Error> {
@@ -255,6 +319,24 @@ impl Drop for Launcher {
         let _ = reap(&self.pidfd, LAST_WAIT);
         self.socket = None;
     }
+}
+
+/// What the launcher hands over of a jail.
+#[derive(Debug)]
+pub(crate) struct Jail {
+    pub first: First,
+    pub pidfd: OwnedFd,
+    pub status: OwnedFd,
+}
+
+fn descriptors<'a>(fds: Fds<'a>, image: Option<Image<'a>>) -> Vec<BorrowedFd<'a>> {
+    let mut descriptors: Vec<_> = fds.rendezvous.into_iter().chain([fds.stdin, fds.stdout, fds.stderr]).collect();
+    descriptors.extend(image.iter().flat_map(|image| [image.restorer, image.content]));
+    descriptors
+}
+
+fn encode(what: &impl Serialize) -> Result<Vec<u8>, Error> {
+    postcard::to_stdvec(what).map_err(|error| Error::Wire(error.to_string()))
 }
 
 fn is_buried(pidfd: &OwnedFd, group: &Group, within: Duration) -> std::io::Result<bool> {

@@ -44,27 +44,29 @@
 //!
 //! A small single-threaded process, the [`Launcher`], copies itself with `clone3` into five new namespaces. The copy is pid 1 of the
 //! jail and, thanks to `CLONE_PARENT`, a child of the supervisor. It is born with every capability over its own namespaces and
-//! none over the host. This may be long before anybody asks for a jail ([`Options::seats`]). Pid 1:
+//! none over the host. It is told what jail to be (its plan: binds, profile, limits), and later what is to run in it (its task: program, arguments,
+//! environment). Both may be long before and long after: a *seat* waits for its plan, a jail that stands waits for its task ([`Options::seats`]). Pid 1:
 //!
 //! 1. closes the launcher's descriptors, before anything can go wrong with them; makes its session, enters its control groups, makes its network and its view of the
 //!    groups (two more namespaces), forbids executable memory files in its pid namespace, and empties its bounding set of capabilities;
 //! 2. builds the root with the system in it, in a second mount namespace from which it detaches everything of the host's; goes back to the
-//!    first, and waits for its order. When that comes the launcher sets the limits of the groups where they aren't the usual ones, maps the user (which only
-//!    somebody outside can do) and hands it over. Without root (rootless) this step waits for the order too: nobody can make a file before the user is mapped;
+//!    first, and waits for its plan. When there is one the launcher sets the limits of the groups where they aren't the usual ones, maps the user (which only
+//!    somebody outside can do) and hands it over. Without root (rootless) this step waits for the plan too: nobody can make a file before the user is mapped;
 //! 3. opens the sources of all binds with the launcher's uid, which may pass directories that the world may not; enters the root, from where
 //!    the host's files are out of reach, and attaches them. Then it moves onto a copy of that root that is in no mount namespace, so that nobody can read
 //!    there where on the host they were;
 //! 4. becomes the world's user, for good. The capabilities over the namespaces stay, they aren't tied to a uid;
 //! 5. hides (not dumpable) and ties its life to the supervisor's: after the change of user, which would undo both;
 //! 6. connects to the rendezvous: with the final uid, so that the kernel vouches for that;
-//! 7. sets host name, working directory and limits;
+//! 7. sets host name and limits. If the name isn't known yet, the launcher sets it when it is;
 //! 8. gives up new privileges, locks the secure bits, drops all capabilities: nothing after needs any;
 //! 9. confines itself with Landlock, which forbids mounting, so it comes after the last mount; and refuses new code, unless the profile
 //!    is that of a language VM;
 //! 10. makes the payload's process, closes everything but the status pipe, and restricts itself to six system calls.
 //!
-//! The payload puts its descriptors in place, waits until pid 1 has restricted itself, installs the seccomp filter (last, because it forbids most
-//! of the above), and executes the program.
+//! The payload, for which all of that is in force too, installs the seccomp filter (last, because it forbids most of the above), waits until pid 1 has
+//! restricted itself, and then for its task. It puts its descriptors in place, enters the working directory, and executes the program. Only a filter that
+//! forbids what is left to do (of profile `strict`, or one that was changed by name) is installed right before the program.
 
 #![forbid(unsafe_code)]
 #![cfg(target_os = "linux")]
@@ -74,6 +76,7 @@ mod cgroup;
 mod enclose;
 mod error;
 mod ground;
+mod ids;
 mod init;
 mod launcher;
 mod mounts;
@@ -81,6 +84,7 @@ mod outlook;
 mod owner;
 mod payload;
 mod place;
+mod pool;
 mod privilege;
 mod process;
 mod profile;
@@ -89,6 +93,7 @@ mod root;
 mod ruleset;
 mod seat;
 mod seccomp;
+mod shape;
 mod spawn;
 mod spec;
 mod syscalls;

@@ -16,28 +16,29 @@ use strait_sys::mount::map_ids;
 
 use crate::error::{At, SpawnError, Step, refused};
 use crate::root::{Kind, tree_of_file};
-use crate::spec::{Access, Bind, Spec};
+use crate::shape::Shape;
+use crate::spec::{Access, Bind};
 
 /// Grants for writing that one jail may have: each is a descriptor of the launcher for a while.
 const MAX_WRITABLE: usize = 128;
 
 /// The trees of all grants that may be written, in their order.
-pub fn open_writable(spec: &Spec) -> Result<Vec<OwnedFd>, SpawnError> {
-    let Some(id) = spec.uid else { return Ok(Vec::new()) };
-    let writable: Vec<_> = writable(spec).collect();
+pub fn open_writable(shape: &Shape, uid: Option<u32>) -> Result<Vec<OwnedFd>, SpawnError> {
+    let Some(id) = uid else { return Ok(Vec::new()) };
+    let writable: Vec<_> = writable(shape).collect();
     if writable.len() > MAX_WRITABLE {
         return Err(SpawnError::Spec(format!(
             "{} paths to write, of which there may be {MAX_WRITABLE}",
             writable.len()
         )));
     }
-    let noexec = spec.profile.is_write_xor_execute();
+    let noexec = shape.profile.is_write_xor_execute();
     writable.iter().map(|bind| open(bind, Kind::of(bind.access, noexec), id)).collect()
 }
 
-/// The grants whose trees come with the order.
-pub fn writable(spec: &Spec) -> impl Iterator<Item = &Bind> {
-    spec.binds.iter().filter(|bind| bind.access == Access::ReadWrite && spec.uid.is_some())
+/// The grants whose trees the launcher opens, for a world that has a uid of its own.
+pub fn writable(shape: &Shape) -> impl Iterator<Item = &Bind> {
+    shape.binds.iter().filter(|bind| bind.access == Access::ReadWrite)
 }
 
 fn open(bind: &Bind, kind: Kind, id: u32) -> Result<OwnedFd, SpawnError> {

@@ -1,17 +1,100 @@
-//! The last step: the program itself.
+//! The payload's process: it waits in its jail for its task, and becomes the program.
+//!
+//! It is born when the jail stands, with everything in force for it that is for pid 1, and installs its filter; then it may wait for long. It knows
+//! nothing of any other world: what the launcher's memory, of which it is a copy, has held of tasks is wiped (`spawn.rs`), and the program starts with
+//! nothing of that memory.
 
+use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use strait_sys::launch::{execute, execute_file};
+use serde::{Deserialize, Serialize};
+use strait_sys::launch::{exit_now, execute, execute_file, place, retain_only};
+use strait_sys::socket;
 
-use crate::error::{At, SpawnError, Step};
+use crate::error::{At, SpawnError, Step, refused};
+use crate::init::Gate;
+use crate::profile::Profile;
+use crate::seccomp::Filters;
 use crate::spec::Spec;
 
+/// What is to run in a jail. With it come stdin, stdout and stderr, and if it is restored the restorer and the image.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Task {
+    program: PathBuf,
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    dir: PathBuf,
+    is_restored: bool,
+}
+
+impl Task {
+    pub fn of(spec: &Spec, is_restored: bool) -> Task {
+        let Spec { program, args, env, dir, .. } = spec.clone();
+        Task { program, args, env, dir, is_restored }
+    }
+}
+
+/// A process that is to be a jail's payload.
+pub struct Payload<'a> {
+    /// The task comes from there, and why it can't be done goes there. A number above those that a program gets.
+    pub launcher: BorrowedFd<'a>,
+    /// What becomes 3.
+    pub connection: Option<BorrowedFd<'a>>,
+    pub gate: &'a Gate,
+    pub profile: &'a Profile,
+    pub filters: &'a Filters,
+}
+
+impl Payload<'_> {
+    /// Comes back only with an error.
+    ///
+    /// The filters of two profiles let it do all that is left to do, so they stand before it hears anything: a filter takes as long as everything else
+    /// between the task and the program.
+    pub fn run(&self, buffer: &mut [u8]) -> Result<Infallible, SpawnError> {
+        rustix::process::setpgid(None, None).at(Step::Payload, "setpgid")?;
+        let mut kept = vec![self.launcher, self.gate.as_fd()];
+        kept.extend(self.connection);
+        retain_only(&kept).at(Step::Descriptors, "close_range")?;
+        if self.profile.lets_a_payload_wait() {
+            self.filters.apply_to_payload(self.profile)?;
+        }
+        self.gate.wait()?;
+        let received = rustix::io::retry_on_intr(|| socket::receive(self.launcher, buffer));
+        match received.at(Step::Receive, "recvmsg")? {
+            // Nobody wants it any more.
+            (0, _) => exit_now(0),
+            (length, descriptors) => self.take(&buffer[..length], &descriptors),
+        }
+    }
+
+    fn take(&self, task: &[u8], descriptors: &[OwnedFd]) -> Result<Infallible, SpawnError> {
+        let task: Task = postcard::from_bytes(task).map_err(|error| refused(Step::Receive, error))?;
+        let (stdio, image) = match descriptors {
+            [stdio @ .., restorer, content] if task.is_restored => (stdio, Some([restorer, content])),
+            stdio => (stdio, None),
+        };
+        if stdio.len() != 3 {
+            return Err(refused(Step::Receive, format!("{} descriptors came with the task", descriptors.len())));
+        }
+        rustix::process::chdir(&task.dir).at_path(Step::WorkingDirectory, "chdir", &task.dir)?;
+        let restorer = image.map(|[restorer, _]| set_aside(restorer.as_fd())).transpose()?;
+        let prepared = prepare(&task, restorer)?;
+        let mut placed: Vec<_> = stdio.iter().map(AsFd::as_fd).collect();
+        placed.extend(self.connection);
+        placed.extend(image.map(|[_, content]| content.as_fd()));
+        place(&placed).at(Step::Descriptors, "dup2 and close_range")?;
+        if !self.profile.lets_a_payload_wait() {
+            self.filters.apply_to_payload(self.profile)?;
+        }
+        Err(prepared.execute())
+    }
+}
+
 /// A program with its arguments and environment in the kernel's form, so that nothing is left to do after the filters.
-pub struct Prepared {
+struct Prepared {
     program: String,
     looked_in: String,
     candidates: Vec<PathBuf>,
@@ -22,23 +105,23 @@ pub struct Prepared {
 }
 
 /// Moves the restorer's descriptor above every number that a payload gets, so that placing those doesn't overwrite it.
-pub fn set_aside(restorer: BorrowedFd<'_>) -> Result<OwnedFd, SpawnError> {
+fn set_aside(restorer: BorrowedFd<'_>) -> Result<OwnedFd, SpawnError> {
     rustix::io::fcntl_dupfd_cloexec(restorer, 16).at(Step::Descriptors, "fcntl F_DUPFD_CLOEXEC")
 }
 
 /// With a restorer that is executed instead, and gets the arguments and the environment.
-pub fn prepare(spec: &Spec, restorer: Option<OwnedFd>) -> Result<Prepared, SpawnError> {
-    let name = spec.program.as_os_str();
-    let path = spec.env.iter().find(|(key, _)| key == "PATH").map(|(_, value)| value.clone()).unwrap_or_default();
+fn prepare(task: &Task, restorer: Option<OwnedFd>) -> Result<Prepared, SpawnError> {
+    let name = task.program.as_os_str();
+    let path = task.env.iter().find(|(key, _)| key == "PATH").map(|(_, value)| value.clone()).unwrap_or_default();
     let searched = !name.as_bytes().contains(&b'/');
     let candidates = match searched {
         true => candidates(&path, name),
-        false => vec![spec.program.clone()],
+        false => vec![task.program.clone()],
     };
-    let arguments = [name].into_iter().chain(spec.args.iter().map(OsString::as_os_str));
-    let environment = spec.env.iter().map(|(key, value)| assignment(key, value));
+    let arguments = [name].into_iter().chain(task.args.iter().map(OsString::as_os_str));
+    let environment = task.env.iter().map(|(key, value)| assignment(key, value));
     Ok(Prepared {
-        program: spec.program.display().to_string(),
+        program: task.program.display().to_string(),
         looked_in: path.to_string_lossy().into_owned(),
         candidates,
         searched,
@@ -68,7 +151,7 @@ fn c_string(text: &OsStr) -> Result<CString, SpawnError> {
 
 impl Prepared {
     /// Tries one candidate after the other. Comes back only with the reason why none started.
-    pub fn execute(&self) -> SpawnError {
+    fn execute(&self) -> SpawnError {
         if let Some(restorer) = &self.restorer {
             let errno = execute_file(restorer, &self.arguments, &self.environment).raw_os_error().unwrap_or(libc::EIO);
             return SpawnError::Step { step: Step::Execute, call: "execveat of the restorer".into(), errno };

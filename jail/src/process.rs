@@ -12,8 +12,9 @@ use rustix::process::{
 use crate::attest::Attested;
 use crate::cgroup::{Group, Turns};
 use crate::error::SpawnError;
+use crate::launcher::Jail;
 use crate::report::{Report, find_payload};
-use crate::wire::EXIT_BYTES;
+use crate::wire::{EXIT_BYTES, First};
 
 /// How a payload ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub enum Exit {
 /// until the supervisor ends, and its groups until the next launcher starts.
 #[derive(Debug)]
 pub struct Process {
-    pid: Pid,
+    first: First,
     pidfd: OwnedFd,
     status: OwnedFd,
     attested: Attested,
@@ -39,13 +40,20 @@ pub struct Process {
 }
 
 impl Process {
-    pub(crate) fn new(pid: Pid, pidfd: OwnedFd, status: OwnedFd, group: Group, attested: Attested) -> Process {
-        Process { pid, pidfd, status, group, attested, memory_kills: 0, exit: None }
+    pub(crate) fn new(jail: Jail, group: Group, attested: Attested) -> Process {
+        let Jail { first, pidfd, status } = jail;
+        Process { first, pidfd, status, group, attested, memory_kills: 0, exit: None }
     }
 
     /// The jail's pid 1, as seen from here. Belongs to nobody once [`Process::wait`] has returned.
     pub fn pid(&self) -> i32 {
-        self.pid.as_raw_nonzero().get()
+        self.first.pid
+    }
+
+    /// Its kernel uid: the one of its [`Spec`](crate::Spec), or the one that a jail had which was built ahead of time
+    /// ([`Launcher::lend`](crate::Launcher::lend)). `None`: the launcher's.
+    pub fn uid(&self) -> Option<u32> {
+        self.first.uid
     }
 
     /// The same, for ever. Readable when the whole tree is gone.

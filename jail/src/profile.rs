@@ -92,6 +92,11 @@ impl Profile {
         self.base == Base::Strict
     }
 
+    /// Whether its filter allows all that a payload does from when it waits for its task to its program.
+    pub(crate) fn lets_a_payload_wait(&self) -> bool {
+        self.base != Base::Strict && self.is_plain()
+    }
+
     /// Finds what no filter can be made of.
     pub fn check(&self) -> Result<(), ProfileError> {
         numbers(&self.allow)?;

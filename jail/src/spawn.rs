@@ -1,127 +1,124 @@
 //! The launcher's side: one order after the other, and in between the jails that are begun ahead of time.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::Pid;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use strait_sys::socket;
 
 use crate::attest::Attested;
 use crate::cgroup::{Home, Label};
-use crate::error::{At, SpawnError, Step};
-use crate::outlook::Outlook;
-use crate::owner::open_writable;
+use crate::error::{At, SpawnError, Step, refused};
+use crate::ids::Ids;
+use crate::pool::{Kind, Lack, Pool};
 use crate::seat::{Givens, Seat};
 use crate::seccomp::Filters;
-use crate::spec::{Limits, Spec};
-use crate::system::INNER_ID;
-use crate::wire::{Answer, MAX_BYTES, NOBODY, Order};
+use crate::shape::Shape;
+use crate::spec::Limits;
+use crate::wire::{Answer, MAX_BYTES, NOBODY, Order, Request};
 
 /// How long no order must have come before a seat is made: who has just been started gets the processors first.
 const CALM: Duration = Duration::from_micros(500);
 /// How long the groups of worlds may take to be empty when the supervisor was killed.
 const LAST_WAIT: Duration = Duration::from_secs(10);
 
+/// How long jails wait for a task that nobody asks for. They hold on to what they show of the host: a file that is deleted takes its room until then.
+const REST: Duration = Duration::from_secs(30);
+/// The host name of a jail that has none yet.
+const STAND_IN: &str = "world";
+
 /// What the launcher holds while it answers orders.
 pub struct Service<'a> {
     supervisor: BorrowedFd<'a>,
     filters: &'a Filters,
     home: &'a Arc<Home>,
+    /// Its own namespace of host names, to come back to.
+    own_names: Option<OwnedFd>,
     pool: Pool,
-    outlook: Outlook,
+    /// Uids for jails that are built ahead of time.
+    uids: VecDeque<u32>,
     next_group: u64,
-}
-
-/// What jails differ in from the beginning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Kind {
-    /// A share of the processor of its own, as a limit needs it.
-    own_cpu: bool,
-    /// The host's programs and libraries.
-    system: bool,
-}
-
-impl Kind {
-    fn of(spec: &Spec) -> Kind {
-        Kind { own_cpu: spec.limits.cpu_permille.is_some(), system: spec.system }
-    }
-}
-
-/// The seats of one kind.
-struct Row {
-    kind: Kind,
-    seats: VecDeque<Seat>,
-}
-
-/// Seats of every kind that was ever asked for, and of the usual one.
-struct Pool {
-    /// Of each kind.
-    size: usize,
-    rows: Vec<Row>,
-}
-
-impl Pool {
-    fn new(size: usize) -> Pool {
-        let mut pool = Pool { size, rows: Vec::new() };
-        pool.of(Kind { own_cpu: false, system: true });
-        pool
-    }
-
-    fn lacking(&self) -> Option<Kind> {
-        self.rows.iter().find(|row| row.seats.len() < self.size).map(|row| row.kind)
-    }
-
-    fn of(&mut self, kind: Kind) -> &mut VecDeque<Seat> {
-        let at = self.rows.iter().position(|row| row.kind == kind).unwrap_or_else(|| {
-            self.rows.push(Row { kind, seats: VecDeque::new() });
-            self.rows.len() - 1
-        });
-        &mut self.rows[at].seats
-    }
-
-    fn take_all(&mut self) -> Vec<Seat> {
-        self.rows.iter_mut().flat_map(|row| std::mem::take(&mut row.seats)).collect()
-    }
 }
 
 impl<'a> Service<'a> {
     /// With so many jails of each kind begun ahead of time.
     pub fn new(supervisor: BorrowedFd<'a>, filters: &'a Filters, home: &'a Arc<Home>, seats: usize) -> Self {
-        Service { supervisor, filters, home, pool: Pool::new(seats), outlook: Outlook::new(), next_group: 0 }
+        let own_names = File::open("/proc/self/ns/uts").map(Into::into).ok();
+        let (pool, uids) = (Pool::new(seats), VecDeque::new());
+        Service { supervisor, filters, home, own_names, pool, uids, next_group: 0 }
     }
 
     /// Answers orders until the supervisor ends it: with an empty message, or with its own end, after which the groups of what it started are
     /// the launcher's to remove.
     pub fn serve(&mut self) {
         let mut buffer = vec![0; MAX_BYTES];
-        while let Some((length, descriptors)) = self.next_order(&mut buffer) {
-            if length == 0 || self.answer(&buffer[..length], &descriptors).is_none() {
+        while let Some((length, descriptors)) = self.next_request(&mut buffer) {
+            if length == 0 || self.take(&buffer[..length], descriptors).is_none() {
                 break;
             }
+            // What somebody's program was told is in no process that is made from here on.
+            buffer[..length].fill(0);
         }
         self.dismiss();
     }
 
-    /// Makes seats while nobody asks for anything. `None`: the supervisor is gone.
-    fn next_order(&mut self, buffer: &mut [u8]) -> Option<(usize, Vec<OwnedFd>)> {
-        while let Some(kind) = self.pool.lacking() {
-            if self.is_asked(CALM) {
+    /// Makes seats and jails while nobody asks for anything. `None`: the supervisor is gone.
+    fn next_request(&mut self, buffer: &mut [u8]) -> Option<(usize, Vec<OwnedFd>)> {
+        self.end_outdated()?;
+        while let Some(lack) = self.pool.lack(!self.uids.is_empty()) {
+            // What is the matter with a seat will be said when one is asked for.
+            if self.is_asked(CALM) || self.make_good(lack).is_none() {
                 break;
             }
-            // What is the matter will be said when it is asked for.
-            let Ok(seat) = self.make_seat(kind, &Limits::default()) else { break };
-            self.pool.of(kind).push_back(seat);
+        }
+        if self.pool.has_jails() && !self.is_asked(REST) {
+            self.pool.forget(None);
+            self.end_outdated()?;
         }
         rustix::io::retry_on_intr(|| socket::receive(self.supervisor, buffer)).ok()
     }
 
     fn is_asked(&self, within: Duration) -> bool {
         let mut ready = [PollFd::new(&self.supervisor, PollFlags::IN)];
-        let within = Timespec::try_from(within).expect("microseconds fit");
+        let within = Timespec::try_from(within).expect("seconds fit");
         poll(&mut ready, Some(&within)).is_ok_and(|ready| ready > 0)
+    }
+
+    fn make_good(&mut self, lack: Lack) -> Option<()> {
+        match lack {
+            Lack::Seat(kind) => {
+                let seat = self.make_seat(kind, &Limits::default()).ok()?;
+                self.pool.put_seat(kind, seat);
+            }
+            Lack::Jail(at) => {
+                let uid = self.uids.pop_front()?;
+                if self.build_ahead(at, uid).is_err() {
+                    self.pool.forget(Some(at));
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// Adds a jail to a series.
+    fn build_ahead(&mut self, at: usize, uid: u32) -> Result<(), SpawnError> {
+        let ids = Ids::of(Some(uid))?;
+        let outdated = self.pool.series[at].look();
+        self.pool.outdated.extend(outdated);
+        let mut seat = self.take_seat(Kind::of(&self.pool.series[at].shape))?;
+        let named = seat.keep_names();
+        let series = &mut self.pool.series[at];
+        let planned =
+            named.and_then(|()| seat.plan(&series.shape, STAND_IN, ids, series.rendezvous.as_ref()));
+        match planned.is_ok() {
+            true => series.jails.push_back(seat),
+            false => self.pool.outdated.push(seat),
+        }
+        planned
     }
 
     fn make_seat(&mut self, kind: Kind, limits: &Limits) -> Result<Seat, SpawnError> {
@@ -132,44 +129,39 @@ impl<'a> Service<'a> {
     }
 
     /// One that waits, or else a new one.
-    fn take_seat(&mut self, spec: &Spec) -> Result<Seat, SpawnError> {
-        if self.outlook.has_changed() {
-            self.clear_pool();
-        }
-        let kind = Kind::of(spec);
-        while let Some(seat) = self.pool.of(kind).pop_front() {
+    fn take_seat(&mut self, kind: Kind) -> Result<Seat, SpawnError> {
+        while let Some(seat) = self.pool.take_seat(kind) {
             if seat.is_alive() {
                 return Ok(seat);
             }
-            let _ = self.tell(NOBODY, Some(&seat), Ok(None));
+            self.pool.outdated.push(seat);
         }
-        self.make_seat(kind, &spec.limits)
+        self.make_seat(kind, &Limits::default())
     }
 
-    /// Ends the seats. Only the supervisor, as their parent, can take them off the process table. `None`: it is gone.
-    fn clear_pool(&mut self) -> Option<()> {
-        let seats = self.pool.take_all();
+    /// Ends seats. Only the supervisor, as their parent, can take them off the process table. `None`: it is gone.
+    fn end_outdated(&mut self) -> Option<()> {
+        let seats = std::mem::take(&mut self.pool.outdated);
         seats.iter().for_each(Seat::kill);
         seats.iter().try_for_each(|seat| self.tell(NOBODY, Some(seat), Ok(None)))
     }
 
-    fn answer(&mut self, bytes: &[u8], descriptors: &[OwnedFd]) -> Option<()> {
-        // An order that can't be read can't be answered either: there is no ticket. Both ends are the same build, so it is a bug.
-        let order = postcard::from_bytes::<Order>(bytes).ok()?;
-        let ids = match Ids::of(&order.spec) {
-            Ok(ids) => ids,
+    fn take(&mut self, request: &[u8], descriptors: Vec<OwnedFd>) -> Option<()> {
+        // A request that can't be read can't be answered either: there is no ticket. Both ends are the same build, so it is a bug.
+        match postcard::from_bytes(request).ok()? {
+            Request::Lend(uid) => self.uids.push_back(uid),
+            Request::Order(order) => return self.answer(&order, descriptors),
+        }
+        Some(())
+    }
+
+    fn answer(&mut self, order: &Order<'_>, mut descriptors: Vec<OwnedFd>) -> Option<()> {
+        let rendezvous = order.has_rendezvous.then(|| descriptors.remove(0));
+        let (seat, planned) = match self.find(order, rendezvous.as_ref()) {
+            Ok(found) => found,
             Err(error) => return self.tell(order.ticket, None, Err(error)),
         };
-        let trees = match open_writable(&order.spec) {
-            Ok(trees) => trees,
-            Err(error) => return self.tell(order.ticket, None, Err(error)),
-        };
-        let seat = match self.take_seat(&order.spec) {
-            Ok(seat) => seat,
-            Err(error) => return self.tell(order.ticket, None, Err(error)),
-        };
-        let limited = seat.limit(&order.spec.limits).and_then(|()| ids.write(seat.pid));
-        match limited.and_then(|()| seat.order(bytes, descriptors, &trees)) {
+        match planned.and_then(|()| seat.start(order.task, &descriptors)) {
             Ok(attested) => {
                 let told = self.tell(order.ticket, Some(&seat), Ok(Some(attested)));
                 if told.is_none() {
@@ -185,16 +177,60 @@ impl<'a> Service<'a> {
         }
     }
 
+    /// A jail as it was ordered, or one that will be; and whether it could be told.
+    fn find(
+        &mut self,
+        order: &Order<'_>,
+        rendezvous: Option<&OwnedFd>,
+    ) -> Result<(Seat, Result<(), SpawnError>), SpawnError> {
+        let ids = Ids::of(order.uid)?;
+        self.pool.look_out();
+        if let Some(jail) = self.take_jail(&order.shape, rendezvous) {
+            // It has a uid already; this one is for the next.
+            self.uids.extend(ids.own());
+            let named = self.name(&jail, order.name);
+            return Ok((jail, named));
+        }
+        let mut seat = self.take_seat(Kind::of(&order.shape))?;
+        let planned = seat.plan(&order.shape, order.name, ids, rendezvous);
+        Ok((seat, planned))
+    }
+
+    fn take_jail(&mut self, shape: &Shape, rendezvous: Option<&OwnedFd>) -> Option<Seat> {
+        self.pool.remember(shape, rendezvous);
+        while let Some(jail) = self.pool.take_jail() {
+            if jail.is_alive() {
+                return Some(jail);
+            }
+            self.pool.outdated.push(jail);
+        }
+        None
+    }
+
+    /// Gives a jail that stands its host name. What is in it hasn't the right to any more.
+    fn name(&self, jail: &Seat, name: &str) -> Result<(), SpawnError> {
+        let namespaces = jail.names.as_ref().zip(self.own_names.as_ref());
+        let (names, own) = namespaces.ok_or_else(|| refused(Step::HostName, "no namespace of host names to enter"))?;
+        let enter = |namespace: &OwnedFd| {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::HostNameAndNISDomainName))
+                .at(Step::HostName, "setns to a namespace of host names")
+        };
+        enter(names)?;
+        let named = rustix::system::sethostname(name.as_bytes()).at(Step::HostName, "sethostname");
+        enter(own).and(named)
+    }
+
     fn tell(&self, ticket: u64, seat: Option<&Seat>, outcome: Result<Option<Attested>, SpawnError>) -> Option<()> {
         let (attested, error) = outcome.map_or_else(|error| (None, Some(error)), |attested| (attested, None));
         let answer = Answer { ticket, first: seat.map(Seat::first), attested, error };
-        let pidfd: Vec<_> = seat.iter().map(|seat| seat.pidfd.as_fd()).collect();
+        let descriptors: Vec<_> = seat.iter().flat_map(|seat| [seat.pidfd.as_fd(), seat.status.as_fd()]).collect();
         let bytes = postcard::to_stdvec(&answer).ok()?;
-        socket::send(self.supervisor, &bytes, &pidfd).ok()
+        socket::send(self.supervisor, &bytes, &descriptors).ok()
     }
 
     fn dismiss(&mut self) {
-        if self.clear_pool().is_none() || self.is_orphaned() {
+        self.pool.clear();
+        if self.end_outdated().is_none() || self.is_orphaned() {
             self.home.clear(LAST_WAIT);
         }
     }
@@ -206,38 +242,3 @@ impl<'a> Service<'a> {
     }
 }
 
-/// Who the world is outside. Never uid 0: without any capability it would still own the files of /proc/sys.
-struct Ids {
-    uid: u32,
-    gid: u32,
-    own: bool,
-}
-impl Ids {
-    fn of(spec: &Spec) -> Result<Ids, SpawnError> {
-        let caller = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        match (spec.uid, caller) {
-            (Some(0), _) => Err(SpawnError::Spec("a world can't have uid 0".into())),
-            (None, (0, _)) => Err(SpawnError::Spec("the launcher is root: the world needs a uid of its own".into())),
-            (Some(uid), (0, _)) => Ok(Ids { uid, gid: uid, own: true }),
-            (Some(uid), (caller, _)) => Err(SpawnError::Spec(format!(
-                "only a launcher that is root can give uid {uid}, this one is uid {caller}"
-            ))),
-            (None, (uid, gid)) => Ok(Ids { uid, gid, own: false }),
-        }
-    }
-
-    /// Maps the one user and the one group of the jail's user namespace (`user_namespaces(7)`).
-    fn write(&self, pid: Pid) -> Result<(), SpawnError> {
-        let process = format!("/proc/{}", pid.as_raw_nonzero());
-        let write = |file: &str, text: String| {
-            std::fs::write(format!("{process}/{file}"), &text)
-                .at(Step::IdMaps, format_args!("write '{text}' to {file}"))
-        };
-        if !self.own {
-            // The kernel's condition for mapping a group without privilege: nobody may drop a group that denies something.
-            write("setgroups", "deny".into())?;
-        }
-        write("gid_map", format!("{INNER_ID} {} 1", self.gid))?;
-        write("uid_map", format!("{INNER_ID} {} 1", self.uid))
-    }
-}

@@ -120,12 +120,17 @@ impl System {
 }
 
 /// Where distributions keep the settings of their JVMs, which don't start without: `/etc/java-17-openjdk`, `/etc/java`.
-pub fn open_java_settings() -> Result<Vec<Source>, SpawnError> {
+pub fn java_settings() -> Result<Vec<PathBuf>, SpawnError> {
     let etc = Path::new("/etc");
     let entries = std::fs::read_dir(etc).at_path(Step::Sources, "opendir", etc)?;
     let is_java = |entry: &std::fs::DirEntry| entry.file_name().as_encoded_bytes().starts_with(b"java");
-    let paths = entries.flatten().filter(is_java).map(|entry| entry.path());
-    paths.filter_map(|path| open_if_there(&path, &path, Kind::Data).transpose()).collect()
+    Ok(entries.flatten().filter(is_java).map(|entry| entry.path()).collect())
+}
+
+/// Opens them.
+pub fn open_java_settings() -> Result<Vec<Source>, SpawnError> {
+    let paths = java_settings()?;
+    paths.iter().filter_map(|path| open_if_there(path, path, Kind::Data).transpose()).collect()
 }
 
 /// What was opened of the host by name, and isn't any more what it was if the host has put something else in its place.

@@ -4,20 +4,25 @@ use super::entry::{Channel, Entry, Nature, Order, Origin, State};
 use super::images::{self, Asked};
 use super::rest::{Rest, dormant};
 use super::{Supervisor, Token, log};
-use crate::config::{self, Stdio, Wake, World};
+use crate::config::{self, Stdio, Uids, Wake, World};
 use crate::policy::Role;
 use rustix::event::epoll::EventFlags;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
-use strait_jail::{Access, Bind, Fds, Process, SpawnError, Spec, Ticket};
+use strait_jail::{Access, Bind, Fds, MAX_OPEN, Process, SpawnError, Spec, Ticket};
 use strait_protocol::control::Answer;
 use strait_protocol::{SliceSize, WorldId, handshake};
 use strait_sys::socket::{self, Peer};
 use strait_sys::wake;
 
-/// Connections that may wait for their process to become known.
-const MAX_UNMATCHED: usize = 64;
+/// Connections that may wait for their process to become known: those of worlds that are being started, and of jails that wait for their world.
+const MAX_UNMATCHED: usize = MAX_OPEN + MAX_LENT;
+/// Kinds of worlds that jails may wait for at a time, as many of each as there are seats.
+const SERIES: usize = 4;
+/// Uids that the launcher may have for such jails.
+const MAX_LENT: usize = 32;
 
 impl Supervisor {
     /// Begins to start a world. The asker is answered when its program runs, or with what went wrong.
@@ -116,7 +121,7 @@ impl Supervisor {
         let start = self.next_uid;
         let free = (0..uids.count).map(|step| start.wrapping_add(step) % uids.count).find(|at| {
             let uid = uids.first + at;
-            self.worlds.values().all(|entry| entry.uid != uid)
+            !self.launcher.has_lent(uid) && self.worlds.values().all(|entry| entry.uid != uid)
         });
         let at = free.ok_or_else(|| {
             format!("all {} uids for worlds are in use: give `uids` a larger `count`, or end a world", uids.count)
@@ -125,13 +130,22 @@ impl Supervisor {
         Ok(uids.first + at)
     }
 
+    /// Gives the launcher uids for jails that it builds ahead of time: the last ones, a fourth of all at most.
+    pub(super) fn lend_uids(&mut self) -> Result<(), String> {
+        let Uids { first, count } = self.config.uids;
+        let wanted = if self.is_root { SERIES * self.config.seats } else { 0 };
+        let lent = (first..first + count).rev().take(wanted.min(MAX_LENT).min(count as usize / 4));
+        lent.map(|uid| self.launcher.lend(uid)).collect::<Result<_, _>>().map_err(|error| error.to_string())
+    }
+
     pub(super) fn take_launched(&mut self) {
-        match self.launcher.next() {
-            Ok((ticket, result)) => {
+        match self.launcher.hear() {
+            Ok(Some((ticket, result))) => {
                 if let Some(id) = self.launches.remove(&ticket) {
                     self.take_process(id, result);
                 }
             }
+            Ok(None) => self.unmatched.retain(|(_, peer)| !has_ended(peer)),
             Err(error) => {
                 log(&format!("the launcher is gone: {error}; every world ends"));
                 self.is_over = true;
@@ -149,6 +163,7 @@ impl Supervisor {
                 }
                 entry.end_by = entry.time.map(|time| Instant::now() + time);
                 entry.pid = process.pid();
+                entry.uid = process.uid().unwrap_or(entry.uid);
                 // One that took over from another version, and won't sleep, has had its start.
                 entry.rest.take_if(|rest| rest.world.wake == Wake::Never);
                 entry.rest.iter_mut().for_each(|rest| rest.is_kept = true);
@@ -195,7 +210,7 @@ impl Supervisor {
             let id = self.worlds.values().find(|entry| is_of(entry, &peer)).map(|entry| entry.id);
             match id {
                 Some(id) => self.take_connection(id, connection),
-                None if self.launches.is_empty() || self.unmatched.len() >= MAX_UNMATCHED => {
+                None if self.unmatched.len() >= MAX_UNMATCHED => {
                     log(&format!("a connection of pid {} is of no world and was closed", peer.pid));
                 }
                 None => self.unmatched.push((connection, peer)),
@@ -209,9 +224,7 @@ impl Supervisor {
             let (connection, _) = self.unmatched.swap_remove(at);
             self.take_connection(id, connection);
         }
-        if self.launches.is_empty() {
-            self.unmatched.clear();
-        }
+        self.unmatched.retain(|(_, peer)| !has_ended(peer));
     }
 
     fn take_connection(&mut self, id: WorldId, connection: OwnedFd) {
@@ -345,6 +358,11 @@ fn is_of(entry: &Entry, peer: &Peer) -> bool {
         && !entry.is_welcomed
         && peer.uid == entry.uid
         && entry.process.as_ref().is_some_and(same)
+}
+
+fn has_ended(peer: &Peer) -> bool {
+    let mut end = [PollFd::new(&peer.pidfd, PollFlags::IN)];
+    poll(&mut end, Some(&Timespec::default())).is_ok_and(|ended| ended > 0)
 }
 
 fn channel(slice_bytes: u64) -> Result<Channel, String> {

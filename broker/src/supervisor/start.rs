@@ -132,6 +132,7 @@ fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
     };
     supervisor.watch_all().map_err(|errno| format!("epoll_ctl: {errno}"))?;
     supervisor.watch_pressure();
+    supervisor.lend_uids()?;
     supervisor.serve();
     let name = "host".parse().map_err(|error| format!("host: {error}"))?;
     let connection = host.try_clone().map_err(|error| error.to_string())?;
