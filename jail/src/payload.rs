@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use strait_sys::launch::{exit_now, execute, execute_file, place, retain_only};
+use strait_sys::launch::{execute, execute_file, exit_now, place, retain_only};
 use strait_sys::socket;
 
 use crate::error::{At, SpawnError, Step, refused};

@@ -129,7 +129,13 @@ impl Seat {
     }
 
     /// Tells it which jail to be, as which user. That it can't will be said when it gets its task.
-    pub fn plan(&mut self, shape: &Shape, name: &str, ids: Ids, rendezvous: Option<&OwnedFd>) -> Result<(), SpawnError> {
+    pub fn plan(
+        &mut self,
+        shape: &Shape,
+        name: &str,
+        ids: Ids,
+        rendezvous: Option<&OwnedFd>,
+    ) -> Result<(), SpawnError> {
         self.uid = ids.own();
         if self.limits != shape.limits {
             self.group.limit(&shape.limits)?;

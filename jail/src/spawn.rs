@@ -112,8 +112,7 @@ impl<'a> Service<'a> {
         let mut seat = self.take_seat(Kind::of(&self.pool.series[at].shape))?;
         let named = seat.keep_names();
         let series = &mut self.pool.series[at];
-        let planned =
-            named.and_then(|()| seat.plan(&series.shape, STAND_IN, ids, series.rendezvous.as_ref()));
+        let planned = named.and_then(|()| seat.plan(&series.shape, STAND_IN, ids, series.rendezvous.as_ref()));
         match planned.is_ok() {
             true => series.jails.push_back(seat),
             false => self.pool.outdated.push(seat),
@@ -241,4 +240,3 @@ impl<'a> Service<'a> {
         polled.is_err() || ends[0].revents().contains(PollFlags::HUP)
     }
 }
-

@@ -51,6 +51,8 @@ const EXCEPTIONS: &[(Option<Role>, &str, Exception, &str)] = &[
     (FIRST, "write", Ends, "to the gate, when it is confined: it is killed for a call without a number, as which one fails here, and its world with it"),
     (FIRST, "wait4", Ends, "a pid 1 that can't wait ends, and its world with it"),
     (LAUNCHER, "newfstatat", Harmless, "a file that can't be looked at is taken for another: jails that were begun ahead of time are begun anew"),
+    (LAUNCHER, "openat2", Harmless, "a granted file that can't be looked at: no jail that waits for its task is used; opening one is named"),
+    (LAUNCHER, "statx", Harmless, "the same"),
     (OWNER, "close_range", Harmless, "it ends at once: before its namespace has its mapping, which is an error, or after, and then it isn't needed"),
     (OWNER, "read", Harmless, "the same"),
     (LAUNCHER, "mount_setattr", Harmless, "a file system that can't be mapped to another owner; attributes are named, and would be in the report"),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use strait_jail::{Base, Bind, Error, Exit, Launcher, Limits};
 use strait_sys::socket;
 
+use crate::ahead;
 use crate::groups;
 use crate::owner;
 use crate::profiles;
@@ -65,6 +66,10 @@ const CASES: &[Case] = &[
     ("who stood apart can stand apart again (root)", groups::apart),
     ("seats come and go", seats::seats),
     ("what is mounted late is there (root)", seats::renewed),
+    ("a jail that waited is the one that was ordered (root)", ahead::same),
+    ("a jail that waited too long isn't used (root)", ahead::outdated),
+    ("the rendezvous vouches for a jail that waited (root)", ahead::vouched_for),
+    ("what a world is told is told to no other (root)", ahead::forgets),
     ("worlds come before nobody (root)", seats::ordinary),
     ("2,000 spawns leave nothing behind", nothing_left),
 ];

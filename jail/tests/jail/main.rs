@@ -4,6 +4,7 @@
 //! The same cases run as root and, when started as root, a second time as an ordinary user (rootless). This program is its own
 //! probe: bound into a jail and started with `probe <what>` it makes the attempt and says what came of it.
 
+mod ahead;
 mod cases;
 mod groups;
 mod owner;

@@ -2,6 +2,7 @@
 
 use crate::LONG;
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -30,9 +31,11 @@ fn attack(ro: &Path, rw: &Path, command: &[String]) -> Result<ExitCode, HostErro
     let mut host = Host::start(&Config { templates, ..Config::default() })?;
     ready(&mut host, "probe/original")?;
     let victim = ready(&mut host, "probe/victim")?;
+    // The attacker's jail stood before it was asked for, as those of most clones do.
+    wait_for_jails(victim);
     let payload = crate::payload_of(victim).unwrap_or(victim);
     // Not there: the attempts are made on the victim that the runner has named.
-    let _ = std::fs::write(rw.join("victim"), payload.to_string());
+    let _ = fs::write(rw.join("victim"), payload.to_string());
     let (attacker, _) = host.client().start(TEMPLATE, Some("probe/attacker"))?;
     let ended = host.client().wait(attacker, Some(2 * LONG))?;
     let is_well = Path::new(&format!("/proc/{payload}")).exists();
@@ -44,6 +47,22 @@ fn attack(ro: &Path, rw: &Path, command: &[String]) -> Result<ExitCode, HostErro
     }
     let code = ended.code.or(ended.signal.map(|signal| 128 + signal)).unwrap_or(70);
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(70)))
+}
+
+/// Waits, not for ever, until beside the jails of the two there are more. As an ordinary user there never are.
+fn wait_for_jails(one: u32) {
+    let parent = fs::read_to_string(format!("/proc/{one}/status")).unwrap_or_default();
+    let parent = parent.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap_or_default().trim().to_owned();
+    let end = Instant::now() + LONG;
+    let stand = || {
+        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+        let name =
+            |pid: &&str| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "strait-init\n");
+        children.split_whitespace().filter(name).count()
+    };
+    while stand() < 3 && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Starts a world that waits, and waits until it does: then the original has given its image. Pid 1 of its jail.

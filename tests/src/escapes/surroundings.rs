@@ -49,8 +49,8 @@ impl Kind {
     fn uid(self) -> u32 {
         match self {
             Self::Root => FIRST_WORLD,
-            // After the original and the victim.
-            Self::Clone => FIRST_WORLD + 2,
+            // Its jail stood before it was asked for.
+            Self::Clone => LAST_WORLD,
             Self::Rootless | Self::Bubblewrap | Self::Firejail => ORDINARY,
             Self::Unjailed => 0,
         }
@@ -79,6 +79,8 @@ impl Kind {
 pub const ORDINARY: u32 = 60_000;
 /// The first of a broker's uids for worlds.
 const FIRST_WORLD: u32 = 0x7000_0000;
+/// The last of them, which the first jail has that is built ahead of time.
+const LAST_WORLD: u32 = 0x7000_ffff;
 
 const OURS: &[&str] = &["run", "--grace", "300ms", "--read", "RO:/ro", "--write", "RW:/rw"];
 
