@@ -153,17 +153,15 @@ impl Launcher {
         check(spec).map_err(Error::Spawn)?;
         let ticket = Ticket(self.next);
         let task = encode(&Task::of(spec, image.is_some()))?;
-        self.request(
-            &Request::Order(Order {
-                ticket: ticket.0,
-                name: &spec.name,
-                uid: spec.uid,
-                shape: Shape::of(spec),
-                has_rendezvous: fds.rendezvous.is_some(),
-                task: &task,
-            }),
-            &descriptors(fds, image),
-        )?;
+        let order = Order {
+            ticket: ticket.0,
+            name: &spec.name,
+            uid: spec.uid,
+            shape: Shape::of(spec),
+            has_rendezvous: fds.rendezvous.is_some(),
+            task: &task,
+        };
+        self.request(&Request::Order(Box::new(order)), &descriptors(fds, image))?;
         self.next += 1;
         self.open.push_back((ticket, spec.uid));
         Ok(ticket)

@@ -20,7 +20,7 @@ pub enum Request<'a> {
     Lend(u32),
     /// A jail, and what is to run in it.
     #[serde(borrow)]
-    Order(Order<'a>),
+    Order(Box<Order<'a>>),
 }
 
 /// With it come the descriptors: the rendezvous socket if there is one, then those of the [`Task`](crate::payload::Task).

@@ -134,8 +134,8 @@ impl Supervisor {
     pub(super) fn lend_uids(&mut self) -> Result<(), String> {
         let Uids { first, count } = self.config.uids;
         let wanted = if self.is_root { SERIES * self.config.seats } else { 0 };
-        let lent = (first..first + count).rev().take(wanted.min(MAX_LENT).min(count as usize / 4));
-        lent.map(|uid| self.launcher.lend(uid)).collect::<Result<_, _>>().map_err(|error| error.to_string())
+        let mut lent = (first..first + count).rev().take(wanted.min(MAX_LENT).min(count as usize / 4));
+        lent.try_for_each(|uid| self.launcher.lend(uid)).map_err(|error| error.to_string())
     }
 
     pub(super) fn take_launched(&mut self) {
