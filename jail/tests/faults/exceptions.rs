@@ -49,6 +49,7 @@ const EXCEPTIONS: &[(Option<Role>, &str, Exception, &str)] = &[
     (FIRST, "prctl", Harmless, "giving itself a name; all else that it asks for is in the report"),
     (FIRST, "prlimit64", Unnamed, "asking for a limit, which getrlimit(2) lets nobody fail; setting one is named"),
     (FIRST, "write", Ends, "to the gate, when it is confined: it is killed for a call without a number, as which one fails here, and its world with it"),
+    (FIRST, "write", Unnamed, "the same, when its payload hasn't read its task yet: then it is said that it died"),
     (FIRST, "wait4", Ends, "a pid 1 that can't wait ends, and its world with it"),
     (LAUNCHER, "newfstatat", Harmless, "a file that can't be looked at is taken for another: jails that were begun ahead of time are begun anew"),
     (LAUNCHER, "openat2", Harmless, "a granted file that can't be looked at: no jail that waits for its task is used; opening one is named"),
