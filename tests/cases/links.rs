@@ -96,18 +96,18 @@ fn the_broker_can_end_a_link() {
     let me = stage.client().id();
     stage.client().link(echo, LONG).unwrap();
     assert!(is_linked(stage.client().request(echo, b"?", LONG).unwrap().header.sequence));
-    stage.host.unlink(me, echo).unwrap();
-    let end = Instant::now() + LONG;
-    while stage.client().is_linked(echo) {
-        assert!(Instant::now() < end);
-        let _ = stage.client().receive(Some(Duration::from_millis(1))).unwrap();
+    // Again and again: that it is over by the time it is said to be is no matter of luck.
+    for _ in 0..50 {
+        stage.host.unlink(me, echo).unwrap();
+        assert!(!stage.client().is_linked(echo));
+        assert!(!is_linked(stage.client().request(echo, b"?", LONG).unwrap().header.sequence));
+        // It can be made anew.
+        let end = Instant::now() + LONG;
+        while stage.client().link(echo, LONG).is_err() {
+            assert!(Instant::now() < end);
+        }
+        assert!(is_linked(stage.client().request(echo, b"?", LONG).unwrap().header.sequence));
     }
-    assert!(!is_linked(stage.client().request(echo, b"?", LONG).unwrap().header.sequence));
-    // It can be made anew.
-    while stage.client().link(echo, LONG).is_err() {
-        assert!(Instant::now() < end);
-    }
-    assert!(is_linked(stage.client().request(echo, b"?", LONG).unwrap().header.sequence));
 }
 
 /// A stage with a rogue that lies over a link to us, and an honest world that we go on talking to.

@@ -108,7 +108,6 @@ impl Supervisor {
         self.link
             .tell(&Command::Unlink { one, other }, &[])
             .map_err(|errno| format!("the switch can't be told: {errno}"))?;
-        self.answer(asker, &Answer::Done);
-        Ok(())
+        self.answer_when_done(asker, Answer::Done)
     }
 }
