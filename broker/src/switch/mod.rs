@@ -23,6 +23,7 @@ mod lane;
 mod links;
 mod multicast;
 mod parcels;
+mod patience;
 mod port;
 mod renew;
 mod requests;
@@ -34,6 +35,7 @@ use crate::link::{Command, Count, Event as Report, Link};
 use grants::Revoking;
 use groups::Groups;
 use links::Links;
+use patience::Patience;
 use port::{AttachError, Port};
 use requests::Requests;
 use rustix::event::{Timespec, epoll};
@@ -88,6 +90,7 @@ pub(crate) struct Switch {
     muted: VecDeque<(Instant, WorldId)>,
     /// A bell or a command was heard that there is something to do for.
     has_news: bool,
+    patience: Patience,
     is_over: bool,
 }
 
@@ -113,6 +116,7 @@ impl Switch {
             doomed: Vec::new(),
             muted: VecDeque::new(),
             has_news: false,
+            patience: Patience::default(),
             is_over: false,
         })
     }
@@ -122,6 +126,11 @@ impl Switch {
         let (mut idle, mut passes) = (0, 0u32);
         while !self.is_over {
             let moved = self.pass();
+            if moved {
+                self.patience.renew();
+            } else if self.patience.looks_again() {
+                continue;
+            }
             passes = passes.wrapping_add(1);
             idle = if moved { 0 } else { idle + 1 };
             if idle > LOOKS {
@@ -564,10 +573,11 @@ impl Switch {
                 && port.is_touched
             {
                 port.is_touched = false;
+                port.is_far = port.endpoint.is_far_from(processor);
                 if port.endpoint.publish() {
                     port.ring(Event::DATA);
+                    self.patience.note(port.is_far);
                 }
-                port.is_far = port.endpoint.is_far_from(processor);
             }
         }
     }
