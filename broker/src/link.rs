@@ -35,6 +35,8 @@ pub(crate) enum Command {
     OpenTopic { topic: u32, publisher: u64 },
     /// It may no longer, and the value that is kept there goes if it is its own.
     LeaveTopic { topic: u32, publisher: u64 },
+    /// What this world published on this topic and waits for room goes to nobody. It may publish there no longer: that was said before.
+    Withdraw { topic: u32, publisher: u64 },
     /// This topic is no more.
     CloseTopic { topic: u32 },
     /// Each of these subscriptions gets what is published on each of these topics from now on.

@@ -10,7 +10,7 @@ pub use grants::{Deny, Grant, Listing, Revoke};
 pub use states::{Snapshot, Snapshots, Stop};
 pub use topics::{Pub, Sub};
 pub use watch::{Log, Metrics, Order, Tap, Top, Trace};
-pub use worlds::{Clone, Kill, Spawn, Upgrade, Wake, WorldOptions};
+pub use worlds::{Clone, Kill, Restart, Spawn, Upgrade, Wake, WorldOptions};
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
@@ -77,6 +77,9 @@ pub enum Command {
     /// Start a world that sleeps
     #[command(after_help = worlds::WAKE_HELP)]
     Wake(Wake),
+    /// Have a world end and begin anew
+    #[command(after_help = worlds::RESTART_HELP)]
+    Restart(Restart),
     /// Have a new version of a world take over
     #[command(after_help = worlds::UPGRADE_HELP)]
     Upgrade(Upgrade),

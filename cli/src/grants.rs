@@ -48,13 +48,17 @@ pub fn grants(args: &Listing) -> Outcome {
 }
 
 fn granted_object(row: &Granted) -> serde_json::Value {
-    let Granted { number, id, name, resource, left_ms, by } = row;
-    json!({ "number": number, "id": id, "name": name, "resource": resource, "left_ms": left_ms, "by": by })
+    let Granted { number, id, name, resource, left_ms, by, from_next_start } = row;
+    json!({
+        "number": number, "id": id, "name": name, "resource": resource, "left_ms": left_ms, "by": by,
+        "from_next_start": from_next_start,
+    })
 }
 
 fn granted_cells(row: &Granted) -> [String; 5] {
     let [name, resource, by] = [&row.name, &row.resource, &row.by].map(|cell| text::one_line(cell));
     let left = row.left_ms.map_or_else(|| "-".into(), |ms| units::left(ms.into()));
+    let resource = if row.from_next_start { format!("{resource}, from its next start on") } else { resource };
     [row.number.to_string(), name, resource, left, by]
 }
 
@@ -65,7 +69,11 @@ pub fn grant(args: &Grant) -> Outcome {
         || format!("until `strait revoke {}`", granted.number),
         |ms| format!("for {}", units::left(ms.into())),
     );
-    text::print(format!("{name} has `{resource}` {end}\n").as_bytes())
+    let text = match granted.from_next_start {
+        false => format!("{name} has `{resource}` {end}\n"),
+        true => format!("{name} has `{resource}` from its next start on, {end}: `strait restart {name}` is one\n"),
+    };
+    text::print(text.as_bytes())
 }
 
 pub fn deny(args: &Deny) -> Outcome {

@@ -20,22 +20,25 @@ pub fn inspect(args: &Inspect) -> Outcome {
     let report: Report = serde_json::from_str(&json).map_err(|error| {
         Failure::new(format!("the broker's report has another form: {error}")).hint("--json prints it as it is")
     })?;
-    let origin: Origin = serde_json::from_str(&json).unwrap_or_default();
-    text::print(text::harmless(&(short(&report) + &origin.line())).as_bytes())
+    let added: Added = serde_json::from_str(&json).unwrap_or_default();
+    text::print(text::harmless(&(short(&report) + &added.lines())).as_bytes())
 }
 
 /// What the broker adds to the jail's report.
 #[derive(Default, serde::Deserialize)]
-struct Origin {
+struct Added {
+    #[serde(default)]
     clone_of: String,
+    /// Paths that it was granted.
+    #[serde(default)]
+    granted: Vec<String>,
 }
 
-impl Origin {
-    fn line(&self) -> String {
-        match self.clone_of.is_empty() {
-            true => String::new(),
-            false => entry("clone of", &self.clone_of),
-        }
+impl Added {
+    fn lines(&self) -> String {
+        let origin = Some(&self.clone_of).filter(|template| !template.is_empty());
+        let origin = origin.map(|template| entry("clone of", template));
+        origin.into_iter().chain(self.granted.iter().map(|path| entry("granted", path))).collect()
     }
 }
 

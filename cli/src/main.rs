@@ -75,6 +75,7 @@ fn main() -> ExitCode {
         Command::Kill(args) => worlds::kill(args),
         Command::Spawn(args) => worlds::spawn(args),
         Command::Wake(args) => worlds::wake(args),
+        Command::Restart(args) => worlds::restart(args),
         Command::Upgrade(args) => worlds::upgrade(args),
         Command::Clone(args) => worlds::clone(args),
         Command::Requests(args) => grants::requests(args),

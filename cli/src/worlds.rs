@@ -1,11 +1,17 @@
-//! `strait kill`, `spawn`, `wake`, `upgrade` and `clone`: worlds of a broker that runs.
+//! `strait kill`, `spawn`, `wake`, `restart`, `upgrade` and `clone`: worlds of a broker that runs.
 
 use crate::Outcome;
-use crate::args::{Clone, Kill, Spawn, Upgrade, Wake};
+use crate::args::{Clone, Kill, Restart, Spawn, Upgrade, Wake};
 use crate::failure::Failure;
 use crate::{ended, file, run, socket, text};
+use std::process::ExitCode;
+use std::time::Duration;
 use strait_broker::{Client, Error, Stdio, WorldId};
 use strait_protocol::Name;
+use strait_protocol::control::{Answer, Request as ControlRequest};
+
+/// What an answer may take beyond the deadline of a life that is to end.
+const ENDING: Duration = Duration::from_secs(10);
 
 const WORLDS: &str = "`strait ps` lists the worlds there are";
 
@@ -44,11 +50,39 @@ pub fn upgrade(args: &Upgrade) -> Outcome {
             plan.world(&args.world).ok_or_else(missing)?.specification(&args.world)
         }
     };
+    let (deadline_ms, beside) = (milliseconds(args.deadline), args.beside);
+    let (name, template, reason) = (args.world.clone(), args.template.clone(), args.reason.clone());
     let mut client = socket::attach(&args.socket)?;
-    let template = args.template.as_deref();
-    let upgrade = if args.beside { Client::upgrade_beside } else { Client::upgrade };
-    let upgraded = upgrade(&mut client, &args.world, template, &specification, args.deadline, &args.reason);
-    tell(upgraded, WORLDS)
+    let old = client.resolve(&args.world).ok().filter(|_| beside);
+    let request = ControlRequest::Upgrade { name, template, specification, beside, deadline_ms, reason };
+    replace(&mut client, &request, args.deadline)?;
+    match old.map(|old| client.wait(old, Some(args.deadline + ENDING))) {
+        Some(Ok(ended)) => text::print(format!("the old version {}\n", ended::after_request(&ended)).as_bytes()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+pub fn restart(args: &Restart) -> Outcome {
+    let (name, deadline_ms, reason) = (args.world.clone(), milliseconds(args.deadline), args.reason.clone());
+    let request = ControlRequest::Restart { name, deadline_ms, reason };
+    replace(&mut socket::attach(&args.socket)?, &request, args.deadline)
+}
+
+fn milliseconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}
+
+/// Has a world begin a new life, and says how the one before ended.
+fn replace(client: &mut Client, request: &ControlRequest, deadline: Duration) -> Outcome {
+    let answer = client.ask(request, deadline + ENDING).map_err(|error| Failure::from(error).or_hint(WORLDS))?;
+    let text = match answer {
+        Answer::World { id, name } => format!("{name} is world {id}\n"),
+        Answer::Replaced { id, name, before } => {
+            format!("{name} is world {id}\nthe life before {}\n", ended::after_request(&before))
+        }
+        _ => return Err(Error::Unexpected.into()),
+    };
+    text::print(text.as_bytes())
 }
 
 pub fn clone(args: &Clone) -> Outcome {

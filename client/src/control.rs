@@ -88,6 +88,17 @@ impl Client {
         self.replace(name, (template, specification), true, deadline, reason)
     }
 
+    /// Has a world begin anew, with the configuration that it has, its id and what waits for it. The running life has until the deadline to save
+    /// its state and end. Returns when the next one's program runs.
+    pub fn restart(&mut self, name: &str, deadline: Duration, reason: &str) -> Result<(WorldId, Name), Error> {
+        let deadline_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
+        let request = Request::Restart { name: name.into(), deadline_ms, reason: reason.into() };
+        match self.ask(&request, deadline + PROMPT)? {
+            Answer::World { id, name } | Answer::Replaced { id, name, .. } => Ok((WorldId(id), name.parse()?)),
+            _ => Err(Error::Unexpected),
+        }
+    }
+
     fn replace(
         &mut self,
         name: &str,
@@ -101,7 +112,7 @@ impl Client {
         let (name, reason) = (name.into(), reason.into());
         let request = Request::Upgrade { name, template, specification, beside, deadline_ms, reason };
         match self.ask(&request, deadline + PROMPT)? {
-            Answer::World { id, name } => Ok((WorldId(id), name.parse()?)),
+            Answer::World { id, name } | Answer::Replaced { id, name, .. } => Ok((WorldId(id), name.parse()?)),
             _ => Err(Error::Unexpected),
         }
     }

@@ -10,7 +10,8 @@ use strait_protocol::{Header, Kind, WorldId};
 
 impl Client {
     /// Asks to be granted something, as `ask` in the configuration has it (`send db/*`, `memory 2 GiB`), and waits until it is decided. What
-    /// nobody decides by the deadline is denied: [`Error::Denied`]. The reason is for who decides to read.
+    /// nobody decides by the deadline is denied: [`Error::Denied`]. The reason is for who decides to read. A path of the host is there from the
+    /// next start on ([`Granted::from_next_start`]): a world that has saved its state may end, and be woken or restarted.
     pub fn ask_for(&mut self, resource: &str, reason: &str, deadline: Duration) -> Result<Granted, Error> {
         let deadline_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
         let request = Request::Ask { resource: resource.into(), reason: reason.into(), deadline_ms };
@@ -58,7 +59,8 @@ impl Client {
         self.done(&Request::Decide { number, decision: Decision::Deny { why: why.into() } })
     }
 
-    /// Takes a grant back. When this returns, nothing goes through under it any more.
+    /// Takes a grant back. When this returns, nothing goes through under it any more. A life that has a path by it is ended for that, after a notice,
+    /// and its world begins anew without.
     pub fn revoke(&mut self, number: u64) -> Result<(), Error> {
         self.done(&Request::Revoke { number })
     }

@@ -21,7 +21,7 @@ use crate::ground::Ground;
 use crate::mounts::Mount;
 use crate::payload::Payload;
 use crate::privilege;
-use crate::root::{Kind, Source, adopt_source, leave_namespace, open_source};
+use crate::root::{Kind, Source, adopt_source, leave_namespace, open_source, open_without_links};
 use crate::ruleset::Rights;
 use crate::seat::tell;
 use crate::seccomp::Filters;
@@ -132,7 +132,8 @@ impl Init<'_> {
         let mut adopted = |bind: &Bind| (bind.access == Access::ReadWrite).then(|| trees.next()).flatten();
         let open = |bind: &Bind| match adopted(bind) {
             Some(tree) => adopt_source(tree.try_clone().at(Step::Sources, "dup")?, &bind.source, &bind.target),
-            None => open_source(&bind.source, &bind.target, Kind::of(bind.access, noexec)),
+            None if bind.follows_links => open_source(&bind.source, &bind.target, Kind::of(bind.access, noexec)),
+            None => open_without_links(&bind.source, &bind.target, Kind::of(bind.access, noexec)),
         };
         shape.binds.iter().map(open).collect()
     }

@@ -8,14 +8,13 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, waitpid};
 use strait_sys::launch::{Cloned, clone_process, exit_now, retain_only};
 use strait_sys::mount::map_ids;
 
-use crate::error::{At, SpawnError, Step, refused};
-use crate::root::{Kind, tree_of_file};
+use crate::error::{At, SpawnError, Step};
+use crate::root::{Kind, tree_without_links};
 use crate::shape::Shape;
 use crate::spec::{Access, Bind};
 
@@ -42,7 +41,7 @@ pub fn writable(shape: &Shape) -> impl Iterator<Item = &Bind> {
 }
 
 fn open(bind: &Bind, kind: Kind, id: u32) -> Result<OwnedFd, SpawnError> {
-    let tree = tree_of_file(&find(&bind.source)?, &bind.source, kind)?;
+    let tree = tree_without_links(&bind.source, kind)?;
     let owner = rustix::fs::fstat(&tree).at_path(Step::Sources, "fstat", &bind.source)?;
     // A directory for everybody, such as /tmp: to its owner others' files would be as if they were his.
     if owner.st_mode & libc::S_ISVTX != 0 {
@@ -53,17 +52,6 @@ fn open(bind: &Bind, kind: Kind, id: u32) -> Result<OwnedFd, SpawnError> {
         // A file system that can't, or is mapped already: then the world has there what others have.
         Ok(()) | Err(Errno::INVAL | Errno::PERM | Errno::OPNOTSUPP) => Ok(tree),
         Err(errno) => Err(errno).at_path(Step::Sources, "mount_setattr MOUNT_ATTR_IDMAP", &bind.source),
-    }
-}
-
-/// The file at a path without symbolic links.
-fn find(path: &Path) -> Result<OwnedFd, SpawnError> {
-    match openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
-        Err(Errno::LOOP) => Err(refused(
-            Step::Sources,
-            format_args!("{}: a path to write has no symbolic link in it: name the one it leads to", path.display()),
-        )),
-        other => other.at_path(Step::Sources, "openat2", path),
     }
 }
 

@@ -7,7 +7,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
@@ -15,7 +15,7 @@ use rustix::mount::{
 };
 use strait_sys::mount::add_attributes;
 
-use crate::error::{At, SpawnError, Step};
+use crate::error::{At, SpawnError, Step, refused};
 use crate::mounts::{self, Mount};
 use crate::place::{Places, cover_root};
 use crate::ruleset::{Grant, Rights};
@@ -93,9 +93,28 @@ fn copy(source: &Path, target: &Path, kind: Kind, tree: Result<OwnedFd, Errno>) 
     adopt_source(with_attributes(source, kind, tree)?, source, target)
 }
 
-/// A detached copy of what is open already, without the place where it goes.
-pub fn tree_of_file(file: &OwnedFd, source: &Path, kind: Kind) -> Result<OwnedFd, SpawnError> {
-    with_attributes(source, kind, open_tree(file, "", COPY | OpenTreeFlags::AT_EMPTY_PATH))
+/// Opens one source, on the way to which there is no symbolic link.
+pub fn open_without_links(source: &Path, target: &Path, kind: Kind) -> Result<Source, SpawnError> {
+    adopt_source(tree_without_links(source, kind)?, source, target)
+}
+
+/// A detached copy of what is at a path without symbolic links, without the place where it goes.
+pub fn tree_without_links(source: &Path, kind: Kind) -> Result<OwnedFd, SpawnError> {
+    let file = find_without_links(source)?;
+    with_attributes(source, kind, open_tree(&file, "", COPY | OpenTreeFlags::AT_EMPTY_PATH))
+}
+
+fn find_without_links(path: &Path) -> Result<OwnedFd, SpawnError> {
+    match openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+        Err(Errno::LOOP) => Err(refused(
+            Step::Sources,
+            format_args!(
+                "{}: a path to write, or one that was asked for, has no symbolic link in it: name the one it leads to",
+                path.display()
+            ),
+        )),
+        other => other.at_path(Step::Sources, "openat2", path),
+    }
 }
 
 fn with_attributes(source: &Path, kind: Kind, tree: Result<OwnedFd, Errno>) -> Result<OwnedFd, SpawnError> {

@@ -70,23 +70,31 @@ impl Spec {
 /// enter by itself. From the granted directory down, the files' own permissions decide.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bind {
-    /// Absolute path on the host. Symbolic links are followed.
+    /// Absolute path on the host.
     pub source: PathBuf,
     /// Absolute path inside, without `..`. Missing directories on the way are made, but never in something that is itself a bind.
     pub target: PathBuf,
     /// What may be done with it.
     pub access: Access,
+    /// Whether symbolic links on the way to the source are followed. To one that may be written they are only where the world has no kernel
+    /// uid of its own.
+    pub follows_links: bool,
 }
 
 impl Bind {
     /// Visible and executable, never writable.
     pub fn read_only(source: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Bind {
-        Bind { source: source.into(), target: target.into(), access: Access::ReadOnly }
+        Bind { source: source.into(), target: target.into(), access: Access::ReadOnly, follows_links: true }
     }
 
     /// Writable where the files' own permissions say so.
     pub fn read_write(source: impl Into<PathBuf>, target: impl Into<PathBuf>) -> Bind {
-        Bind { source: source.into(), target: target.into(), access: Access::ReadWrite }
+        Bind { source: source.into(), target: target.into(), access: Access::ReadWrite, follows_links: true }
+    }
+
+    /// The same, but a symbolic link on the way to the source fails the spawn: whoever may put one there would choose what is visible.
+    pub fn through_no_links(self) -> Bind {
+        Bind { follows_links: false, ..self }
     }
 }
 

@@ -138,6 +138,16 @@ pub enum Request {
         /// Why, for the world to read.
         reason: String,
     },
+    /// Have a world begin anew: the running life is told and ended as for `Upgrade`, and the next one is of the same configuration, with the same
+    /// id, what waits for it, and the paths that it was granted meanwhile. Answered when its program runs. For who may `stop` it.
+    Restart {
+        /// The world's name.
+        name: String,
+        /// How long the running life has, in milliseconds.
+        deadline_ms: u32,
+        /// Why, for the world to read.
+        reason: String,
+    },
     /// Start and wake nothing from now on: the broker is about to end. Worlds that end are gone then.
     Close,
     /// Answer when the world is gone, with its end.
@@ -281,6 +291,15 @@ pub enum Answer {
         id: u64,
         /// Its name.
         name: String,
+    },
+    /// A world began a new life in the place of one that ran: [`Request::Upgrade`], [`Request::Restart`].
+    Replaced {
+        /// Its id.
+        id: u64,
+        /// Its name.
+        name: String,
+        /// How the life before ended.
+        before: Ended,
     },
     /// Worlds in the order of their ids.
     Worlds {

@@ -12,7 +12,7 @@ fn line(request: &Request) -> Option<&'static str> {
     Some(match request {
         Request::List { .. } | Request::Log { .. } | Request::Groups => "may = [\"list\"]",
         Request::Start { .. } => "may = [\"start nothing\"]",
-        Request::Stop { .. } => "may = [\"stop victim\"]",
+        Request::Stop { .. } | Request::Restart { .. } => "may = [\"stop victim\"]",
         Request::Kill { .. } => "may = [\"kill victim\"]",
         Request::Inspect { .. } => "may = [\"inspect victim\"]",
         Request::Tap { .. } => "may = [\"tap victim\"]",
@@ -62,6 +62,7 @@ fn commands() -> Vec<Request> {
         },
         Request::Stop { name: name.clone(), deadline_ms: 0, reason: reason.clone() },
         Request::Kill { name: name.clone(), reason: reason.clone() },
+        Request::Restart { name: name.clone(), deadline_ms: 1, reason: reason.clone() },
         Request::Clone { name: name.clone() },
         Request::Unlink { one: 16, other: 17 },
         Request::Requests { from: 0 },

@@ -172,3 +172,112 @@ fn presence(stage: &mut Stage) -> (String, serde_json::Value) {
     let said = serde_json::from_slice(record.payload()).unwrap();
     (client.topic_name(published.topic).unwrap().to_string(), said)
 }
+
+/// Has a world ask for topics and grants it: the grant's number.
+fn grant(stage: &mut Stage, world: WorldId, resource: &str) -> u64 {
+    let asked = stage.client().start_request(world, format!("ask {resource}").as_bytes(), LONG).unwrap();
+    let end = Instant::now() + LONG;
+    let number = loop {
+        if let [only] = &stage.client().requests().unwrap()[..] {
+            break only.number;
+        }
+        assert!(Instant::now() < end, "it doesn't ask");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    stage.client().grant(number, None).unwrap();
+    assert_eq!(stage.receive().0.correlation, asked);
+    number
+}
+
+#[test]
+fn topics_are_granted_and_revoked_at_once() {
+    let mut stage = Stage::new();
+    let asking = |stage: &mut Stage, name: &str, ask: &[&str]| {
+        let mut world = actor(&["party"], &[]);
+        world.ask = ask.iter().map(ToString::to_string).collect();
+        world.subscribe = vec!["own.>".into()];
+        stage.host.spawn(name, &world).expect("a world")
+    };
+    let sensor = asking(&mut stage, "sensor", &["publish sensors.>"]);
+    let display = asking(&mut stage, "display", &["subscribe sensors.>"]);
+    let refused = order(&mut stage, sensor, "publish sensors.a 1").unwrap_err();
+    assert!(refused.ends_with("it takes `publish = [\"sensors.a\"]`, which you may ask for"), "{refused}");
+    let refused = order(&mut stage, sensor, "ask publish other.>").unwrap_err();
+    assert!(refused.ends_with("it takes `ask = [\"publish other.>\"]`"), "{refused}");
+    let refused = order(&mut stage, sensor, "ask publish strait.>").unwrap_err();
+    assert!(refused.contains("belong to the system"), "{refused}");
+    order(&mut stage, display, "subscribe sensors.*").unwrap_err();
+    let may_publish = grant(&mut stage, sensor, "publish sensors.*");
+    let may_hear = grant(&mut stage, display, "subscribe sensors.a");
+    for (who, what, is_allowed) in [
+        ("sensor", "publish sensors.a", true),
+        ("sensor", "publish sensors.a.b", false),
+        ("display", "subscribe sensors.a", true),
+        ("display", "subscribe sensors.*", false),
+    ] {
+        assert_eq!(stage.client().judge(who, what).unwrap().0, is_allowed, "{who} {what}");
+    }
+    order(&mut stage, display, "subscribe sensors.*").unwrap_err();
+    order(&mut stage, display, "subscribe sensors.a").unwrap();
+    order(&mut stage, display, "subscribe own.thing").unwrap();
+    order(&mut stage, sensor, "publish sensors.a 3").unwrap();
+    hears(&mut stage, display, "sensors.a 3 0 2");
+    // Revoked: a topic that is open is closed, and what is published there comes back.
+    stage.client().revoke(may_publish).unwrap();
+    order(&mut stage, sensor, "publish sensors.a 1").unwrap();
+    hears(&mut stage, sensor, "Refused");
+    order(&mut stage, sensor, "publish sensors.a 1").unwrap_err();
+    hears(&mut stage, display, "sensors.a 3 0 2");
+    // Granted again, it goes on.
+    grant(&mut stage, sensor, "publish sensors.a");
+    order(&mut stage, sensor, "publish sensors.a 6").unwrap();
+    hears(&mut stage, display, "sensors.a 9 0 5");
+    // And a subscription ends, but no other.
+    stage.client().revoke(may_hear).unwrap();
+    order(&mut stage, sensor, "publish sensors.a 7").unwrap();
+    let (client, topic) = (stage.client(), "own.thing");
+    let topic = client.topic(topic).unwrap();
+    client.send(topic, b"7").unwrap();
+    hears(&mut stage, display, "own.thing 1 0 7\nsensors.a 9 0 5");
+}
+
+/// Publishers that go on as fast as they can, to a subscriber without room: from the moment that `revoke` returns it gets nothing more of theirs.
+#[test]
+fn nothing_is_published_after_revoke_returns() {
+    let mut stage = Stage::new();
+    let slow = party(&mut stage, "slow", &[], &["sensors.>"]);
+    let other = party(&mut stage, "other", &["sensors.other"], &[]);
+    order(&mut stage, slow, "subscribe sensors.>").unwrap();
+    for round in 0..5 {
+        let mut world = actor(&["party"], &[]);
+        world.ask = vec!["publish sensors.>".into()];
+        let sensor = stage.host.spawn(&format!("sensor-{round}"), &world).unwrap();
+        let number = grant(&mut stage, sensor, "publish sensors.>");
+        // It reads nothing while the publisher fills its inbox, and what the switch holds.
+        stage.client().start_request(slow, b"sleep 700", LONG).unwrap();
+        stage.client().start_request(sensor, b"publish sensors.a 100000", LONG).unwrap();
+        let end = Instant::now() + LONG;
+        while stage.row(sensor).counters.waits_for().is_none() {
+            assert!(Instant::now() < end, "it doesn't wait for the slow one");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        stage.client().revoke(number).unwrap();
+        assert_eq!(stage.row(slow).counters.held_records, 0, "round {round}");
+        let (name, received) = (stage.row(sensor).name, stage.row(slow).counters.received);
+        // The slow one wakes, reads what it has, and there is room again: nothing comes.
+        let end = Instant::now() + LONG;
+        while stage.row(slow).counters.unread_bytes > 0 {
+            assert!(Instant::now() < end, "it doesn't read");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(stage.row(slow).counters.received, received, "round {round}");
+        stage.client().kill(&name, "next round").unwrap();
+        // Whoever else publishes there goes on.
+        order(&mut stage, other, "publish sensors.other 1").unwrap();
+        let end = Instant::now() + LONG;
+        while !order(&mut stage, slow, "heard").unwrap().contains(&format!("sensors.other {} ", round + 1)) {
+            assert!(Instant::now() < end, "the other isn't heard");
+        }
+    }
+}

@@ -4,6 +4,7 @@
 //! send = ["db/*"]          whom it may send to                            Reach
 //! link = ["x"]             whom it may be linked with, if that agrees     Reach
 //! may = ["start worker"]   what it may ask the control service            Permission
+//! read = ["/srv"]          which paths of the host it sees                Paths
 //! publish = ["a.*"]        on which topics it may publish                  Feeds
 //! subscribe = ["a.>"]      and to which it may subscribe                   Feeds
 //! ask = ["memory 2 GiB"]   what it may ask to be granted beyond           Resource
@@ -14,6 +15,7 @@
 //! a line until it is revoked.
 
 mod judge;
+mod paths;
 mod permission;
 mod reach;
 mod resource;
@@ -27,6 +29,7 @@ pub(crate) use reach::{Reach, Way};
 pub(crate) use resource::Resource;
 
 use crate::config::{AttachRule, ConfigError, World, patterns};
+use paths::Paths;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use strait_protocol::{Name, Pattern};
@@ -86,6 +89,7 @@ pub(crate) struct Missing {
 pub struct Policy {
     pub(crate) reach: Reach,
     may: Vec<Permission>,
+    paths: Paths,
     feeds: Feeds,
     /// With the numbers of their grants.
     granted: Vec<(u64, Permission)>,
@@ -100,6 +104,7 @@ impl Policy {
             may: may.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
             granted: Vec::new(),
             ask: ask.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+            paths: Paths::default(),
             feeds: Feeds::default(),
             role: None,
         })
@@ -111,7 +116,8 @@ impl Policy {
         // Whoever may save has to reach who keeps it.
         let store = (world.snapshots > 0).then(|| STORE.to_owned());
         let send: Vec<String> = world.send.iter().cloned().chain(store).collect();
-        Ok(Self { role: world.role, feeds, ..Self::new(&send, &world.link, &world.may, &world.ask)? })
+        let paths = Paths::of_world(world);
+        Ok(Self { role: world.role, paths, feeds, ..Self::new(&send, &world.link, &world.may, &world.ask)? })
     }
 
     /// What a configuration says of host programs that attach.
@@ -149,6 +155,7 @@ impl Policy {
         reach
             .chain(may)
             .chain(granted)
+            .chain(self.paths.lines())
             .chain(self.feeds.lines())
             .chain(ask)
             .chain(role)
@@ -208,12 +215,17 @@ impl Policy {
         match resource {
             Resource::Reach(way, to) => self.reach.permit(number, *way, to.clone()),
             Resource::Command(permission) => self.granted.push((number, permission.clone())),
-            Resource::Memory(_) | Resource::Cpu(_) | Resource::Network(_) | Resource::Path(_) => {}
+            Resource::Path(path) => self.paths.grant(number, path.clone()),
+            Resource::Publish(topics) => self.feeds.permit_publishing(number, topics.clone()),
+            Resource::Subscribe(topics) => self.feeds.permit_subscribing(number, topics.clone()),
+            Resource::Memory(_) | Resource::Cpu(_) | Resource::Network(_) => {}
         }
     }
 
     pub(crate) fn revoke(&mut self, number: u64) {
         self.reach.revoke(number);
+        self.paths.revoke(number);
+        self.feeds.revoke(number);
         self.granted.retain(|(other, _)| *other != number);
     }
 
@@ -222,7 +234,10 @@ impl Policy {
         match resource {
             Resource::Reach(way, names) => self.reach.including(*way, names),
             Resource::Command(permission) => self.command(permission).ok(),
-            Resource::Memory(_) | Resource::Cpu(_) | Resource::Network(_) | Resource::Path(_) => None,
+            Resource::Path(path) => self.paths.line(path),
+            Resource::Publish(topics) => self.publish_all(topics),
+            Resource::Subscribe(topics) => self.subscribe(topics).ok(),
+            Resource::Memory(_) | Resource::Cpu(_) | Resource::Network(_) => None,
         }
     }
 

@@ -6,7 +6,7 @@ use crate::quantity;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
-use strait_protocol::Pattern;
+use strait_protocol::{Pattern, TopicPattern};
 
 /// The longest text of one, in bytes.
 pub const MAX_RESOURCE_BYTES: usize = 512;
@@ -25,7 +25,11 @@ pub(crate) enum Resource {
     /// To connect to a place in the network.
     Network(Place),
     /// A file or directory of the host.
-    Path(Grants),
+    Path(HostPath),
+    /// To publish on topics.
+    Publish(TopicPattern),
+    /// To subscribe to topics.
+    Subscribe(TopicPattern),
 }
 
 /// A host by its name, and a port.
@@ -39,11 +43,11 @@ pub(crate) struct Place {
 
 /// A path of the host and where it is inside, as `read` and `write` name them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Grants {
-    pub text: String,
+pub(crate) struct HostPath {
+    text: String,
     pub is_writable: bool,
-    source: PathBuf,
-    target: PathBuf,
+    pub source: PathBuf,
+    pub target: PathBuf,
 }
 
 impl Resource {
@@ -56,6 +60,9 @@ impl Resource {
             (Self::Cpu(most), Self::Cpu(asked)) => asked <= most,
             (Self::Network(all), Self::Network(some)) => all.covers(some),
             (Self::Path(all), Self::Path(some)) => all.covers(some),
+            (Self::Publish(all), Self::Publish(some)) | (Self::Subscribe(all), Self::Subscribe(some)) => {
+                all.includes(some)
+            }
             _ => false,
         }
     }
@@ -83,8 +90,8 @@ impl FromStr for Place {
     }
 }
 
-impl Grants {
-    fn new(text: &str, is_writable: bool) -> Result<Self, ConfigError> {
+impl HostPath {
+    pub(super) fn new(text: &str, is_writable: bool) -> Result<Self, ConfigError> {
         let (source, target) = grant_paths(text)?;
         let is_plain = |path: &Path| !path.components().any(|part| part == Component::ParentDir);
         match is_plain(&source) && is_plain(&target) {
@@ -93,11 +100,26 @@ impl Grants {
         }
     }
 
+    /// The key in a configuration, and the verb of what is asked for.
+    pub(super) fn key(&self) -> &'static str {
+        if self.is_writable { "write" } else { "read" }
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Below what may be asked for, at the place that goes with it; to write includes to read.
-    fn covers(&self, asked: &Self) -> bool {
+    pub(super) fn covers(&self, asked: &Self) -> bool {
         let below = asked.source.strip_prefix(&self.source).ok();
         let is_there = below.is_some_and(|rest| self.target.join(rest).components().eq(asked.target.components()));
         is_there && (self.is_writable || !asked.is_writable)
+    }
+}
+
+impl fmt::Display for HostPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.key(), self.text)
     }
 }
 
@@ -110,6 +132,7 @@ impl FromStr for Resource {
             return Err(wrong(format!("at most {MAX_RESOURCE_BYTES} bytes")));
         }
         let pattern = |of: &str| of.parse().map_err(|error| ConfigError::Pattern { text: text.into(), error });
+        let topics = |of: &str| of.parse().map_err(|error| ConfigError::Topic { text: text.into(), error });
         match text.split_once(' ') {
             Some(("send", names)) => Ok(Self::Reach(Way::Send, pattern(names)?)),
             Some(("link", names)) => Ok(Self::Reach(Way::Link, pattern(names)?)),
@@ -119,14 +142,19 @@ impl FromStr for Resource {
                 let place = place.parse().map_err(|()| wrong("a place in the network is HOST:PORT".into()))?;
                 Ok(Self::Network(place))
             }
-            Some(("read", path)) => Grants::new(path, false).map(Self::Path),
-            Some(("write", path)) => Grants::new(path, true).map(Self::Path),
+            Some(("read", path)) => HostPath::new(path, false).map(Self::Path),
+            Some(("write", path)) => HostPath::new(path, true).map(Self::Path),
+            Some(("publish", names)) if names.starts_with("strait.") => {
+                Err(wrong("topics that start with `strait.` belong to the system".into()))
+            }
+            Some(("publish", names)) => Ok(Self::Publish(topics(names)?)),
+            Some(("subscribe", names)) => Ok(Self::Subscribe(topics(names)?)),
             _ => match text.parse() {
                 Ok(Permission::Admin) => Err(wrong("`admin` is not for asking".into())),
                 Ok(permission) => Ok(Self::Command(permission)),
                 Err(ConfigError::Permission(_)) => Err(wrong(format!(
                     "there are `send NAME`, `link NAME`, `memory BYTES`, `cpu PROCESSORS`, `network HOST:PORT`, `read PATH`, `write PATH`, \
-                     and what `may` takes: `{}`",
+                     `publish TOPICS`, `subscribe TOPICS`, and what `may` takes: `{}`",
                     Permission::FORMS[..Permission::FORMS.len() - 1].join("`, `")
                 ))),
                 Err(other) => Err(other),
@@ -144,8 +172,9 @@ impl fmt::Display for Resource {
             Self::Cpu(permille) => write!(f, "cpu {}", f64::from(*permille) / 1000.0),
             Self::Network(Place { host, port: Some(port) }) => write!(f, "network {host}:{port}"),
             Self::Network(Place { host, port: None }) => write!(f, "network {host}:*"),
-            Self::Path(Grants { text, is_writable: false, .. }) => write!(f, "read {text}"),
-            Self::Path(Grants { text, is_writable: true, .. }) => write!(f, "write {text}"),
+            Self::Path(path) => path.fmt(f),
+            Self::Publish(topics) => write!(f, "publish {topics}"),
+            Self::Subscribe(topics) => write!(f, "subscribe {topics}"),
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Which topics a world may publish on, and subscribe to.
+//! Which topics a world may publish on, and subscribe to: by the lines of its policy, and by what it was granted.
 
-use super::{Line, Missing, Policy, Verdict};
+use super::{Line, Missing, Policy, Resource, Verdict};
 use crate::config::ConfigError;
 use std::fmt;
 use strait_protocol::{Topic, TopicPattern};
@@ -8,19 +8,48 @@ use strait_protocol::{Topic, TopicPattern};
 /// The topics of a policy. Whoever may ask everything may also publish and hear everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Feeds {
-    publish: Vec<TopicPattern>,
-    subscribe: Vec<TopicPattern>,
+    publish: Vec<Feed>,
+    subscribe: Vec<Feed>,
+}
+
+/// Some topics. Without a grant's number they are there for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Feed {
+    grant: Option<u64>,
+    topics: TopicPattern,
+}
+
+impl Feed {
+    fn line(&self, key: &'static str) -> Line {
+        match self.grant {
+            Some(number) => Line::Grant { number, what: format!("{key} {}", self.topics) },
+            None => Line::Key { key, value: self.topics.to_string() },
+        }
+    }
 }
 
 impl Feeds {
     pub(super) fn new(publish: &[String], subscribe: &[String]) -> Result<Self, ConfigError> {
-        Ok(Self { publish: patterns(publish)?, subscribe: patterns(subscribe)? })
+        Ok(Self { publish: feeds(publish)?, subscribe: feeds(subscribe)? })
     }
 
     /// Its lines, as one would write them in a configuration.
     pub(super) fn lines(&self) -> impl Iterator<Item = Line> {
-        let publish = self.publish.iter().map(|line| key("publish", line));
-        publish.chain(self.subscribe.iter().map(|line| key("subscribe", line)))
+        let publish = self.publish.iter().map(|feed| feed.line("publish"));
+        publish.chain(self.subscribe.iter().map(|feed| feed.line("subscribe")))
+    }
+
+    pub(super) fn permit_publishing(&mut self, grant: u64, topics: TopicPattern) {
+        self.publish.push(Feed { grant: Some(grant), topics });
+    }
+
+    pub(super) fn permit_subscribing(&mut self, grant: u64, topics: TopicPattern) {
+        self.subscribe.push(Feed { grant: Some(grant), topics });
+    }
+
+    pub(super) fn revoke(&mut self, grant: u64) {
+        self.publish.retain(|feed| feed.grant != Some(grant));
+        self.subscribe.retain(|feed| feed.grant != Some(grant));
     }
 }
 
@@ -31,19 +60,30 @@ impl Policy {
             let line = "nothing: topics that start with `strait.` belong to the system".into();
             return Err(Missing { line, may_ask: false });
         }
-        let line = self.feeds.publish.iter().find(|line| line.covers(topic)).map(|line| key("publish", line));
-        line.or_else(|| self.admin()).ok_or_else(|| missing("publish", topic))
+        let line = self.feeds.publish.iter().find(|feed| feed.topics.covers(topic)).map(|feed| feed.line("publish"));
+        line.or_else(|| self.admin()).ok_or_else(|| {
+            let asked = topic.as_str().parse().map(Resource::Publish);
+            self.unfed("publish", topic, asked.ok())
+        })
+    }
+
+    /// The line by which it may publish on all of these.
+    pub(super) fn publish_all(&self, topics: &TopicPattern) -> Option<Line> {
+        let line = self.feeds.publish.iter().find(|feed| feed.topics.includes(topics));
+        line.map(|feed| feed.line("publish")).or_else(|| self.admin())
     }
 
     /// Whether it may subscribe to a pattern: to all that this covers.
     pub(crate) fn subscribe(&self, pattern: &TopicPattern) -> Verdict {
-        let line = self.feeds.subscribe.iter().find(|line| line.includes(pattern)).map(|line| key("subscribe", line));
-        line.or_else(|| self.admin()).ok_or_else(|| missing("subscribe", pattern))
+        let line = self.feeds.subscribe.iter().find(|feed| feed.topics.includes(pattern));
+        line.map(|feed| feed.line("subscribe"))
+            .or_else(|| self.admin())
+            .ok_or_else(|| self.unfed("subscribe", pattern, Some(Resource::Subscribe(pattern.clone()))))
     }
 
     /// Whether it may subscribe to a topic by name.
     pub(crate) fn may_hear(&self, topic: &Topic) -> bool {
-        self.feeds.subscribe.iter().any(|line| line.covers(topic)) || self.is_admin()
+        self.feeds.subscribe.iter().any(|feed| feed.topics.covers(topic)) || self.is_admin()
     }
 
     /// The answer to a question about topics, where words are one: `publish a.b`, `subscribe a.*`.
@@ -63,19 +103,19 @@ impl Policy {
     fn admin(&self) -> Option<Line> {
         self.command(&super::Permission::Admin).ok()
     }
+
+    fn unfed(&self, key: &str, topics: &dyn fmt::Display, asked: Option<Resource>) -> Missing {
+        let may_ask = asked.is_some_and(|asked| self.ask(&asked).is_ok());
+        Missing { line: format!("{key} = [\"{topics}\"]"), may_ask }
+    }
 }
 
-fn key(key: &'static str, value: &dyn fmt::Display) -> Line {
-    Line::Key { key, value: value.to_string() }
-}
-
-fn missing(key: &str, value: &dyn fmt::Display) -> Missing {
-    Missing { line: format!("{key} = [\"{value}\"]"), may_ask: false }
-}
-
-fn patterns(texts: &[String]) -> Result<Vec<TopicPattern>, ConfigError> {
-    let pattern = |text: &String| text.parse().map_err(|error| ConfigError::Topic { text: text.clone(), error });
-    texts.iter().map(pattern).collect()
+fn feeds(texts: &[String]) -> Result<Vec<Feed>, ConfigError> {
+    let feed = |text: &String| {
+        let topics = text.parse().map_err(|error| ConfigError::Topic { text: text.clone(), error })?;
+        Ok(Feed { grant: None, topics })
+    };
+    texts.iter().map(feed).collect()
 }
 
 #[cfg(test)]

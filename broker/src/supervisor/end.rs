@@ -57,9 +57,12 @@ impl Supervisor {
     }
 
     pub(super) fn tell_to_stop(&mut self, id: WorldId, correlation: u64, deadline: Duration, reason: &str) {
-        let is_another = |entry: &Entry| self.names.get(&entry.name) != Some(&id);
-        let is_replaced = self.worlds.get(&id).is_some_and(|entry| entry.heir.is_some() || is_another(entry));
-        let wanted = if is_replaced { Wanted::Upgrade } else { Wanted::Shutdown };
+        let Some(entry) = self.worlds.get(&id) else { return };
+        let wanted = match &entry.heir {
+            Some(heir) => heir.notice,
+            None if self.names.get(&entry.name) != Some(&id) => Wanted::Upgrade,
+            None => Wanted::Shutdown,
+        };
         if let Err(error) = self.tell(id, wanted, correlation, deadline, reason) {
             self.kill(id, &format!("it can't be told: {error}"));
         }
@@ -176,7 +179,7 @@ impl Supervisor {
         let entry = self.worlds.get(&id)?;
         let (name, ended) = (entry.name.clone(), Ended { sleeps, ..ended(entry) });
         let (lived, was_stopped) = (entry.started.elapsed(), entry.stop.is_some());
-        self.forget_grants(id);
+        self.forget_grants(id, sleeps);
         self.tappers.remove(&id);
         if self.worlds.get(&id).is_some_and(|entry| entry.snapshots > 0) {
             self.tell_store_of_end(id);
@@ -192,7 +195,7 @@ impl Supervisor {
     /// Answers who asked for a start and didn't get one, and who waits for an end.
     fn tell_end(&mut self, id: WorldId, ended: &Ended) {
         let Some(entry) = self.worlds.get_mut(&id) else { return };
-        let asker = entry.asked_by.take().or_else(|| entry.beside.take().map(|beside| beside.asked_by));
+        let asker = entry.asked_by.take().or_else(|| entry.beside.take().and_then(|beside| beside.asked_by));
         let waiters = std::mem::take(&mut entry.waiters);
         if let Some(asker) = asker {
             self.answer(&asker, &Answer::Refused(ended.note.clone()));

@@ -6,10 +6,11 @@ use crate::config::{self, ConfigError, Limits, World};
 use crate::link::Passport;
 use crate::policy::{Policy, Way};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 use strait_jail::{Exit, Process};
 use strait_memory::{SliceError, SliceFile};
-use strait_protocol::control::Saved;
+use strait_protocol::control::{Ended, Saved};
 use strait_protocol::handshake::{DESCRIPTORS, Welcome};
 use strait_protocol::wait::Waiting;
 use strait_protocol::{Header, Name, Pattern, SliceSize, WorldId};
@@ -145,6 +146,8 @@ pub(super) struct Entry {
     pub state: State,
     /// The template that it was started from.
     pub template: Option<String>,
+    /// Its configuration, if it runs in a jail.
+    pub world: Option<Rc<World>>,
     pub policy: Policy,
     /// What it may use by its configuration.
     pub limits: Limits,
@@ -176,6 +179,8 @@ pub(super) struct Entry {
     pub stop: Option<Stop>,
     /// Who asked for its start and was not answered yet.
     pub asked_by: Option<Header>,
+    /// How the life ended that this one came in the place of, for who asked for that.
+    pub before: Option<Ended>,
     /// Who waits for its end.
     pub waiters: Vec<Header>,
     /// How it came to be.
@@ -201,6 +206,7 @@ impl Entry {
             nature,
             state: State::Starting,
             template: None,
+            world: None,
             policy: Policy::default(),
             limits: Limits::default(),
             uid: 0,
@@ -223,6 +229,7 @@ impl Entry {
             end_by: None,
             stop: None,
             asked_by: None,
+            before: None,
             waiters: Vec::new(),
             origin: Origin::Started,
             heir: None,

@@ -5,6 +5,8 @@
 //!
 //! One beside the other: the new one starts while the old one goes on, with an id of its own. Once it is ready it has the name, the switch gives it what is
 //! sent to the old one's id (`switch/forward.rs`), and the old one finishes what it has.
+//!
+//! To begin a world anew (`strait restart`) is the first way, with the configuration that it has.
 
 use super::Supervisor;
 use super::entry::{Entry, Order, State};
@@ -13,8 +15,9 @@ use crate::config::World;
 use crate::link::Command;
 use crate::policy::Policy;
 use rustix::event::epoll;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
-use strait_protocol::control::Answer;
+use strait_protocol::control::{Answer, Wanted};
 use strait_protocol::{Header, WorldId};
 
 /// How long a version may take to be ready that is to take over from one beside it.
@@ -26,7 +29,9 @@ pub(super) struct Heir {
     pub world: World,
     pub template: Option<String>,
     /// Who is answered when its program runs.
-    pub asked_by: Header,
+    pub asked_by: Option<Header>,
+    /// What the running one is told: to make way for another version, or only to end.
+    pub notice: Wanted,
 }
 
 /// What an old version is told.
@@ -42,7 +47,7 @@ pub(super) struct Beside {
     pub old: WorldId,
     pub ready_by: Instant,
     farewell: Farewell,
-    pub asked_by: Header,
+    pub asked_by: Option<Header>,
 }
 
 impl Entry {
@@ -83,6 +88,21 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Has a world that runs begin anew, with the configuration that it has.
+    pub(super) fn begin_anew(
+        &mut self,
+        id: WorldId,
+        asked_by: Option<Header>,
+        farewell: &Farewell,
+    ) -> Result<(), String> {
+        let entry = self.worlds.get(&id).ok_or("it is gone")?;
+        let world = entry.world.as_deref().cloned();
+        let world =
+            world.ok_or_else(|| format!("`{}` is no world in a jail: who started it restarts it", entry.name))?;
+        let heir = Heir { world, template: entry.template.clone(), asked_by, notice: Wanted::Shutdown };
+        self.begin_upgrade(id, heir, farewell)
+    }
+
     /// Starts a new version beside a world that runs. Whoever asked is answered when it is ready and gets what comes, or why it isn't: then
     /// the old one goes on as if nothing had been.
     pub(super) fn begin_beside(&mut self, old: WorldId, heir: Heir, farewell: Farewell) -> Result<(), String> {
@@ -91,13 +111,13 @@ impl Supervisor {
         if entry.state >= State::Stopping || entry.heir.is_some() || is_replaced {
             return Err(format!("`{}` is ending or being replaced: try again when it has", entry.name));
         }
-        let Heir { world, template, asked_by } = heir;
-        let order = Order { name: entry.name.clone(), world: world.clone(), template, asked_by: None };
+        let Heir { world, template, asked_by, .. } = heir;
+        let order = Order { name: entry.name.clone(), world, template, asked_by: None };
         let id = self.enter_beside(order)?;
         if let Some(entry) = self.worlds.get_mut(&id) {
             entry.beside = Some(Beside { old, ready_by: Instant::now() + READY, farewell, asked_by });
         }
-        self.start_life(id, &world).inspect_err(|_| {
+        self.start_life(id).inspect_err(|_| {
             if let Some(entry) = self.worlds.get_mut(&id) {
                 entry.beside = None;
             }
@@ -133,7 +153,7 @@ impl Supervisor {
             entry.rest = None;
         }
         self.begin_stop(old, None, farewell.deadline, &farewell.reason);
-        self.answer(&asked_by, &Answer::World { id: id.0, name: name.to_string() });
+        asked_by.iter().for_each(|asker| self.answer(asker, &Answer::World { id: id.0, name: name.to_string() }));
     }
 
     /// The old version is gone: the switch takes fresh slices; then comes [`begin_succession`](Self::begin_succession).
@@ -146,7 +166,9 @@ impl Supervisor {
         // Judged good before.
         let _ = entry.adopt(&heir.world);
         entry.template = heir.template;
-        entry.rest = Some(Rest::of_heir(heir.world, heir.asked_by));
+        entry.rest = Some(Rest::of_heir(&heir.world, heir.asked_by));
+        entry.world = Some(Rc::new(heir.world));
+        self.end_grants_beyond_policy(id);
         self.renew(id, false);
         if let Some(entry) = self.worlds.get_mut(&id) {
             entry.policy = former;
@@ -154,13 +176,13 @@ impl Supervisor {
     }
 
     /// Everything that the old version said is delivered, and what it has left waits: the new one starts.
-    pub(super) fn begin_succession(&mut self, id: WorldId, asker: Header) {
-        if self.worlds.get(&id).is_some_and(|entry| entry.exit.is_some()) {
-            self.conclude(id, true);
-        }
+    pub(super) fn begin_succession(&mut self, id: WorldId, asker: Option<Header>) {
+        let has_lived = self.worlds.get(&id).is_some_and(|entry| entry.exit.is_some());
+        let before = if has_lived { self.conclude(id, true) } else { None };
         let Some(entry) = self.worlds.get_mut(&id) else { return };
         entry.forget_life();
-        entry.asked_by = Some(asker);
+        entry.before = before;
+        entry.asked_by = asker;
         self.stand_in(id);
         self.rouse(id, true);
     }

@@ -28,7 +28,6 @@ const SHORT_LIFE: Duration = Duration::from_secs(1);
 /// What is kept of a world while it sleeps.
 #[derive(Debug)]
 pub(super) struct Rest {
-    pub world: World,
     /// It was defined, or has lived: a start that fails doesn't end it.
     pub is_kept: bool,
     /// Something waits for it, or somebody asked that it be woken.
@@ -37,7 +36,9 @@ pub(super) struct Rest {
     failures: u32,
     why: String,
     not_before: Option<Instant>,
-    /// Who is to be answered when a version runs that takes over from another.
+    /// The next life is that of a version that takes over, or of one that is to begin anew.
+    is_succession: bool,
+    /// Who is to be answered when that runs.
     herald: Option<Header>,
     /// The switch gives back what waits.
     gives_back: bool,
@@ -46,23 +47,28 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    pub(super) fn new(world: World) -> Self {
+    pub(super) fn new(world: &World) -> Self {
         Self {
             activity: world.idle_ms.map(Activity::new),
-            world,
             is_kept: false,
             is_wanted: false,
             failures: 0,
             why: String::new(),
             not_before: None,
+            is_succession: false,
             herald: None,
             gives_back: false,
         }
     }
 
     /// Of a version that takes over: it is started at once, and its asker answered.
-    pub(super) fn of_heir(world: World, asker: Header) -> Self {
-        Self { is_kept: true, herald: Some(asker), ..Self::new(world) }
+    pub(super) fn of_heir(world: &World, herald: Option<Header>) -> Self {
+        Self { is_kept: true, is_succession: true, herald, ..Self::new(world) }
+    }
+
+    /// Who is to be answered, if somebody is, when the next life takes over from another one: said once.
+    fn take_succession(&mut self) -> Option<Option<Header>> {
+        std::mem::take(&mut self.is_succession).then(|| self.herald.take())
     }
 
     fn count_failure(&mut self, why: String) -> Duration {
@@ -121,7 +127,7 @@ impl Entry {
         (self.pid, self.end_by, self.started) = (0, None, Instant::now());
         self.note.clear();
         // Without what it was granted meanwhile. It was judged good before.
-        let _ = self.rest.as_ref().map(|rest| rest.world.clone()).map(|world| self.adopt(&world));
+        let _ = self.world.clone().map(|world| self.adopt(&world));
         self.state = State::Asleep;
     }
 }
@@ -144,11 +150,11 @@ impl Supervisor {
     /// Has the switch end a life and take fresh slices for the next one; then comes [`take_renewed`](Self::take_renewed).
     pub(super) fn renew(&mut self, id: WorldId, gives_back: bool) {
         let Some(entry) = self.worlds.get_mut(&id) else { return };
-        let Some(rest) = &mut entry.rest else { return };
+        let (Some(rest), Some(world)) = (&mut entry.rest, &entry.world) else { return };
         rest.gives_back = gives_back;
         entry.state = State::Ending;
-        let budget_bytes = rest.world.budget;
-        match dormant(rest.world.slice) {
+        let budget_bytes = world.budget;
+        match dormant(world.slice) {
             Ok(channel) => {
                 entry.channel = channel;
                 entry.is_switched = false;
@@ -165,10 +171,10 @@ impl Supervisor {
         self.serve();
         let Some(entry) = self.worlds.get_mut(&id) else { return };
         (entry.is_switched, entry.former_records) = (true, sequence);
-        let herald = entry.rest.as_mut().and_then(|rest| rest.herald.take());
-        match (entry.channel.inbox.seal_writes(), herald) {
+        let succession = entry.rest.as_mut().and_then(Rest::take_succession);
+        match (entry.channel.inbox.seal_writes(), succession) {
             (Err(error), _) => self.abandon(id, &error.to_string()),
-            (Ok(()), Some(asker)) => self.begin_succession(id, asker),
+            (Ok(()), Some(herald)) => self.begin_succession(id, herald),
             _ if entry.rest.as_ref().is_some_and(|rest| rest.gives_back) => self.fall_asleep(id),
             _ => self.judge_life(id, has_taken),
         }
@@ -242,12 +248,11 @@ impl Supervisor {
         let Some(entry) = self.worlds.get_mut(&id) else { return };
         let Some(rest) = &mut entry.rest else { return };
         rest.is_wanted = false;
-        rest.activity = rest.world.idle_ms.map(Activity::new);
-        let world = rest.world.clone();
+        rest.activity = entry.world.as_ref().and_then(|world| world.idle_ms).map(Activity::new);
         // It is there if nobody has rung.
         let _ = epoll::delete(&self.epoll, entry.channel.wakeup());
         (entry.state, entry.started) = (State::Starting, Instant::now());
-        if let Err(why) = self.start_life(id, &world) {
+        if let Err(why) = self.start_life(id) {
             if let Some(entry) = self.worlds.get_mut(&id) {
                 entry.note = why;
             }

@@ -10,6 +10,7 @@ use rustix::event::epoll::EventFlags;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 use std::time::Instant;
 use strait_jail::{Access, Bind, Fds, MAX_OPEN, Process, SpawnError, Spec, Ticket};
 use strait_protocol::control::Answer;
@@ -27,9 +28,8 @@ const MAX_LENT: usize = 32;
 impl Supervisor {
     /// Begins to start a world. The asker is answered when its program runs, or with what went wrong.
     pub(super) fn begin(&mut self, order: Order) -> Result<WorldId, String> {
-        let world = order.world.clone();
         let id = self.enter(order)?;
-        self.start_life(id, &world).inspect_err(|_| {
+        self.start_life(id).inspect_err(|_| {
             if let Some(entry) = self.worlds.get_mut(&id) {
                 entry.asked_by = None;
             }
@@ -79,16 +79,25 @@ impl Supervisor {
         entry.asked_by = asked_by;
         let budget_bytes = world.budget;
         entry.template = template;
-        entry.rest = sleeps.then(|| Rest::new(world));
+        entry.rest = sleeps.then(|| Rest::new(&world));
+        entry.world = Some(Rc::new(world));
         self.register(entry, budget_bytes)?;
         Ok(id)
     }
 
     /// Has the launcher start a world's program.
-    pub(super) fn start_life(&mut self, id: WorldId, world: &World) -> Result<(), String> {
+    pub(super) fn start_life(&mut self, id: WorldId) -> Result<(), String> {
+        let granted = self.begin_granted_paths(id);
         let entry = self.worlds.get(&id).ok_or("it is gone")?;
-        let spec = spec(entry, world, self.is_root).map_err(|error| error.to_string())?;
-        let origin = self.origin(entry.template.clone(), world);
+        let world = entry.world.clone().ok_or("it runs in no jail")?;
+        let mut spec = spec(entry, &world, self.is_root).map_err(|error| error.to_string())?;
+        // What it reads there is for it alone: no image is made of such a life.
+        let is_alone = !granted.is_empty();
+        spec.binds.extend(granted);
+        // What is granted may lie in what is configured, and the other way round: what is above is there first.
+        spec.binds.sort_by_key(|bind| bind.target.components().count());
+        let template = entry.template.clone();
+        let origin = if is_alone { Origin::Started } else { self.origin(template, &world) };
         if let Some(entry) = self.worlds.get_mut(&id) {
             entry.origin = origin.clone();
         }
@@ -165,7 +174,8 @@ impl Supervisor {
                 entry.pid = process.pid();
                 entry.uid = process.uid().unwrap_or(entry.uid);
                 // One that took over from another version, and won't sleep, has had its start.
-                entry.rest.take_if(|rest| rest.world.wake == Wake::Never);
+                let sleeps = entry.world.as_ref().is_some_and(|world| world.wake == Wake::Message);
+                entry.rest.take_if(|_| !sleeps);
                 entry.rest.iter_mut().for_each(|rest| rest.is_kept = true);
                 let was_killed = entry.was_killed;
                 let watched =
@@ -194,9 +204,13 @@ impl Supervisor {
         if !entry.is_switched || !has_started {
             return;
         }
+        let (before, name) = (entry.before.take(), entry.name.to_string());
         if let Some(asker) = entry.asked_by.take() {
-            let name = entry.name.to_string();
-            self.answer(&asker, &Answer::World { id: id.0, name });
+            let answer = match before {
+                Some(before) => Answer::Replaced { id: id.0, name, before },
+                None => Answer::World { id: id.0, name },
+            };
+            self.answer(&asker, &answer);
         }
     }
 
@@ -383,7 +397,7 @@ fn spec(entry: &Entry, world: &World, is_root: bool) -> Result<Spec, config::Con
     for (grants, access) in [(&world.read, Access::ReadOnly), (&world.write, Access::ReadWrite)] {
         for grant in grants {
             let (source, target) = config::grant_paths(grant)?;
-            spec.binds.push(Bind { source, target, access });
+            spec.binds.push(Bind { source, target, access, follows_links: true });
         }
     }
     let limits = &mut spec.limits;

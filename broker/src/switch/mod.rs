@@ -386,6 +386,10 @@ impl Switch {
                 self.open_topic(WorldId::topic(topic), WorldId(publisher));
                 Ok(())
             }
+            Command::Withdraw { topic, publisher } => {
+                self.withdraw(WorldId::topic(topic), WorldId(publisher));
+                Ok(())
+            }
             Command::LeaveTopic { topic, publisher } => {
                 self.leave_topic(WorldId::topic(topic), WorldId(publisher));
                 Ok(())

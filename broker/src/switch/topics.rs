@@ -159,7 +159,7 @@ impl Switch {
         let Some(slot) = self.by_id.get(&world).copied() else { return };
         let met = self.port(slot).subscriptions.remove(&number).unwrap_or_default();
         self.topics.forget(&met);
-        self.forgo_held(slot, number);
+        self.forgo_held(slot, |held| held.topic().is_some_and(|(_, other)| other == number));
         // Who waits to publish for it needn't any more.
         let publishes = |waiter: &WorldId| {
             let waiter = self.by_id.get(waiter).and_then(|slot| self.ports[*slot].as_ref());
@@ -172,17 +172,36 @@ impl Switch {
         self.call_next(slot);
     }
 
-    /// What is held for a subscription that is no more: who published it could not go on for as long as its world reads nothing.
-    fn forgo_held(&mut self, slot: usize, number: u32) {
+    /// What is held for a world and was published on topics, as far as nobody is to get it any more: who published it could not go on for as
+    /// long as that world reads nothing.
+    fn forgo_held(&mut self, slot: usize, is_gone: impl Fn(&RawHeader) -> bool) {
         let port = self.port(slot);
-        let is_gone = |held: &Held| held.raw.topic().is_some_and(|(_, other)| other == number);
-        if !port.held.iter().any(is_gone) {
+        if !port.held.iter().any(|held| is_gone(&held.raw)) {
             return;
         }
         let (id, held) = (port.id, std::mem::take(&mut port.held));
-        let (gone, kept): (VecDeque<Held>, _) = held.into_iter().partition(is_gone);
+        let (gone, kept): (VecDeque<Held>, _) = held.into_iter().partition(|held| is_gone(&held.raw));
         self.port(slot).held = kept;
         gone.iter().for_each(|held| self.uncharge(held.charged, held.window(id), held.bytes()));
+    }
+
+    /// What a world published on a topic that it may not publish on any more, and that waits for room, goes to nobody; what is in its outbox is
+    /// refused when its turn comes.
+    pub(super) fn withdraw(&mut self, topic: WorldId, publisher: WorldId) {
+        let is_of = |raw: &RawHeader| {
+            raw.header().source == publisher && raw.topic().is_some_and(|(published_on, _)| published_on == topic)
+        };
+        for slot in 0..self.ports.len() {
+            if self.ports[slot].is_some() {
+                self.forgo_held(slot, is_of);
+            }
+        }
+        if let Some(slot) = self.by_id.get(&publisher).copied()
+            && self.port(slot).blocked.is_some_and(|blocked| blocked.window.is_topic())
+        {
+            self.leave_line(slot);
+            self.activate(slot);
+        }
     }
 
     /// Tells subscribers what the control service has to say on a topic of its own.

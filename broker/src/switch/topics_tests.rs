@@ -76,3 +76,28 @@ fn what_is_held_for_a_subscription_goes_with_it() {
     let rest = std::iter::from_fn(|| idler.receive(Some(Duration::from_millis(50))).unwrap().map(|r| r.header()));
     assert_eq!(rest.last().unwrap().correlation, 0, "what comes directly comes");
 }
+
+#[test]
+fn what_is_held_of_who_may_publish_no_more_goes_nowhere() {
+    let mut bench = Bench::new();
+    let (mut rogue, mut other) = (bench.rogue(20, &["*"]), bench.attach(22, "other", &[]));
+    let mut idler = bench.attach(21, "idler", &[]);
+    for publisher in [20, 22] {
+        bench.say(&Command::OpenTopic { topic: 1, publisher });
+    }
+    bench.say(&Command::Subscribe { subscriptions: vec![lossless(21)], topics: vec![1] });
+    while bench.count(20).counters.stops == 0 {
+        rogue.write(&Header::new(Kind::Message, WorldId::topic(1), 0));
+        std::thread::sleep(Duration::from_micros(500));
+    }
+    let given = bench.count(21).counters.received;
+    other.send(WorldId::topic(1), b"stays").unwrap();
+    bench.say(&Command::LeaveTopic { topic: 1, publisher: 20 });
+    bench.say(&Command::Withdraw { topic: 1, publisher: 20 });
+    let counters = bench.count(20).counters;
+    assert_eq!((counters.held_bytes, counters.stops), (0, 0));
+    let rest = std::iter::from_fn(|| idler.receive(Some(Duration::from_millis(100))).unwrap().map(|r| r.header()));
+    let sources: Vec<WorldId> = rest.map(|header| header.source).collect();
+    assert_eq!(sources.iter().filter(|source| **source == WorldId(20)).count() as u64, given);
+    assert_eq!(sources.last(), Some(&WorldId(22)), "what others published there comes");
+}

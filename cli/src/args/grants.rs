@@ -54,7 +54,8 @@ Examples:
   strait requests --json";
 
 pub const GRANT_HELP: &str = "\
-Returns when the grant is in force. It has the request's number, and ends when it is revoked, when its time is over, or with its world.
+Returns when the grant is in force. It has the request's number, and ends when it is revoked, when its time is over, or with its world. A path of \
+the host (`read`, `write`) is there from the world's next start on, and outlasts it: `strait restart` begins a world anew.
 
 Examples:
   strait grant 7
@@ -69,7 +70,8 @@ Examples:
 
 pub const REVOKE_HELP: &str = "\
 Returns when nothing goes through under the grant any more: what waited has gone back to its sender, and direct links have ended. A world \
-that doesn't end its link, or holds more memory than it may from then on, is killed.
+that doesn't end its link, or holds more memory than it may from then on, is killed. One that has a path by it is told to end, killed after its \
+grace (3 s at most), and begins anew without the path; one that sleeps otherwise sleeps until the next message.
 
 Examples:
   strait grants

@@ -169,9 +169,34 @@ pub struct Upgrade {
     pub socket: Socket,
 }
 
+#[derive(Debug, ClapArgs)]
+pub struct Restart {
+    /// The world's name
+    pub world: String,
+    /// How long the running life has before it is killed: 300ms, 5s, 2m
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = quantity::duration)]
+    pub deadline: Duration,
+    /// Why, for the world to read
+    #[arg(long, value_name = "TEXT", default_value = "strait restart")]
+    pub reason: String,
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+pub const RESTART_HELP: &str = "\
+The running life is told, saves its state if it does such things, and ends. The next one has the same configuration, name and id, what was sent \
+meanwhile, and the paths that its world was granted. Returns when its program runs, and says how the life before ended.
+
+Examples:
+  strait restart reports
+  strait restart database --deadline 30s
+
+Exit codes: 0 it runs; 1 it doesn't, and standard error says why; 2 bad usage.";
+
 pub const UPGRADE_HELP: &str = "\
 The running version is told, saves its state if it does such things, and ends. What is sent to it meanwhile waits, in order, and is the new version's, \
-which has the same name and id. Who waits for an answer to what the old one had read is told that it died. Returns when the new one's program runs.
+which has the same name and id. Who waits for an answer to what the old one had read is told that it died. Returns when the new one's program runs, \
+and says how the old one ended.
 
 With --beside the new version starts first and has an id of its own. When it has opened its connection it gets what is sent to the name and to either id, and the running one is told to end behind all that it was sent before. A new version that never gets there changes nothing.
 

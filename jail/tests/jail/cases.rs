@@ -38,6 +38,7 @@ const CASES: &[Case] = &[
     ("what is written in a bind is its owner's (root)", owner::belongs),
     ("a directory for everybody is nobody's in particular (root)", owner::shared),
     ("a path to write is followed through no link (root)", owner::follows_no_link),
+    ("a path that was asked for is followed through no link", owner::follows_no_link_to_read),
     ("no file is made that runs as its owner", owner::borrows_nothing),
     ("nothing is made in a bind", nested_binds),
     ("a granted file below a closed directory", closed_directory),

@@ -79,6 +79,28 @@ pub fn follows_no_link(given: &mut Given<'_>) {
     assert_eq!(fs::read_to_string(&kept).expect("kept"), "root's");
 }
 
+/// What was asked for by a world is followed through no link, to read either; what its operator named is.
+pub fn follows_no_link_to_read(given: &mut Given<'_>) {
+    let scratch = Scratch::new("asked");
+    fs::create_dir(scratch.path().join("there")).expect("mkdir");
+    fs::write(scratch.path().join("there/file"), "found").expect("write");
+    std::os::unix::fs::symlink("there", scratch.path().join("link")).expect("link");
+    let mut spec = shell("cat /data/file");
+    for (place, is_found) in [("there", true), ("link", false)] {
+        let bind = Bind::read_only(scratch.path().join(place), "/data");
+        spec.binds = vec![bind.clone()];
+        assert_eq!(run(given.launcher, &spec).0, "found", "{place}");
+        spec.binds = vec![bind.through_no_links()];
+        match is_found {
+            true => assert_eq!(run(given.launcher, &spec).0, "found"),
+            false => {
+                let refused = start(given.launcher, &spec).err().expect("a link").to_string();
+                assert!(refused.contains("symbolic link"), "{refused}");
+            }
+        }
+    }
+}
+
 pub fn borrows_nothing(given: &mut Given<'_>) {
     let scratch = Scratch::new("borrowed");
     fs::set_permissions(scratch.path(), PermissionsExt::from_mode(0o777)).expect("chmod");

@@ -66,6 +66,8 @@ pub struct Granted {
     pub left_ms: Option<u32>,
     /// By whom. Where no grant was needed: by which line of the policy.
     pub by: String,
+    /// It takes effect when its world begins its next life: a path of the host can't be added to a jail that stands.
+    pub from_next_start: bool,
 }
 
 archived!(Asked);

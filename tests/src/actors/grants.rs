@@ -1,11 +1,12 @@
 //! Actors that ask for more than they have, and one that decides.
 
 use super::Outcome;
+use std::fs;
 use std::time::Duration;
 use strait_client::{Client, Decision, Error, Kind, Wanted, WorldId};
 
-/// Does what whoever asks says, and answers what came of it: `ask RESOURCE because REASON`, `send NAME`, `stop NAME`, `touch BYTES`, or
-/// `raw` with a request to the control service.
+/// Does what whoever asks says, and answers what came of it: `ask RESOURCE because REASON`, `send NAME`, `stop NAME`, `touch BYTES`, `cat PATH`, `put
+/// PATH`, or `raw` with a request to the control service.
 pub fn obedient() -> Outcome<()> {
     let mut client = Client::open()?;
     loop {
@@ -44,6 +45,10 @@ fn obey_words(client: &mut Client, order: &str) -> Result<String, Error> {
         "touch" => {
             let bytes = vec![1u8; what.parse().unwrap_or(0)];
             Ok(format!("touched {}", bytes.iter().filter(|byte| **byte == 1).count()))
+        }
+        "cat" => Ok(fs::read_to_string(what).unwrap_or_else(|error| format!("{what}: {:?}", error.kind()))),
+        "put" => {
+            Ok(fs::write(what, "new").map_or_else(|error| format!("{what}: {:?}", error.kind()), |()| "put".into()))
         }
         _ => Ok("what?".into()),
     }

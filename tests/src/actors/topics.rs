@@ -14,7 +14,7 @@ struct Heard {
 }
 
 /// Does what requests say: `subscribe PATTERN`, `newest PATTERN`, `retained PATTERN`, `end NUMBER`, `publish TOPIC COUNT` (the numbers from 0 on,
-/// each with itself as tag), `retain TOPIC TEXT`, `large TOPIC`, `sleep MS`, `heard`. Replies with what came of it, and code 1 for an error.
+/// each with itself as tag), `retain TOPIC TEXT`, `large TOPIC`, `ask publish|subscribe TOPICS`, `sleep MS`, `heard`. Replies with what came of it, and code 1 for an error.
 pub fn party() -> Outcome<()> {
     let mut client = Client::open()?;
     let mut heard = Heard::default();
@@ -78,6 +78,10 @@ fn obey(client: &mut Client, heard: &mut Heard, order: &str) -> Outcome<String> 
         ["retain", topic, text] => client.publish_retained(topic, text.as_bytes())?.to_string(),
         ["retain", topic] => client.publish_retained(topic, b"")?.to_string(),
         ["large", topic] => client.publish(topic, &vec![0; 1 << 20])?.to_string(),
+        ["ask", verb, topics] => {
+            let granted = client.ask_for(&format!("{verb} {topics}"), "to be told", Duration::from_secs(20))?;
+            granted.number.to_string()
+        }
         ["close", topic] => client.close_topic(topic).map(|()| String::new())?,
         ["sleep", milliseconds] => {
             std::thread::sleep(Duration::from_millis(milliseconds.parse()?));

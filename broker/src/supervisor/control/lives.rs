@@ -5,8 +5,9 @@ use super::super::entry::{Nature, Order, State};
 use super::super::heirs::{Farewell, Heir};
 use super::names::parse;
 use crate::config::World;
+use crate::policy::Permission;
 use strait_protocol::Header;
-use strait_protocol::control::Answer;
+use strait_protocol::control::{Answer, Wanted};
 
 impl Supervisor {
     pub(super) fn define_asleep(&mut self, asker: &Header, specification: &str) -> Result<(), String> {
@@ -53,19 +54,22 @@ impl Supervisor {
         }
         let (id, sleeps) = (target.id, target.state == State::Asleep);
         let world = match &template {
-            Some(template) => self
-                .config
-                .templates
-                .get(template)
-                .cloned()
-                .ok_or_else(|| format!("there is no template `{template}`"))?,
+            Some(template) => self.template(template)?,
             None => serde_json::from_str::<(String, World)>(specification).map_err(|error| error.to_string())?.1,
         };
-        let heir = Heir { world, template, asked_by: *asker };
+        let heir = Heir { world, template, asked_by: Some(*asker), notice: Wanted::Upgrade };
         match beside && !sleeps {
             true => self.begin_beside(id, heir, farewell),
             false => self.begin_upgrade(id, heir, &farewell),
         }
+    }
+
+    pub(super) fn restart(&mut self, asker: &Header, name: &str, farewell: &Farewell) -> Result<(), String> {
+        let target = self.find(asker, name, Permission::Stop)?;
+        if self.is_closing {
+            return Err("the broker is about to end, and starts nothing any more".into());
+        }
+        self.begin_anew(target.id, Some(*asker), farewell)
     }
 
     pub(super) fn close(&mut self, asker: &Header) -> Result<(), String> {

@@ -15,7 +15,7 @@ const MAX_COUNTS: usize = 16;
 impl Supervisor {
     pub(super) fn inspect(&mut self, asker: &Header, name: &str) -> Result<(), String> {
         let target = self.find(asker, name, Permission::Inspect)?;
-        let report = report(target)?;
+        let report = report(target, self.granted_paths(target.id))?;
         self.answer(asker, &Answer::Report(report));
         Ok(())
     }
@@ -55,12 +55,13 @@ impl Supervisor {
     }
 }
 
-fn report(target: &Entry) -> Result<String, String> {
+fn report(target: &Entry, granted: Vec<String>) -> Result<String, String> {
     let process = target.process.as_ref().filter(|_| target.state > State::Starting);
     let process = process.ok_or_else(|| format!("`{}` has no jail to look into", target.name))?;
     let report = process.report().map_err(|error| error.to_string())?;
     let mut report = serde_json::to_value(&report).map_err(|error| error.to_string())?;
     report["clone_of"] = target.clone_of().into();
+    report["granted"] = granted.into();
     Ok(report.to_string())
 }
 

@@ -93,6 +93,10 @@ impl Supervisor {
                 let deadline = Duration::from_millis(deadline_ms.into());
                 self.upgrade(asker, &name, (template, &specification), beside, Farewell { deadline, reason })
             }
+            Request::Restart { name, deadline_ms, reason } => {
+                let deadline = Duration::from_millis(deadline_ms.into());
+                self.restart(asker, &name, &Farewell { deadline, reason })
+            }
             Request::Close => self.close(asker),
             Request::Unlink { one, other } => self.unlink(asker, one, other),
             Request::Wait { id } => self.wait(asker, WorldId(id)),

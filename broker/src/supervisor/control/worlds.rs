@@ -13,9 +13,7 @@ use strait_protocol::{Header, Pattern, WorldId};
 impl Supervisor {
     pub(super) fn start(&mut self, asker: &Header, template: &str, name: Option<&str>) -> Result<(), String> {
         self.allow(asker, &Permission::Start(template.into()))?;
-        let known = || self.config.templates.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        let world = self.config.templates.get(template).cloned();
-        let world = world.ok_or_else(|| format!("there is no template `{template}` (there are: {})", known()))?;
+        let world = self.template(template)?;
         let is_admin = self.asker(asker).policy.is_admin();
         let name = match name {
             // Others may not take a name that somebody else is trusted under.
@@ -28,6 +26,18 @@ impl Supervisor {
         let name = parse(&name)?;
         let template = Some(template.to_owned());
         self.begin(Order { name, world, template, asked_by: Some(*asker) }).map(drop)
+    }
+
+    /// What a template is, or which ones there are.
+    pub(super) fn template(&self, name: &str) -> Result<World, String> {
+        let all = &self.config.templates;
+        all.get(name).cloned().ok_or_else(|| match all.is_empty() {
+            true => format!("there is no template `{name}`: this broker's configuration has none"),
+            false => {
+                let known: Vec<&str> = all.keys().map(String::as_str).collect();
+                format!("there is no template `{name}` (there are: {})", known.join(", "))
+            }
+        })
     }
 
     pub(super) fn spawn(&mut self, asker: &Header, specification: &str) -> Result<(), String> {

@@ -19,7 +19,7 @@ impl Grant {
         by: String,
         answered: Vec<Header>,
     ) -> Self {
-        Self { world, resource, until, by, state: State::Opening(answered) }
+        Self { world, resource, until, by, state: State::Opening(answered), is_there: false }
     }
 
     pub(super) fn is_in_force(&self) -> bool {
@@ -46,7 +46,11 @@ impl Supervisor {
                 return self.tell_or_end(permit);
             }
             Resource::Memory(_) | Resource::Cpu(_) => self.set_limit(world, &resource),
-            Resource::Command(_) | Resource::Network(_) | Resource::Path(_) => Ok(()),
+            Resource::Command(_)
+            | Resource::Network(_)
+            | Resource::Path(_)
+            | Resource::Publish(_)
+            | Resource::Subscribe(_) => Ok(()),
         };
         match done {
             Ok(()) => self.take_permitted(number),
@@ -62,7 +66,9 @@ impl Supervisor {
         let answered = std::mem::take(answered);
         grant.state = State::InForce;
         let Some(entry) = self.worlds.get_mut(&grant.world) else { return };
-        entry.policy.grant(number, &grant.resource);
+        if !grant.waits_for_start() {
+            entry.policy.grant(number, &grant.resource);
+        }
         let answer = Answer::Granted(grant.row(number, &entry.name));
         for header in &answered {
             self.answer(header, &answer);
@@ -100,8 +106,11 @@ impl Supervisor {
         if let Some(entry) = self.worlds.get_mut(&world) {
             entry.policy.revoke(number);
         }
-        if let Resource::Reach(..) = resource {
-            return self.tell_or_end(Command::Revoke { grant: number, world: world.0 });
+        match resource {
+            Resource::Reach(..) => return self.tell_or_end(Command::Revoke { grant: number, world: world.0 }),
+            Resource::Path(_) => return self.close_path(number),
+            Resource::Publish(_) | Resource::Subscribe(_) => return self.close_feed(number),
+            _ => {}
         }
         if let Err(why) = self.set_limit(world, &resource) {
             self.kill(world, &format!("its grant of `{resource}` is over, and it can't be taken back: {why}"));
@@ -119,17 +128,30 @@ impl Supervisor {
         }
     }
 
-    fn drop_grant(&mut self, number: u64, answer: &Answer) {
+    pub(super) fn drop_grant(&mut self, number: u64, answer: &Answer) {
         let Some(grant) = self.grants.granted.remove(&number) else { return };
         if let State::Opening(waiters) | State::Closing(waiters) = grant.state {
             waiters.iter().for_each(|header| self.answer(header, answer));
         }
     }
 
-    /// A world is gone, and with it what it asked for and was granted.
-    pub(in super::super) fn forget_grants(&mut self, world: WorldId) {
+    /// Topics that it doesn't let its world publish on, or hear, any more are told to the switch; then who revoked it is answered.
+    fn close_feed(&mut self, number: u64) {
+        let Some(Grant { world, state: State::Closing(waiters), .. }) = self.grants.granted.remove(&number) else {
+            return;
+        };
+        self.is_over |= self.end_feeds_without_leave(world).is_err();
+        for waiter in &waiters {
+            self.is_over |= self.answer_when_done(waiter, Answer::Done).is_err();
+        }
+    }
+
+    /// A life is over, and with it what it asked for and was granted; what is granted to its world's next one stays, if there is one.
+    pub(in super::super) fn forget_grants(&mut self, world: WorldId, goes_on: bool) {
         self.grants.questions.retain(|_, question| question.asker.source != world);
-        let held = self.grants.granted.iter().filter(|(_, grant)| grant.world == world);
+        self.keep_paths(world);
+        let is_over = |grant: &Grant| grant.world == world && !(goes_on && grant.outlasts_life());
+        let held = self.grants.granted.iter().filter(|(_, grant)| is_over(grant));
         for number in held.map(|(number, _)| *number).collect::<Vec<_>>() {
             self.drop_grant(number, &Answer::Done);
         }

@@ -8,9 +8,11 @@
 //!                          the switch is told      revoked, expired
 //! ```
 //!
-//! A question belongs to its asker and a grant to its holder: both go with the world. A grant has its question's number.
+//! A question belongs to its asker and a grant to its holder: both go with the world. A grant has its question's number. One of a path waits for
+//! the next life of its holder (`paths.rs`).
 
 mod effect;
+mod paths;
 mod questions;
 
 use crate::policy::Resource;
@@ -57,6 +59,8 @@ struct Grant {
     until: Option<Instant>,
     by: String,
     state: State,
+    /// Of a path: the life that its world has now has it.
+    is_there: bool,
 }
 
 #[derive(Debug)]
@@ -75,7 +79,8 @@ impl Grants {
     }
 
     fn changing(&self) -> usize {
-        self.granted.values().filter(|grant| !matches!(grant.state, State::InForce)).count()
+        let of_switch = |grant: &&Grant| matches!(grant.resource, Resource::Reach(..));
+        self.granted.values().filter(of_switch).filter(|grant| !matches!(grant.state, State::InForce)).count()
     }
 
     /// Whether a world may come to hold one more.
@@ -121,6 +126,7 @@ impl Grant {
             resource: self.resource.to_string(),
             left_ms: self.until.map(left_ms),
             by: self.by.clone(),
+            from_next_start: self.waits_for_start(),
         }
     }
 }

@@ -53,13 +53,14 @@ impl Supervisor {
             .grants
             .granted
             .iter()
-            .find(|(_, grant)| grant.world == id && grant.is_in_force() && grant.resource.covers(resource));
+            .find(|(_, grant)| grant.world == id && grant.is_in_force() && grant.gives(resource));
         if let Some((number, grant)) = held {
             return Some(Answer::Granted(grant.row(*number, &entry.name)));
         }
         let by = entry.policy.has(resource).map(|line| line.to_string()).or_else(|| entry.has_limit(resource))?;
         let (name, resource) = (entry.name.to_string(), resource.to_string());
-        Some(Answer::Granted(Granted { number: 0, id: id.0, name, resource, left_ms: None, by }))
+        let (number, left_ms, from_next_start) = (0, None, false);
+        Some(Answer::Granted(Granted { number, id: id.0, name, resource, left_ms, by, from_next_start }))
     }
 
     /// Whether there is any sense in asking somebody.
@@ -67,10 +68,7 @@ impl Supervisor {
         let is_jailed = self.worlds[&id].nature == Nature::Jailed;
         match resource {
             Resource::Network(_) => Err("this broker has no network gate".into()),
-            Resource::Path(_) => {
-                Err("the kernel can't give a file to a jail that runs, nor take it back: name it in the configuration"
-                    .into())
-            }
+            Resource::Path(_) if !is_jailed => Err("you run in no jail, and see the paths that you see".into()),
             Resource::Memory(_) | Resource::Cpu(_) if !is_jailed => Err("only jailed worlds have limits".into()),
             _ => Ok(()),
         }

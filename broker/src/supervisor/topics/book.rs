@@ -244,6 +244,28 @@ impl Book {
         Some(())
     }
 
+    /// Ends what a world publishes on and subscribes to but for what it still may. What it published there and waits goes to nobody.
+    pub(super) fn retain(
+        &mut self,
+        world: WorldId,
+        may_publish: impl Fn(&Topic) -> bool,
+        may_hear: impl Fn(&TopicPattern) -> bool,
+    ) -> Vec<Command> {
+        let of_world = self.subscriptions.range((world, 0)..=(world, u32::MAX));
+        let unheard = of_world.filter(|(_, subscribed)| !may_hear(&subscribed.pattern)).map(|((_, number), _)| *number);
+        let unheard: Vec<u32> = unheard.collect();
+        let topics = self.shares.get(&world).map_or(Vec::new(), |share| share.topics.clone());
+        let may_stay = |number: &u32| self.open.get(number).is_some_and(|open| may_publish(&open.topic));
+        let closed: Vec<u32> = topics.into_iter().filter(|number| !may_stay(number)).collect();
+        let mut commands: Vec<Command> =
+            unheard.into_iter().filter_map(|number| self.unsubscribe(world, number).ok()).collect();
+        for topic in closed {
+            commands.extend(self.close(world, topic).unwrap_or_default());
+            commands.push(Command::Withdraw { topic, publisher: world.0 });
+        }
+        commands
+    }
+
     /// A world is gone, and the switch has forgotten it.
     pub(super) fn forget(&mut self, world: WorldId) -> Vec<Command> {
         let keys: Vec<Key> = self.subscriptions.range((world, 0)..=(world, u32::MAX)).map(|(key, _)| *key).collect();

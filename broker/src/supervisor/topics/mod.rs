@@ -42,6 +42,17 @@ impl Supervisor {
         self.answer_when_done(asker, Answer::Subscribed { number, topics: topics as u32 })
     }
 
+    /// A world has lost a grant: what it publishes on and subscribes to without leave now ends.
+    pub(super) fn end_feeds_without_leave(&mut self, world: WorldId) -> Result<(), String> {
+        let Some(entry) = self.worlds.get(&world) else { return Ok(()) };
+        let (may_publish, may_hear) = (
+            |topic: &Topic| entry.policy.publish(topic).is_ok(),
+            |pattern: &TopicPattern| entry.policy.subscribe(pattern).is_ok(),
+        );
+        let commands = self.topics.book.retain(world, may_publish, may_hear);
+        self.tell_switch(&commands)
+    }
+
     pub(super) fn unsubscribe(&mut self, asker: &Header, number: u32) -> Result<(), String> {
         let command = self.topics.book.unsubscribe(asker.source, number)?;
         self.tell_switch(&[command])?;

@@ -1,0 +1,96 @@
+//! Paths of the host that a world is granted: there from its next start on, and gone with the end of a life.
+//!
+//! A jail that stands is not added to, and what a process has open can't be taken back from outside. So a grant waits for the next life of its
+//! world, and the life that has the path ends when the grant does.
+
+use super::super::Supervisor;
+use super::super::heirs::Farewell;
+use super::{Grant, State};
+use crate::policy::Resource;
+use std::time::Duration;
+use strait_jail::{Access, Bind};
+use strait_protocol::WorldId;
+use strait_protocol::control::Answer;
+
+/// The longest that a life whose grant is over has to end. Its own grace may be shorter.
+const LONGEST_GRACE: Duration = Duration::from_secs(3);
+
+impl Grant {
+    /// The next life of its world has it.
+    pub(super) fn waits_for_start(&self) -> bool {
+        matches!(self.resource, Resource::Path(_)) && !self.is_there
+    }
+
+    /// Whether who has it has this. A path below is another one: something else may be attached there.
+    pub(super) fn gives(&self, asked: &Resource) -> bool {
+        let is_same_place = match (&self.resource, asked) {
+            (Resource::Path(own), Resource::Path(asked)) => own.target == asked.target,
+            _ => true,
+        };
+        is_same_place && self.resource.covers(asked)
+    }
+
+    /// It outlasts the life that it was granted to.
+    pub(super) fn outlasts_life(&self) -> bool {
+        matches!((&self.resource, &self.state), (Resource::Path(_), State::InForce))
+    }
+}
+
+impl Supervisor {
+    /// A life begins: the paths that it is granted, in the order in which they were.
+    pub(in super::super) fn begin_granted_paths(&mut self, world: WorldId) -> Vec<Bind> {
+        let Some(entry) = self.worlds.get_mut(&world) else { return Vec::new() };
+        let mut binds = Vec::new();
+        let granted = self.grants.granted.iter_mut();
+        for (number, grant) in granted.filter(|(_, grant)| grant.world == world && grant.outlasts_life()) {
+            let Resource::Path(path) = &grant.resource else { continue };
+            let access = if path.is_writable { Access::ReadWrite } else { Access::ReadOnly };
+            let (source, target) = (path.source.clone(), path.target.clone());
+            // A world chose it, and whoever granted it saw no more than its text.
+            binds.push(Bind { source, target, access, follows_links: false });
+            grant.is_there = true;
+            entry.policy.grant(*number, &grant.resource);
+        }
+        binds
+    }
+
+    /// A grant of a path is over: at once if no life has it yet, else when the life that has it has ended.
+    pub(super) fn close_path(&mut self, number: u64) {
+        let Some(grant) = self.grants.granted.get(&number) else { return };
+        let (world, reason) = (grant.world, format!("its grant of `{}` is over", grant.resource));
+        if !grant.is_there {
+            return self.drop_grant(number, &Answer::Done);
+        }
+        let Some(entry) = self.worlds.get(&world) else { return };
+        let deadline = Duration::from_millis(entry.grace_ms.into()).min(LONGEST_GRACE);
+        // One that sleeps otherwise is woken by what comes; any other goes on without the path, with its id and what waits for it.
+        let farewell = Farewell { deadline, reason };
+        if entry.rest.is_some() || self.begin_anew(world, None, &farewell).is_err() {
+            // Or it is ending already, perhaps with more time than this.
+            self.begin_stop(world, None, deadline, &farewell.reason);
+        }
+    }
+
+    /// A life is over, and another comes: which grants that one has. They are there when it begins.
+    pub(super) fn keep_paths(&mut self, world: WorldId) {
+        let of_world = self.grants.granted.values_mut().filter(|grant| grant.world == world && grant.outlasts_life());
+        of_world.for_each(|grant| grant.is_there = false);
+    }
+
+    /// A world has another configuration from now on: what that doesn't let it ask for isn't granted to it any more.
+    pub(in super::super) fn end_grants_beyond_policy(&mut self, world: WorldId) {
+        let Some(entry) = self.worlds.get(&world) else { return };
+        let is_beyond = |grant: &Grant| grant.world == world && entry.policy.ask(&grant.resource).is_err();
+        let beyond = self.grants.granted.iter().filter(|(_, grant)| is_beyond(grant) && grant.outlasts_life());
+        for number in beyond.map(|(number, _)| *number).collect::<Vec<_>>() {
+            self.drop_grant(number, &Answer::Done);
+        }
+    }
+
+    /// What the jail report says of them.
+    pub(in super::super) fn granted_paths(&self, world: WorldId) -> Vec<String> {
+        let of_world = self.grants.granted.iter().filter(|(_, grant)| grant.world == world && grant.outlasts_life());
+        let when = |grant: &Grant| if grant.is_there { "" } else { ", from its next start on" };
+        of_world.map(|(number, grant)| format!("{} (grant {number}{})", grant.resource, when(grant))).collect()
+    }
+}
