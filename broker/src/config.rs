@@ -40,6 +40,9 @@ pub struct Config {
     /// Bytes that all states together may take there.
     #[serde(deserialize_with = "in_bytes::required")]
     pub state_bytes: u64,
+    /// How many worlds one asker may have started that are there, those that sleep too, and all that these started in turn. Who may `admin` has no bound
+    /// but that of all worlds.
+    pub starts: usize,
     /// How many jails are begun ahead of time, 64 at most; 0 for none. Each is an idle process of some 200 KiB that makes a start quicker.
     pub seats: usize,
 }
@@ -49,7 +52,7 @@ impl Default for Config {
     fn default() -> Self {
         let (templates, groups) = (BTreeMap::new(), BTreeMap::new());
         let (attach, uids, state_bytes) = (Vec::new(), Uids::default(), 4 << 30);
-        Self { socket: None, attach, templates, groups, uids, state: None, state_bytes, seats: 4 }
+        Self { socket: None, attach, templates, groups, uids, state: None, state_bytes, starts: 256, seats: 4 }
     }
 }
 
@@ -115,6 +118,16 @@ pub enum ConfigError {
         /// What is wrong with it.
         error: NameError,
     },
+    /// More patterns than the switch can be told of.
+    #[error(
+        "`{key}`: `send` and `link` have {bytes} bytes together, and {MAX_REACH_BYTES} are the most: a pattern such as `db/*` stands for many names"
+    )]
+    Reach {
+        /// The longer one.
+        key: &'static str,
+        /// How long both are.
+        bytes: usize,
+    },
     /// A topic or pattern of topics that isn't one.
     #[error("`{text}`: {error}")]
     Topic {
@@ -178,6 +191,20 @@ pub enum ConfigError {
     Reserved(String),
 }
 
+/// The most bytes that `send` and `link` of one world have together: what the switch is told of a world is one message.
+const MAX_REACH_BYTES: usize = 32 * 1024;
+
+/// Checks that the switch can be told of these.
+pub(crate) fn check_reach(send: &[String], link: &[String]) -> Result<(), ConfigError> {
+    // A pattern's own length takes a few bytes, too.
+    let bytes = |texts: &[String]| texts.iter().map(|text| text.len() + 4).sum::<usize>();
+    let (send, link) = (bytes(send), bytes(link));
+    match send + link <= MAX_REACH_BYTES {
+        true => Ok(()),
+        false => Err(ConfigError::Reach { key: if send >= link { "send" } else { "link" }, bytes: send + link }),
+    }
+}
+
 /// Reads patterns of names.
 pub(crate) fn patterns(texts: &[String]) -> Result<Vec<Pattern>, ConfigError> {
     let pattern = |text: &String| text.parse().map_err(|error| ConfigError::Pattern { text: text.clone(), error });
@@ -218,6 +245,7 @@ impl Config {
         for rule in &self.attach {
             patterns(std::slice::from_ref(&rule.name))?;
             Policy::of_rule(rule)?;
+            check_reach(&rule.send, &rule.link)?;
         }
         for (name, world) in &self.templates {
             let name: Name = name.parse().map_err(|error| ConfigError::Pattern { text: name.clone(), error })?;

@@ -10,7 +10,7 @@ pub use grants::{Deny, Grant, Listing, Revoke};
 pub use states::{Snapshot, Snapshots, Stop};
 pub use topics::{Pub, Sub};
 pub use watch::{Log, Metrics, Order, Tap, Top, Trace};
-pub use worlds::{Clone, Kill, Restart, Spawn, Upgrade, Wake, WorldOptions};
+pub use worlds::{Clone, Kill, Restart, Rm, Spawn, Upgrade, Wake, WorldOptions};
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
@@ -71,6 +71,9 @@ pub enum Command {
     /// End a world at once, without telling it
     #[command(after_help = worlds::KILL_HELP)]
     Kill(Kill),
+    /// Make worlds unknown that would sleep, or remove what is kept of them
+    #[command(after_help = worlds::RM_HELP)]
+    Rm(Rm),
     /// Start a world in a broker that runs
     #[command(after_help = worlds::SPAWN_HELP)]
     Spawn(Box<Spawn>),
@@ -291,7 +294,7 @@ The file has a table for each world: [worlds.NAME] with `command = [...]`, the o
 --memory and other limits are in `limits = { memory = \"64M\" }`), and beside them `publish` and `subscribe` (patterns of topics), `wake = \"message\"` and \
 `idle = \"30s\"` (it sleeps until a message comes for it), `checkpoint`, `role`, `stdio`. [templates.NAME] has the same, for worlds that are started later; \
 [groups.NAME] has a `template` and `min`, `max`, `idle`; [[attach]] says who else may attach: `name`, `uid`, `send`, `may`; `state` is the directory of \
-what worlds save. A key that isn't known is answered with those that are.
+what worlds save, `starts` how many worlds one asker may have started. A key that isn't known is answered with those that are.
 
 Worlds start in the order of `start = [\"a\", \"b\"]`, or of the file, and stop in reverse. The first Ctrl-C tells each \
 to end and gives it its grace; a second one kills them all at once.

@@ -47,6 +47,7 @@ struct Document {
     state: Option<PathBuf>,
     #[serde(deserialize_with = "in_bytes::optional")]
     state_bytes: Option<u64>,
+    starts: Option<usize>,
     templates: BTreeMap<String, World>,
     groups: BTreeMap<String, Group>,
     worlds: BTreeMap<String, World>,
@@ -84,11 +85,12 @@ fn order(document: &Document, table: &DeTable<'_>) -> Result<Vec<String>, Mistak
 }
 
 fn plan(document: Document, order: &[String]) -> Plan {
-    let Document { socket, attach, uids, state, state_bytes, templates, groups, mut worlds, .. } = document;
+    let Document { socket, attach, uids, state, state_bytes, starts, templates, groups, mut worlds, .. } = document;
     let socket = socket.map(Spanned::into_inner);
     let default = Config::default();
     let state_bytes = state_bytes.unwrap_or(default.state_bytes);
-    let config = Config { socket, attach, templates, groups, uids, state, state_bytes, ..default };
+    let starts = starts.unwrap_or(default.starts);
+    let config = Config { socket, attach, templates, groups, uids, state, state_bytes, starts, ..default };
     let started = order.iter().filter_map(|name| worlds.remove_entry(name)).collect();
     let (asleep, idle): (Vec<_>, Vec<_>) = worlds.into_iter().partition(|(_, world)| world.wake == Wake::Message);
     Plan { config, worlds: started, asleep, idle: idle.into_iter().map(|(name, _)| name).collect() }

@@ -73,6 +73,7 @@ fn main() -> ExitCode {
         Command::Snapshots(args) => snapshots::snapshots(args),
         Command::Inspect(args) => inspect::inspect(args),
         Command::Kill(args) => worlds::kill(args),
+        Command::Rm(args) => worlds::rm(args),
         Command::Spawn(args) => worlds::spawn(args),
         Command::Wake(args) => worlds::wake(args),
         Command::Restart(args) => worlds::restart(args),

@@ -81,8 +81,8 @@ fn templates(path: &Path) -> Result<Config, Failure> {
     for (name, world) in plan.worlds {
         templates.entry(name).or_insert(world);
     }
-    let Config { uids, state, state_bytes, .. } = plan.config;
-    Ok(Config { templates, uids, state, state_bytes, ..Config::default() })
+    let Config { uids, state, state_bytes, starts, .. } = plan.config;
+    Ok(Config { templates, uids, state, state_bytes, starts, ..Config::default() })
 }
 
 /// The world that a command line describes.

@@ -1,8 +1,8 @@
-//! `strait kill`, `spawn`, `wake`, `restart`, `upgrade` and `clone`: worlds of a broker that runs.
+//! `strait kill`, `rm`, `spawn`, `wake`, `restart`, `upgrade` and `clone`: worlds of a broker that runs.
 
 use crate::Outcome;
-use crate::args::{Clone, Kill, Restart, Spawn, Upgrade, Wake};
-use crate::failure::Failure;
+use crate::args::{Clone, Kill, Restart, Rm, Spawn, Upgrade, Wake};
+use crate::failure::{FAILED, Failure};
 use crate::{ended, file, run, socket, text};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -19,6 +19,35 @@ pub fn kill(args: &Kill) -> Outcome {
     let ended = socket::attach(&args.socket)?.kill(&args.world, &args.reason);
     let ended = ended.map_err(|error| Failure::from(error).or_hint(WORLDS))?;
     text::print(format!("{}: {}\n", args.world, ended::how(&ended)).as_bytes())
+}
+
+pub fn rm(args: &Rm) -> Outcome {
+    let mut client = socket::attach(&args.socket)?;
+    let mut is_done = true;
+    for world in &args.worlds {
+        match remove(&mut client, world, args) {
+            Ok(line) => drop(text::print(format!("{world} {line}\n").as_bytes())?),
+            Err(failure) => {
+                is_done = false;
+                failure.about(world).or_hint(WORLDS).tell();
+            }
+        }
+    }
+    Ok(ExitCode::from(if is_done { 0 } else { FAILED }))
+}
+
+/// What became of it. With `--states` there needn't be a world of the name.
+fn remove(client: &mut Client, world: &str, args: &Rm) -> Result<String, Failure> {
+    let removed = client.remove(world, args.deadline, &args.reason).map(|ended| ended::after_request(&ended));
+    if !args.states {
+        return Ok(removed?);
+    }
+    let line = match removed {
+        Err(Error::Refused(why)) if why.starts_with("there is no world") => "isn't there".into(),
+        other => other?,
+    };
+    let versions = client.clear_states(world)?;
+    Ok(format!("{line}; {versions} of its states removed"))
 }
 
 pub fn spawn(args: &Spawn) -> Outcome {

@@ -101,3 +101,23 @@ fn worlds_come_and_go_from_the_command_line() {
     assert!(names.contains("sleeper/blue") && !names.contains("second"), "{names}");
     assert_eq!(say(&socket, &["spawn", "--template", "sleeper", "--", "sleep"]).code, Some(2));
 }
+
+#[test]
+fn a_world_begins_anew_from_the_command_line() {
+    let dir = Dir::new("restart");
+    let (_up, socket) = up(&dir);
+    // It knows nothing of strait, so a signal ends it.
+    let restarted = done(&socket, &["restart", "first"]);
+    assert!(
+        restarted.starts_with("first is world ") && restarted.contains("\nthe life before ended in "),
+        "{restarted}"
+    );
+    done(&socket, &["spawn", "stubborn", "--", "sh", "-c", "trap '' TERM; while :; do sleep 1; done"]);
+    let restarted = done(&socket, &["restart", "stubborn", "--deadline", "300ms"]);
+    assert!(restarted.contains("\nthe life before had to be killed after "), "{restarted}");
+    let upgraded = done(&socket, &["upgrade", "stubborn", "--template", "sleeper", "--deadline", "300ms"]);
+    assert!(upgraded.contains("\nthe life before had to be killed after "), "{upgraded}");
+    let unknown = say(&socket, &["upgrade", "first", "--template", "sleepr"]);
+    assert!(unknown.err.contains("there is no template `sleepr` (there are: sleeper)"), "{}", unknown.err);
+    assert_eq!(say(&socket, &["restart", "strait.control"]).code, Some(1));
+}

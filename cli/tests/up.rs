@@ -266,12 +266,16 @@ fn a_world_that_a_message_wakes_is_defined_and_sleeps() {
     let next = dir.file("next.toml", &ASLEEP.replace("true", "false"));
     let upgraded = ask(&socket, ["upgrade", "greeter", "--file", next.to_str().unwrap()]);
     assert_eq!(upgraded.code, Some(0), "{}", upgraded.err);
+    assert!(upgraded.out.starts_with("greeter is world "), "{}", upgraded.out);
     up.expect("sleeps: exit code 1");
     let unknown = ask(&socket, ["upgrade", "greeter", "--template", "none"]);
     assert_eq!((unknown.code, unknown.err.contains("no template `none`")), (Some(1), true), "{}", unknown.err);
-    up.interrupt();
-    let (code, lines) = up.end();
-    assert_eq!((code, &**lines.last().unwrap()), (Some(0), "strait: stopped"), "{lines:#?}");
+    assert!(unknown.err.contains("this broker's configuration has none"), "{}", unknown.err);
+    let removed = ask(&socket, ["rm", "greeter"]);
+    assert_eq!((removed.code, &*removed.out), (Some(0), "greeter it slept, and was removed\n"), "{}", removed.err);
+    // It was the only one: nothing is left to stay for.
+    let (_, lines) = up.end();
+    assert_eq!(lines.last().unwrap(), "strait: every world has ended by itself", "{lines:#?}");
 }
 
 /// A socket in the environment is no question about a broker: the file is asked.

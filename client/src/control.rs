@@ -57,6 +57,21 @@ impl Client {
         self.ended(&Request::Kill { name: name.into(), reason: reason.into() }, PROMPT)
     }
 
+    /// Makes a world unknown that would sleep otherwise, and waits until it is gone: what runs of it is ended as by [`stop`](Self::stop), and what waits
+    /// for it goes back to its senders. The states that are kept of it stay.
+    pub fn remove(&mut self, name: &str, deadline: Duration, reason: &str) -> Result<Ended, Error> {
+        let deadline_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
+        self.ended(&Request::Remove { name: name.into(), deadline_ms, reason: reason.into() }, deadline + PROMPT)
+    }
+
+    /// Removes all states that are kept under a name, for good. Returns how many versions there were.
+    pub fn clear_states(&mut self, name: &str) -> Result<u64, Error> {
+        match self.ask(&Request::Clear { name: name.into() }, 3 * PROMPT)? {
+            Answer::Cleared { versions } => Ok(versions),
+            _ => Err(Error::Unexpected),
+        }
+    }
+
     /// Starts another world of the template that this one is of. Returns its id and name.
     pub fn clone_world(&mut self, name: &str) -> Result<(WorldId, Name), Error> {
         self.world(&Request::Clone { name: name.into() })

@@ -106,6 +106,21 @@ pub enum Request {
         /// Why, for those who wait for its end to read.
         reason: String,
     },
+    /// Make a world unknown that would otherwise sleep when it ends: the running life is ended as by `Stop`, what waits goes back to its senders. What
+    /// is kept of it stays, under its name. Answered when it is gone. For who may `kill` it.
+    Remove {
+        /// The world's name.
+        name: String,
+        /// How long the running life has, in milliseconds.
+        deadline_ms: u32,
+        /// Why, for the world to read.
+        reason: String,
+    },
+    /// Remove all states that are kept for this name. The world needn't be there.
+    Clear {
+        /// The world's name.
+        name: String,
+    },
     /// Start another world from the template that this one was started from.
     Clone {
         /// The world's name.
@@ -364,6 +379,11 @@ pub enum Answer {
     Saved(Saved),
     /// The states that are kept, oldest first.
     Snapshots(Vec<SnapshotRow>),
+    /// The states of a world are removed.
+    Cleared {
+        /// How many versions that were.
+        versions: u64,
+    },
     /// What is kept of a world.
     Keeping(Keeping),
     /// It is done, or under way.

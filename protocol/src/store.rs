@@ -9,6 +9,7 @@
 //! Load    nothing                   -> Loaded                              the newest that is whole is opened for Read
 //! Read    offset u64 | bytes u64    -> so many bytes from there, or fewer  of what was opened
 //! List    a name                    -> an archived control::Answer         the control service alone
+//! Clear   a name                    -> an archived control::Answer         the control service alone
 //! ```
 //!
 //! A reply with `code` 0 is as above; with [`REFUSED`] it is the reason as text. One world does one thing at a time: what it asks
@@ -33,13 +34,15 @@ pub enum Operation {
     Read = 4,
     /// Which states of a world are there?
     List = 5,
+    /// Remove all states of a world.
+    Clear = 6,
 }
 
 impl Operation {
     /// What a `code` says.
     pub fn from_code(code: u16) -> Option<Self> {
         use Operation::*;
-        [Offer, Save, Load, Read, List].into_iter().find(|operation| *operation as u16 == code)
+        [Offer, Save, Load, Read, List, Clear].into_iter().find(|operation| *operation as u16 == code)
     }
 }
 
@@ -143,6 +146,6 @@ mod tests {
             assert_eq!(Report::decode(&vec![1; length]), None);
         }
         assert_eq!(Report::decode(&words([3, 0, 0, 0])), None);
-        assert_eq!((Operation::from_code(0), Operation::from_code(6)), (None, None));
+        assert_eq!((Operation::from_code(0), Operation::from_code(7)), (None, None));
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use strait_broker::{Error, Kind, Reason, Wake, World, WorldId};
+use strait_broker::{Config, Error, Kind, Reason, Wake, World, WorldId};
 use strait_tests::{LONG, Stage, actor, kill_payload};
 
 const SENDERS: u64 = 10;
@@ -451,4 +451,67 @@ fn who_may_only_send_does_not_have_one_that_fails_started_without_a_pause() {
         let _ = stage.client().wake("failing");
     }
     stage.client().kill("waker", "").unwrap();
+}
+
+/// What somebody has started counts as long as it is there, asleep too, and what that has started in turn.
+#[test]
+fn an_asker_starts_so_many_and_what_sleeps_can_be_removed() {
+    let mut kin = sleeper(&["obedient"]);
+    kin.may = vec!["start kin".into()];
+    let mut asker = actor(&["obedient"], &[]);
+    asker.may = kin.may.clone();
+    let config = Config { starts: 3, templates: [("kin".into(), kin)].into(), ..Config::default() };
+    let mut stage = Stage::with(&config);
+    let asker = stage.host.spawn("asker", &asker).unwrap();
+    let start = |stage: &mut Stage, of: WorldId| String::from_utf8(stage.ask(of, b"start kin")).unwrap();
+    let id = |text: String| WorldId(text.parse().expect("an id"));
+    let first = id(start(&mut stage, asker));
+    let second = id(start(&mut stage, first));
+    start(&mut stage, second).parse::<u64>().unwrap();
+    for one in [asker, first, second] {
+        let why = start(&mut stage, one);
+        assert!(why.starts_with("3 worlds are there that you started, or they in turn, and 3 is the most"), "{why}");
+    }
+    let name = stage.row(second).name;
+    assert!(stage.client().stop(&name, LONG, "sleep").unwrap().sleeps);
+    assert!(start(&mut stage, asker).contains("strait rm"));
+    let why = stage.client().kill(&name, "").unwrap_err().to_string();
+    assert!(why.contains("`strait rm"), "{why}");
+    let ended = stage.client().remove(&name, LONG, "not needed").unwrap();
+    assert!(!ended.sleeps && ended.note.contains("removed"), "{ended:?}");
+    let gone = stage.client().request(second, b"?", LONG).unwrap_err();
+    assert!(matches!(gone, Error::Undelivered { reason: Reason::NoSuchWorld, .. }), "{gone}");
+    let again = id(start(&mut stage, asker));
+    // One that runs ends first, and doesn't sleep.
+    let name = stage.row(again).name;
+    let ended = stage.client().remove(&name, LONG, "not needed").unwrap();
+    assert!(ended.code == Some(0) && !ended.sleeps, "{ended:?}");
+    assert!(stage.client().resolve(&name).is_err());
+    // Who may everything is bound by nothing but the whole.
+    for _ in 0..4 {
+        stage.client().start("kin", None).unwrap();
+    }
+}
+
+/// More worlds wake at once than the launcher takes orders: the others wait, and none of that counts as a start that failed.
+#[test]
+fn so_many_wake_at_once_that_some_have_to_wait() {
+    const MANY: usize = 80;
+    let mut stage = Stage::new();
+    let ids: Vec<WorldId> =
+        (0..MANY).map(|n| stage.host.define(&format!("echo-{n}"), &sleeper(&["echo"])).unwrap()).collect();
+    let from = stage.client().log(0).unwrap().last().map_or(0, |line| line.number + 1);
+    for id in &ids {
+        stage.client().start_request(*id, b"?", LONG).unwrap();
+    }
+    for _ in &ids {
+        assert_eq!(stage.receive().0.kind, Kind::Reply);
+    }
+    let mut next = from;
+    loop {
+        let lines = stage.client().log(next).unwrap();
+        let Some(last) = lines.last() else { break };
+        next = last.number + 1;
+        assert!(!lines.iter().any(|line| line.text.contains("fail")), "{lines:?}");
+    }
 }

@@ -402,3 +402,26 @@ fn a_full_disk_is_told_of_and_harms_no_older_state() {
     let full = "the state can't be written: No space left on device (os error 28); those that were saved before are still there";
     assert_eq!(said, ["1", full, full, "1 same", "2"], "{errors}");
 }
+
+/// Two versions of one world side by side: the states are those of the one that has the name.
+#[test]
+fn an_old_version_saves_nothing_once_the_new_one_is_in_force() {
+    let place = Place::new("versions");
+    let mut stage = place.stage();
+    let old = stage.host.spawn("saver", &saver()).unwrap();
+    for words in ["set old", "save"] {
+        ask(&mut stage, old, words);
+    }
+    // The old one tries when it is told to make way.
+    let new = stage.host.upgrade_beside("saver", &saver(), LONG).unwrap();
+    assert!(stage.client().wait(old, Some(LONG)).unwrap().acknowledged);
+    assert_eq!(ask(&mut stage, new, "load"), "1 same old", "it has loaded that when it started");
+    ask(&mut stage, new, "set new");
+    assert_eq!(ask(&mut stage, new, "save"), "2");
+    assert_eq!(snapshots(&mut stage, "saver").len(), 2);
+    // The same without another version: what is saved at the end is kept.
+    stage.client().stop("saver", LONG, "enough").unwrap();
+    assert_eq!(snapshots(&mut stage, "saver").len(), 3);
+    assert_eq!(stage.client().clear_states("saver").unwrap(), 3);
+    assert!(snapshots(&mut stage, "saver").is_empty());
+}

@@ -1,6 +1,6 @@
 //! One world as a configuration names it: its program, its grants, its limits.
 
-use super::{ConfigError, MAX_SNAPSHOTS, grant_paths};
+use super::{ConfigError, MAX_SNAPSHOTS, check_reach, grant_paths};
 use crate::policy::{Policy, Role};
 use crate::quantity::{in_bytes, in_milliseconds, in_processors};
 use serde::{Deserialize, Serialize};
@@ -51,7 +51,7 @@ pub struct World {
     #[serde(default)]
     pub may: Vec<String>,
     /// What it may ask to be granted while it runs, and as much of it at most: `send db/*`, `link x`, `memory 2 GiB`, `cpu 1`,
-    /// `network example.com:443`, `read /path`, `write /path`, or what `may` takes. A world with the role `control` decides, or a person.
+    /// `network example.com:443`, `publish a.*`, `subscribe a.>`, `read /path` and `write /path` (from the next start on), or what `may` takes. A world with the role `control` decides, or a person.
     #[serde(default)]
     pub ask: Vec<String>,
     /// On which topics it may publish: `sensors.kitchen.temp`, or patterns with `*` for one token and `>` for the rest. None by default.
@@ -92,6 +92,10 @@ pub struct World {
     /// Bytes that its state may have.
     #[serde(default = "snapshot_bytes", deserialize_with = "in_bytes::required")]
     pub snapshot_bytes: u64,
+    /// Bytes of disk that all states may take that are kept of it and of all whose names begin alike (`worker`, `worker/1`, `worker/2`): where
+    /// nothing is given, 1 GiB, or as much as one world's own versions may need.
+    #[serde(default, deserialize_with = "in_bytes::optional", skip_serializing_if = "Option::is_none")]
+    pub state_bytes: Option<u64>,
     /// What starts it when it isn't running; see [`Wake`].
     #[serde(default)]
     pub wake: Wake,
@@ -243,6 +247,7 @@ impl World {
             grace_ms: grace_ms(),
             snapshots: 0,
             snapshot_bytes: snapshot_bytes(),
+            state_bytes: None,
             wake: Wake::default(),
             idle_ms: None,
             limits: Limits::default(),
@@ -257,6 +262,13 @@ impl World {
         serde_json::to_string(&(name, self)).expect("texts and numbers can be written as JSON")
     }
 
+    /// What all that is kept of it, and of all whose names begin alike, may take: what isn't given leaves room for one version more than are kept.
+    pub(crate) fn share_of_states(&self) -> u64 {
+        // A state has a head, and is rounded up to whole blocks; there is a directory, too.
+        let one = self.snapshot_bytes.saturating_add(3 * 4096);
+        self.state_bytes.unwrap_or_else(|| one.saturating_mul(u64::from(self.snapshots) + 1).max(1 << 30))
+    }
+
     /// Its profile, with what is added and taken away.
     pub fn full_profile(&self) -> Profile {
         Profile { base: self.profile, allow: self.allow_syscalls.clone(), deny: self.deny_syscalls.clone() }
@@ -268,6 +280,7 @@ impl World {
             return Err(ConfigError::NoCommand);
         }
         SliceSize::new(self.slice)?;
+        check_reach(&self.send, &self.link)?;
         Policy::of_world(self)?;
         self.full_profile().check()?;
         if self.checkpoint && self.profile == Base::Strict {

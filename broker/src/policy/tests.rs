@@ -17,7 +17,17 @@ fn find(name: &Name) -> Option<Policy> {
         "lister" => policy(&[], &[], &["list"], &[]),
         "starter" => policy(&[], &[], &["start worker"], &["start builder", "memory 1 GiB", "cpu 2"]),
         "stopper" => policy(&[], &[], &["stop worker/*"], &["send db/*", "link x"]),
-        "killer" => policy(&[], &[], &["kill worker/*"], &["network *.example.com:443", "read /srv"]),
+        "killer" => policy(&[], &[], &["kill worker/*"], &["network *.example.com:443", "read /srv", "publish a.*"]),
+        "reader" => {
+            let mut world = World::new(["true"]);
+            (world.read, world.write) = (vec!["/srv".into()], vec!["/out:/in".into()]);
+            let mut policy = Policy::of_world(&world).unwrap();
+            policy.grant(7, &"publish a.*".parse().unwrap());
+            policy.grant(8, &"read /granted".parse().unwrap());
+            policy.grant(9, &"subscribe b".parse().unwrap());
+            policy.revoke(9);
+            policy
+        }
         "watcher" => policy(&[], &[], &["tap worker/*"], &[]),
         "clerk" => policy(&[], &[], &["grant", "policy"], &[]),
         "admin" => policy(&["*"], &[], &["admin"], &[]),
@@ -76,6 +86,25 @@ fn every_answer_names_its_line() {
         ("judge", "send admin", false, "`judge` may not: it takes `send = [\"admin\"]`"),
         ("judge", "admin", true, "`judge` may: role = \"control\""),
         ("plain", "list", false, "`plain` may not: it takes `may = [\"list\"]`"),
+        ("reader", "read /srv/x", true, "`reader` may: read = [\"/srv\"]"),
+        ("reader", "write /srv/x", false, "`reader` may not: it takes `write = [\"/srv/x\"]`"),
+        ("reader", "read /out/x:/in/x", true, "`reader` may: write = [\"/out:/in\"]"),
+        ("reader", "read /out", false, "`reader` may not: it takes `read = [\"/out\"]`"),
+        ("reader", "publish a.b", true, "`reader` may: grant 7: publish a.*"),
+        ("reader", "read /granted/x", true, "`reader` may: grant 8: read /granted"),
+        (
+            "killer",
+            "read /srv/x",
+            false,
+            "`killer` may not: it takes `read = [\"/srv/x\"]`, or a grant, which it may ask for",
+        ),
+        (
+            "killer",
+            "publish a.b",
+            false,
+            "`killer` may not: it takes `publish = [\"a.b\"]`, or a grant, which it may ask for",
+        ),
+        ("killer", "subscribe a.>", false, "`killer` may not: it takes `subscribe = [\"a.>\"]`"),
         ("judge", "kill plain", true, "`judge` may: role = \"control\""),
         ("admin", "stop plain", true, "`admin` may: may = [\"admin\"]"),
     ] {
@@ -104,6 +133,8 @@ fn one_may_ask_for_what_a_line_covers() {
         ("write /srv:/data", "read /srv/x:/data/x"),
         ("stop worker/*", "stop worker/1"),
         ("kill worker/*", "stop worker/1"),
+        ("publish a.>", "publish a.*"),
+        ("subscribe a.*", "subscribe a.b"),
     ] {
         assert!(may(line, asked), "{line} covers {asked}");
     }
@@ -121,6 +152,9 @@ fn one_may_ask_for_what_a_line_covers() {
         ("read /srv", "write /srv/x"),
         ("read /srv", "read /srv/x:/usr"),
         ("start worker", "start builder"),
+        ("publish a.*", "publish a.>"),
+        ("publish a", "subscribe a"),
+        ("subscribe >", "subscribe strait.worlds.>"),
     ] {
         assert!(!may(line, asked), "{line} doesn't cover {asked}");
     }
@@ -136,6 +170,8 @@ fn one_may_ask_for_what_a_line_covers() {
         "network :1",
         "read x",
         "read /srv/../etc",
+        "publish strait.worlds.ended.a",
+        "publish a..b",
     ] {
         assert!(wrong.parse::<Resource>().is_err(), "{wrong}");
     }
@@ -160,6 +196,8 @@ fn a_line_reads_as_it_was_written() {
         "network *.a:*",
         "read /a:/b",
         "write /a",
+        "publish a.*",
+        "subscribe a.>",
         "list",
     ] {
         assert_eq!(text.parse::<Resource>().unwrap().to_string(), text);

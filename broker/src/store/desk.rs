@@ -16,8 +16,8 @@ use strait_protocol::stream::NO_STREAM;
 
 /// Worlds that something is remembered of. The one that asked for nothing for longest makes way.
 const MAX_SESSIONS: usize = 4096;
-/// Lists for the control service that may wait.
-const MAX_LISTS: usize = 16;
+/// Orders of the control service that may wait.
+const MAX_ORDERS: usize = 16;
 
 const ONE_AT_A_TIME: &str = "what was asked before isn't done yet: one thing at a time";
 const NOT_WHOLE: &str = "the state didn't arrive whole";
@@ -83,6 +83,7 @@ enum Work {
     Commit(Header, Box<Receiving>),
     Load(Header, Keeping),
     List(Header, String),
+    Clear(Header, String),
 }
 
 /// A record that came.
@@ -127,7 +128,10 @@ impl Desk {
             (Operation::Save, _) => self.take_state(came),
             (Operation::Load, _) if came.payload.is_empty() => self.ask(head, Question::Load),
             (Operation::Read, _) => self.read(head, from_words(came.payload)),
-            (Operation::List, _) if head.source == WorldId::CONTROL => self.queue_list(head, came.payload),
+            (Operation::List, _) if head.source == WorldId::CONTROL => self.queue_order(Work::List, head, came.payload),
+            (Operation::Clear, _) if head.source == WorldId::CONTROL => {
+                self.queue_order(Work::Clear, head, came.payload)
+            }
             _ => self.refuse(head, "the store doesn't understand this request"),
         }
     }
@@ -323,12 +327,21 @@ impl Desk {
 
     // --- for the control service ---
 
-    fn queue_list(&mut self, head: &Header, name: &[u8]) {
-        let waiting = self.work.iter().filter(|work| matches!(work, (_, Work::List(..)))).count();
-        match waiting < MAX_LISTS {
-            true => self.work.push_back((0, Work::List(*head, String::from_utf8_lossy(name).into_owned()))),
+    fn queue_order(&mut self, work: fn(Header, String) -> Work, head: &Header, name: &[u8]) {
+        let waiting = self.work.iter().filter(|work| matches!(work, (_, Work::List(..) | Work::Clear(..)))).count();
+        match waiting < MAX_ORDERS {
+            true => self.work.push_back((0, work(*head, String::from_utf8_lossy(name).into_owned()))),
             false => self.reply(head, Answer::Refused("the store is busy: try again".into()).encode()),
         }
+    }
+
+    fn clear(&mut self, head: &Header, name: &str) {
+        let cleared = self.shelves.as_mut().map_err(|why| why.clone()).and_then(|shelves| {
+            let name: Name = name.parse().map_err(|error| format!("`{name}`: {error}"))?;
+            shelves.clear(&name).map_err(|error| error.to_string())
+        });
+        let answer = cleared.map_or_else(Answer::Refused, |versions| Answer::Cleared { versions });
+        self.reply(head, answer.encode());
     }
 
     fn list(&mut self, head: &Header, name: &str) {
@@ -356,6 +369,7 @@ impl Desk {
         let Some((number, work)) = self.work.pop_front() else { return false };
         match work {
             Work::List(head, name) => self.list(&head, &name),
+            Work::Clear(head, name) => self.clear(&head, &name),
             Work::Commit(head, receiving) => {
                 self.commit(&head, *receiving);
                 self.be_idle(head.source, number);
@@ -418,6 +432,10 @@ mod tests {
         Shelves::open(root, u64::MAX).unwrap()
     }
 
+    fn keeping() -> Keeping {
+        Keeping { name: "a".into(), versions: 2, bytes: 1 << 20, share_bytes: u64::MAX, refusal: None }
+    }
+
     fn ask(desk: &mut Desk, operation: Operation, payload: &[u8]) {
         let mut header = Header::new(Kind::Request, WorldId::STORE, payload.len() as u32);
         (header.source, header.code) = (WORLD, operation as u16);
@@ -426,7 +444,7 @@ mod tests {
 
     fn offer(desk: &mut Desk, bytes: u64) {
         ask(desk, Operation::Offer, &words([bytes]));
-        desk.take_keeping(WORLD, Ok(Keeping { name: "a".into(), versions: 2, bytes: 1 << 20 }));
+        desk.take_keeping(WORLD, Ok(keeping()));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! All that is kept, and how much of the disk that takes.
 
 use super::shelf::{INCOMING, Incoming, Shelf};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fsync, mkdirat, openat, statat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fsync, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use strait_protocol::Name;
 use strait_protocol::control::{Keeping, Saved};
@@ -14,7 +15,8 @@ const BLOCK_BYTES: u64 = 4096;
 #[derive(Debug)]
 pub(super) struct Shelves {
     root: OwnedFd,
-    used_bytes: u64,
+    /// By the first part of the names: what somebody may start any number of worlds from has one share for all of them.
+    used: HashMap<String, u64>,
     most_bytes: u64,
     /// States that were begun.
     begun: u64,
@@ -31,9 +33,16 @@ pub(super) enum NotKept {
     TooLarge { name: String, bytes: u64, most: u64 },
     #[error(
         "the states of all worlds take {used} bytes, and {most} is the most with {bytes} more to come: raise `state_bytes` in \
-        the broker's configuration, or remove what isn't needed from its state directory"
+        the broker's configuration, or remove what isn't needed (`strait rm --states NAME`)"
     )]
     Full { used: u64, bytes: u64, most: u64 },
+    #[error(
+        "the states of `{stem}` and of all `{stem}/...` take {used} bytes, and {most} is their share with {bytes} more to come: raise \
+        `state_bytes` in the world's configuration, or remove what isn't needed (`strait rm --states NAME`)"
+    )]
+    Share { stem: String, used: u64, bytes: u64, most: u64 },
+    #[error("{0}")]
+    NotNow(String),
     #[error("the state can't be written: {0}; those that were saved before are still there")]
     Unwritten(Errno),
     #[error("{call}: {errno}")]
@@ -50,6 +59,7 @@ pub(super) fn call(call: &'static str) -> impl FnOnce(Errno) -> NotKept {
 pub(super) struct Upload {
     shelf: Shelf,
     incoming: Incoming,
+    directory: String,
     pub keeping: Keeping,
     pub most_bytes: u64,
 }
@@ -57,16 +67,27 @@ pub(super) struct Upload {
 impl Shelves {
     /// Takes stock of what is there, and removes what was half written.
     pub(super) fn open(root: OwnedFd, most_bytes: u64) -> Result<Self, Errno> {
-        let mut shelves = Self { root, used_bytes: 0, most_bytes, begun: 0 };
+        let mut shelves = Self { root, used: HashMap::new(), most_bytes, begun: 0 };
         for entry in Dir::read_from(&shelves.root)? {
             let entry = entry?;
             let Ok(name) = entry.file_name().to_str() else { continue };
             let stat = statat(&shelves.root, name, AtFlags::SYMLINK_NOFOLLOW)?;
             if FileType::from_raw_mode(stat.st_mode).is_dir() && !name.starts_with('.') {
-                shelves.used_bytes += BLOCK_BYTES + take_stock(&shelves.shelf(name)?)?;
+                let bytes = BLOCK_BYTES + take_stock(&shelves.shelf(name)?)?;
+                *shelves.used_by(name) += bytes;
             }
         }
         Ok(shelves)
+    }
+
+    /// What is used by all whose names begin as this directory's.
+    fn used_by(&mut self, directory: &str) -> &mut u64 {
+        self.used.entry(stem_of(directory).to_owned()).or_default()
+    }
+
+    /// What all states take.
+    pub(super) fn used_bytes(&self) -> u64 {
+        self.used.values().sum()
     }
 
     fn shelf(&self, directory: &str) -> Result<Shelf, Errno> {
@@ -87,7 +108,7 @@ impl Shelves {
         let directory = directory_of(name);
         match mkdirat(&self.root, &directory, Mode::RWXU) {
             Ok(()) => {
-                self.used_bytes += BLOCK_BYTES;
+                *self.used_by(&directory) += BLOCK_BYTES;
                 // Or else the directory could be gone after a crash, with all that is durable in it.
                 fsync(&self.root).map_err(call("fsync"))?;
             }
@@ -99,7 +120,10 @@ impl Shelves {
 
     /// Sets room aside for a state of so many bytes, and begins it.
     pub(super) fn begin(&mut self, world: u64, keeping: Keeping, bytes: u64) -> Result<Upload, NotKept> {
-        let Keeping { name, versions, bytes: most } = &keeping;
+        let Keeping { name, versions, bytes: most, share_bytes, refusal } = &keeping;
+        if let Some(why) = refusal {
+            return Err(NotKept::NotNow(why.clone()));
+        }
         let parsed: Name = name.parse().map_err(|_| NotKept::Nothing(name.clone()))?;
         if *versions == 0 {
             return Err(NotKept::Nothing(name.clone()));
@@ -108,15 +132,21 @@ impl Shelves {
             return Err(NotKept::TooLarge { name: name.clone(), bytes, most: *most });
         }
         // With room for the directory, should it have to be made.
-        let (used, most) = (self.used_bytes, self.most_bytes);
-        if charge(bytes).saturating_add(BLOCK_BYTES).saturating_add(used) > most {
+        let more = charge(bytes).saturating_add(BLOCK_BYTES);
+        let directory = directory_of(&parsed);
+        let (used, most) = (*self.used_by(&directory), *share_bytes);
+        if more.saturating_add(used) > most {
+            return Err(NotKept::Share { stem: stem_of(&directory).into(), used, bytes, most });
+        }
+        let (used, most) = (self.used_bytes(), self.most_bytes);
+        if more.saturating_add(used) > most {
             return Err(NotKept::Full { used, bytes, most });
         }
         let shelf = self.find_or_make(&parsed)?;
         self.begun += 1;
         let incoming = shelf.begin(world, self.begun).map_err(call("openat"))?;
-        self.used_bytes += charge(bytes);
-        Ok(Upload { shelf, incoming, keeping, most_bytes: bytes })
+        *self.used_by(&directory) += charge(bytes);
+        Ok(Upload { shelf, incoming, directory, keeping, most_bytes: bytes })
     }
 
     /// Makes a state durable that has arrived.
@@ -135,20 +165,31 @@ impl Shelves {
         // What can't be removed now is tried again with the next one.
         let removed = upload.shelf.prune(upload.keeping.versions).unwrap_or_default();
         let freed = removed.into_iter().map(charge_of_file).sum::<u64>() + charge(upload.most_bytes);
-        self.used_bytes = (self.used_bytes + charge(bytes)).saturating_sub(freed);
+        let used = self.used_by(&upload.directory);
+        *used = (*used + charge(bytes)).saturating_sub(freed);
         Saved { version, bytes }
     }
 
     /// Forgets a state that isn't going to be whole.
     pub(super) fn abandon(&mut self, upload: &Upload) {
-        self.used_bytes = self.used_bytes.saturating_sub(charge(upload.most_bytes));
+        let used = self.used_by(&upload.directory);
+        *used = used.saturating_sub(charge(upload.most_bytes));
         // If it stays, it is removed at the next start.
         let _ = upload.shelf.remove(&upload.incoming.name);
     }
 
-    #[cfg(test)]
-    pub(super) fn used_bytes(&self) -> u64 {
-        self.used_bytes
+    /// Removes all that is kept under a name, for good. How many versions that were.
+    pub(super) fn clear(&mut self, name: &Name) -> Result<u64, NotKept> {
+        let Some(shelf) = self.find(name)? else { return Ok(0) };
+        let removed = shelf.prune(0).map_err(call("unlinkat"))?;
+        let freed = removed.iter().copied().map(charge_of_file).sum::<u64>();
+        let directory = directory_of(name);
+        let is_empty = unlinkat(&self.root, &directory, AtFlags::REMOVEDIR).is_ok();
+        fsync(&self.root).map_err(call("fsync"))?;
+        let used = self.used_by(&directory);
+        // One that something is being written in stays.
+        *used = used.saturating_sub(freed + if is_empty { BLOCK_BYTES } else { 0 });
+        Ok(removed.len() as u64)
     }
 }
 
@@ -192,4 +233,9 @@ fn charge_of_file(bytes: u64) -> u64 {
 /// is one component of a path, never a hidden or special one, and no two names have the same.
 fn directory_of(name: &Name) -> String {
     name.as_str().replace('/', "+")
+}
+
+/// The first part of the name that a directory is of.
+fn stem_of(directory: &str) -> &str {
+    directory.split('+').next().unwrap_or_default()
 }

@@ -49,7 +49,7 @@ fn open_directory(path: &Path) -> OwnedFd {
 }
 
 fn keeping(versions: u32) -> Keeping {
-    Keeping { name: "a/b".into(), versions, bytes: 1 << 20 }
+    Keeping { name: "a/b".into(), versions, bytes: 1 << 20, share_bytes: u64::MAX, refusal: None }
 }
 
 fn save(shelves: &mut Shelves, versions: u32, state: &[u8]) -> u64 {
@@ -183,6 +183,29 @@ fn no_more_is_kept_than_is_allowed() {
     let again = shelves.begin(WORLD + 1, keeping(1), 40 * 1024).unwrap();
     shelves.abandon(&again);
     assert_eq!(shelves.used_bytes(), place.shelves().used_bytes(), "what was set aside is given back");
+}
+
+#[test]
+fn what_begins_alike_has_one_share() {
+    let place = Place::new("share");
+    let mut shelves = place.shelves();
+    let of = |name: &str| Keeping { name: name.into(), share_bytes: 64 * 1024, ..keeping(1) };
+    for name in ["worker", "worker/1", "other/1"] {
+        let mut upload = shelves.begin(WORLD, of(name), 20 * 1024).unwrap();
+        upload.append(&[1; 20 * 1024]).unwrap();
+        shelves.commit(&upload).unwrap();
+    }
+    let why = refused(shelves.begin(WORLD, of("worker/2"), 20 * 1024));
+    assert!(why.starts_with("the states of `worker` and of all `worker/...` take") && why.contains("65536"), "{why}");
+    assert!(refused(place.shelves().begin(WORLD, of("worker/2"), 20 * 1024)).contains("share"), "after a start, too");
+    // Others have theirs, and what is removed makes room.
+    let other = shelves.begin(WORLD, of("workers"), 20 * 1024).unwrap();
+    shelves.abandon(&other);
+    let cleared = ["worker/1", "worker/1", "nobody"].map(|name| shelves.clear(&name.parse().unwrap()).unwrap());
+    assert_eq!(cleared, [1, 0, 0]);
+    shelves.begin(WORLD, of("worker/2"), 20 * 1024).unwrap();
+    let refusal = Some("a newer version is in force".into());
+    assert!(refused(shelves.begin(WORLD, Keeping { refusal, ..of("a") }, 1)).contains("newer version"));
 }
 
 #[test]

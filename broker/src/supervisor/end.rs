@@ -182,7 +182,7 @@ impl Supervisor {
         self.forget_grants(id, sleeps);
         self.tappers.remove(&id);
         if self.worlds.get(&id).is_some_and(|entry| entry.snapshots > 0) {
-            self.tell_store_of_end(id);
+            self.end_saving(id);
         }
         note(id, &name, &how(&ended));
         self.forget_topics(id);

@@ -1,5 +1,6 @@
 //! What the supervisor knows of one world.
 
+use super::accounts::Account;
 use super::heirs::{Beside, Heir};
 use super::rest::Rest;
 use crate::config::{self, ConfigError, Limits, World};
@@ -146,6 +147,8 @@ pub(super) struct Entry {
     pub state: State,
     /// The template that it was started from.
     pub template: Option<String>,
+    /// On whose account it was started, unless that was who may everything.
+    pub account: Option<Account>,
     /// Its configuration, if it runs in a jail.
     pub world: Option<Rc<World>>,
     pub policy: Policy,
@@ -206,6 +209,7 @@ impl Entry {
             nature,
             state: State::Starting,
             template: None,
+            account: None,
             world: None,
             policy: Policy::default(),
             limits: Limits::default(),
@@ -327,4 +331,6 @@ pub(super) struct Order {
     /// The template's name, if it is of one.
     pub template: Option<String>,
     pub asked_by: Option<Header>,
+    /// On whose account.
+    pub account: Option<Account>,
 }

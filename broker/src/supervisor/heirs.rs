@@ -112,7 +112,8 @@ impl Supervisor {
             return Err(format!("`{}` is ending or being replaced: try again when it has", entry.name));
         }
         let Heir { world, template, asked_by, .. } = heir;
-        let order = Order { name: entry.name.clone(), world, template, asked_by: None };
+        let (name, account) = (entry.name.clone(), entry.account.clone());
+        let order = Order { name, world, template, asked_by: None, account };
         let id = self.enter_beside(order)?;
         if let Some(entry) = self.worlds.get_mut(&id) {
             entry.beside = Some(Beside { old, ready_by: Instant::now() + READY, farewell, asked_by });
@@ -152,6 +153,7 @@ impl Supervisor {
             // It ends for good.
             entry.rest = None;
         }
+        self.tell_store_of_end(old);
         self.begin_stop(old, None, farewell.deadline, &farewell.reason);
         asked_by.iter().for_each(|asker| self.answer(asker, &Answer::World { id: id.0, name: name.to_string() }));
     }

@@ -3,6 +3,7 @@
 //!
 //! One thread, one loop, nothing that waits for a world.
 
+mod accounts;
 mod attach;
 mod control;
 mod end;
@@ -256,7 +257,8 @@ impl Supervisor {
         let starts = living().filter_map(|entry| Some(entry.start_deadline()?.0));
         let strangers = self.strangers.values().map(|stranger| stranger.deadline);
         let now = Instant::now();
-        let wakes = self.worlds.values().filter(|_| !self.is_closing).filter_map(|entry| entry.wake_at(now));
+        let may_wake = !self.is_closing && self.may_launch();
+        let wakes = self.worlds.values().filter(|_| may_wake).filter_map(|entry| entry.wake_at(now));
         stops
             .chain(ends)
             .chain(wakes)

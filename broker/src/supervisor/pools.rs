@@ -195,11 +195,15 @@ impl Supervisor {
                 return;
             };
             let template = Some(pool.group.template.clone());
+            if !self.may_launch() {
+                self.pools.all.entry(id).and_modify(|pool| pool.retry_at = Some(Instant::now() + FIRST_PAUSE));
+                return;
+            }
             let name = format!("{start}{}", self.number());
             let begun = name
                 .parse()
                 .map_err(|error| format!("`{name}`: {error}"))
-                .and_then(|name| self.begin(Order { name, world, template, asked_by: None }));
+                .and_then(|name| self.begin(Order { name, world, template, asked_by: None, account: None }));
             let Some(pool) = self.pools.all.get_mut(&id) else { return };
             match begun {
                 Ok(world) => drop(pool.own.insert(world)),

@@ -175,6 +175,8 @@ impl Supervisor {
         match (entry.channel.inbox.seal_writes(), succession) {
             (Err(error), _) => self.abandon(id, &error.to_string()),
             (Ok(()), Some(herald)) => self.begin_succession(id, herald),
+            // While its last life ended.
+            _ if entry.rest.is_none() => self.abandon(id, "it was removed"),
             _ if entry.rest.as_ref().is_some_and(|rest| rest.gives_back) => self.fall_asleep(id),
             _ => self.judge_life(id, has_taken),
         }
@@ -229,7 +231,9 @@ impl Supervisor {
         let is_due = |entry: &&Entry| entry.wake_at(now).is_some_and(|at| at <= now) && !self.is_closing;
         let due: Vec<WorldId> = self.worlds.values().filter(is_due).map(|entry| entry.id).collect();
         for id in due {
-            self.begin_life(id);
+            if self.may_launch() {
+                self.begin_life(id);
+            }
         }
     }
 
@@ -258,6 +262,15 @@ impl Supervisor {
             }
             self.end_life(id);
         }
+    }
+
+    /// A world that sleeps is made unknown: what waits for it goes back to its senders.
+    pub(super) fn forget_sleeper(&mut self, id: WorldId, asker: &Header) {
+        let Some(entry) = self.worlds.get_mut(&id) else { return };
+        entry.add_waiter(*asker);
+        entry.note = "it slept, and was removed".into();
+        let _ = epoll::delete(&self.epoll, entry.channel.wakeup());
+        self.detach(id);
     }
 
     /// The switch doesn't take a world's slices.

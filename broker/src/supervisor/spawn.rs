@@ -55,12 +55,13 @@ impl Supervisor {
     /// Gives a world its name, its id and its place in the switch.
     fn enter(&mut self, order: Order) -> Result<WorldId, String> {
         self.check_name(&order.name)?;
+        order.account.iter().try_for_each(|account| self.check_account(account))?;
         self.enter_beside(order)
     }
 
     /// The same for a world whose name is another's as yet.
     pub(super) fn enter_beside(&mut self, order: Order) -> Result<WorldId, String> {
-        let Order { name, world, template, asked_by } = order;
+        let Order { name, world, template, asked_by, account } = order;
         if self.is_closing {
             return Err("the broker is about to end, and starts nothing any more".into());
         }
@@ -76,7 +77,7 @@ impl Supervisor {
         entry.adopt(&world).map_err(|error| error.to_string())?;
         self.check_role(&entry.policy)?;
         entry.uid = if self.is_root { self.take_uid()? } else { rustix::process::geteuid().as_raw() };
-        entry.asked_by = asked_by;
+        (entry.asked_by, entry.account) = (asked_by, account);
         let budget_bytes = world.budget;
         entry.template = template;
         entry.rest = sleeps.then(|| Rest::new(&world));
@@ -153,6 +154,8 @@ impl Supervisor {
                 if let Some(id) = self.launches.remove(&ticket) {
                     self.take_process(id, result);
                 }
+                // Who had to wait for one of those that were under way.
+                self.wake_due(Instant::now());
             }
             Ok(None) => self.unmatched.retain(|(_, peer)| !has_ended(peer)),
             Err(error) => {
@@ -256,7 +259,7 @@ impl Supervisor {
                 entry.is_switched = true;
                 let decides = entry.policy.role == Some(Role::Control);
                 let sleeps = entry.state == State::Asleep;
-                self.pass_lists_on();
+                self.pass_orders_on();
                 if sleeps {
                     self.stand_in(id);
                 }

@@ -27,9 +27,9 @@ const PARCELS: u32 = 1024;
 const PARCEL_BYTES: u64 = 1 << 40;
 /// How long after it was lost it is started again.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long it may take over a list.
-const LIST_TIME: Duration = Duration::from_secs(30);
-/// Lists, and snapshots asked for, that may be under way.
+/// How long it may take over an order.
+const ORDER_TIME: Duration = Duration::from_secs(30);
+/// Orders, and snapshots asked for, that may be under way.
 const MAX_ASKED: usize = 256;
 
 /// What the supervisor knows of the store.
@@ -37,10 +37,10 @@ const MAX_ASKED: usize = 256;
 pub(super) struct Store {
     child: Option<Child>,
     restart_at: Option<Instant>,
-    /// Who wants lists of which name, and waits for the switch to know the store.
-    waiting: Vec<(Header, String)>,
-    /// Who wants lists, by the correlation of the question to the store.
-    lists: HashMap<u64, Header>,
+    /// Who wants what done with the states of which name, and waits for the switch to know the store.
+    waiting: Vec<(Header, Operation, String)>,
+    /// Who is to be answered what the store answers, by the correlation of the question to it.
+    orders: HashMap<u64, Header>,
     /// Who wants which world's snapshot, by the correlation of the notice to that world.
     asked: HashMap<u64, (WorldId, Header)>,
 }
@@ -98,7 +98,7 @@ impl Supervisor {
         log(&format!("the store is gone and comes again{}{note}", if note.is_empty() { "" } else { ": " }));
         self.stop_store();
         self.store.restart_at = Some(Instant::now() + PAUSE);
-        for (_, asker) in std::mem::take(&mut self.store.lists) {
+        for (_, asker) in std::mem::take(&mut self.store.orders) {
             self.answer(&asker, &Answer::Refused("the store is gone: try again".into()));
         }
     }
@@ -120,12 +120,17 @@ impl Supervisor {
         }
     }
 
-    /// A world of which something may be kept is gone: what it was half through saving is let go.
+    /// What a world was half through saving is let go: its life is over, or its version isn't in force any more.
     pub(super) fn tell_store_of_end(&mut self, id: WorldId) {
         if self.worlds.contains_key(&WorldId::STORE) {
             // One that isn't heard of makes way for others later.
             let _ = self.control.try_send(WorldId::STORE, &words([id.0]));
         }
+    }
+
+    /// A life is over of a world that something may be kept of.
+    pub(super) fn end_saving(&mut self, id: WorldId) {
+        self.tell_store_of_end(id);
         let (of_it, others) =
             std::mem::take(&mut self.store.asked).into_iter().partition(|(_, (world, _))| *world == id);
         self.store.asked = others;
@@ -137,25 +142,25 @@ impl Supervisor {
 
     // --- what others want of it ---
 
-    /// Passes a question on to the store.
-    pub(super) fn ask_for_list(&mut self, asker: &Header, name: &str) -> Result<(), String> {
+    /// Passes an order on to the store.
+    pub(super) fn ask_store_for(&mut self, asker: &Header, order: Operation, name: &str) -> Result<(), String> {
         self.ensure_store()?;
-        if self.store.lists.len() + self.store.waiting.len() >= MAX_ASKED {
-            return Err("too many lists are being made: try again".into());
+        if self.store.orders.len() + self.store.waiting.len() >= MAX_ASKED {
+            return Err("too much is asked of the store: try again".into());
         }
-        self.store.waiting.push((*asker, name.into()));
-        self.pass_lists_on();
+        self.store.waiting.push((*asker, order, name.into()));
+        self.pass_orders_on();
         Ok(())
     }
 
     /// Asks the store what it can be asked now: before the switch knows it, questions would come back.
-    pub(super) fn pass_lists_on(&mut self) {
+    pub(super) fn pass_orders_on(&mut self) {
         if !self.worlds.get(&WorldId::STORE).is_some_and(|entry| entry.is_switched) {
             return;
         }
-        for (asker, name) in std::mem::take(&mut self.store.waiting) {
-            match self.ask_store(&name) {
-                Ok(correlation) => drop(self.store.lists.insert(correlation, asker)),
+        for (asker, order, name) in std::mem::take(&mut self.store.waiting) {
+            match self.ask_store(order, &name) {
+                Ok(correlation) => drop(self.store.orders.insert(correlation, asker)),
                 Err(Error::Full) => self.answer(&asker, &Answer::Refused("the store is busy: try again".into())),
                 Err(error) => self.answer(&asker, &Answer::Refused(error.to_string())),
             }
@@ -163,13 +168,13 @@ impl Supervisor {
     }
 
     /// Without waiting: the store may be slow.
-    fn ask_store(&mut self, name: &str) -> Result<u64, Error> {
+    fn ask_store(&mut self, order: Operation, name: &str) -> Result<u64, Error> {
         let correlation = self.number();
         let mut draft = self.control.draft_request(WorldId::STORE, name.len(), Duration::ZERO)?;
         draft.payload_mut().copy_from_slice(name.as_bytes());
         let header = draft.header_mut();
-        (header.code, header.correlation) = (Operation::List as u16, correlation);
-        header.timeout_ms = LIST_TIME.as_millis() as u32;
+        (header.code, header.correlation) = (order as u16, correlation);
+        header.timeout_ms = ORDER_TIME.as_millis() as u32;
         draft.send()?;
         Ok(correlation)
     }
@@ -196,7 +201,7 @@ impl Supervisor {
     /// A reply or notice that ends a question of ours. False if it is none of these.
     pub(super) fn take_store_answer(&mut self, header: &Header, payload: Option<&[u8]>) -> bool {
         if header.source == WorldId::STORE
-            && let Some(asker) = self.store.lists.remove(&header.correlation)
+            && let Some(asker) = self.store.orders.remove(&header.correlation)
         {
             match (header.kind, payload.map(Answer::decode)) {
                 (Kind::Reply, Some(Ok(answer))) => self.answer(&asker, &answer),

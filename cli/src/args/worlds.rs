@@ -121,6 +121,34 @@ pub struct Kill {
     pub socket: Socket,
 }
 
+#[derive(Debug, ClapArgs)]
+pub struct Rm {
+    /// The worlds' names
+    #[arg(required = true, value_name = "WORLD")]
+    pub worlds: Vec<String>,
+    /// The states that are kept of them, too; those of a name that no world has any more as well
+    #[arg(long)]
+    pub states: bool,
+    /// How long those have that run, before they are killed: 300ms, 5s, 2m
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = quantity::duration)]
+    pub deadline: Duration,
+    /// Why, for them to read
+    #[arg(long, value_name = "TEXT", default_value = "strait rm")]
+    pub reason: String,
+    #[command(flatten)]
+    pub socket: Socket,
+}
+
+pub const RM_HELP: &str = "\
+A world with `wake = \"message\"` sleeps when it has ended, and the next message starts it. This makes it unknown: if it runs it is told to end, what \
+waits for it goes back to its senders, and its grants end. What it saved stays under its name, for the next world of that name, unless --states removes it.
+
+Examples:
+  strait rm reports
+  strait rm worker/1 worker/2 --states
+
+Exit codes: 0 they are gone; 1 one of them isn't, and standard error says why; 2 bad usage.";
+
 pub const SPAWN_HELP: &str = "\
 Its options are those of `strait run`. Its output goes where the broker's does. It lives until it ends, is told to, or the broker ends.
 

@@ -126,6 +126,7 @@ impl Section<'_, '_> {
         let span = match error {
             ConfigError::NoCommand => self.key("command"),
             ConfigError::Slice(_) => self.value("slice"),
+            ConfigError::Reach { key, .. } => self.key(key),
             ConfigError::Group { key, .. } => self.value(key),
             ConfigError::Pattern { text, .. }
             | ConfigError::Ask { text, .. }

@@ -134,6 +134,17 @@ fn what_the_broker_refuses_is_found_at_its_key() {
 }
 
 #[test]
+fn more_patterns_than_the_switch_can_be_told_of_are_found() {
+    let names: Vec<String> = (0..3000).map(|n| format!("\"peer-number-{n}\"")).collect();
+    let (line, column, message, _) = world(&format!("link = [\"x\"]\nsend = [{}]", names.join(", ")));
+    assert_eq!((line, column), (4, 1), "{message}");
+    assert!(message.starts_with("`send`: `send` and `link` have ") && message.contains("32768"), "{message}");
+    let rule = format!("[[attach]]\nname = \"x\"\nuid = 0\nlink = [{}]\n", names.join(", "));
+    let (line, _, message, _) = mistake(&rule);
+    assert_eq!(line, 4, "{message}");
+}
+
+#[test]
 fn profiles_are_found() {
     let (line, column, message, hint) = world("profile = \"strickt\"");
     assert_eq!((line, column, &*message), (3, 11, "unknown value `strickt`"));

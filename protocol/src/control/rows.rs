@@ -34,6 +34,10 @@ pub struct Keeping {
     pub versions: u32,
     /// How long each may be.
     pub bytes: u64,
+    /// How much of the disk may take what is kept of it and of all whose names begin alike: `worker`, `worker/1`, `worker/2`.
+    pub share_bytes: u64,
+    /// Why nothing may be saved now, though what is kept may be loaded.
+    pub refusal: Option<String>,
 }
 
 /// How a world ended.

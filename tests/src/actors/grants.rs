@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Duration;
 use strait_client::{Client, Decision, Error, Kind, Wanted, WorldId};
 
-/// Does what whoever asks says, and answers what came of it: `ask RESOURCE because REASON`, `send NAME`, `stop NAME`, `touch BYTES`, `cat PATH`, `put
+/// Does what whoever asks says, and answers what came of it: `ask RESOURCE because REASON`, `send NAME`, `stop NAME`, `start TEMPLATE`, `touch BYTES`, `cat PATH`, `put
 /// PATH`, or `raw` with a request to the control service.
 pub fn obedient() -> Outcome<()> {
     let mut client = Client::open()?;
@@ -42,6 +42,7 @@ fn obey_words(client: &mut Client, order: &str) -> Result<String, Error> {
             client.request(peer, b"?", Duration::from_secs(2)).map(|_| "it answered".into())
         }
         "stop" => client.stop(what, Duration::from_secs(5), "told to").map(|ended| format!("{:?}", ended.code)),
+        "start" => client.start(what, None).map(|(id, _)| id.0.to_string()),
         "touch" => {
             let bytes = vec![1u8; what.parse().unwrap_or(0)];
             Ok(format!("touched {}", bytes.iter().filter(|byte| **byte == 1).count()))

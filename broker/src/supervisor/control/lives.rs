@@ -14,7 +14,7 @@ impl Supervisor {
         self.allow_admin(asker)?;
         let (name, world): (String, World) = serde_json::from_str(specification).map_err(|error| error.to_string())?;
         let name = parse(&name)?;
-        self.define(Order { name, world, template: None, asked_by: Some(*asker) }).map(drop)
+        self.define(Order { name, world, template: None, asked_by: Some(*asker), account: None }).map(drop)
     }
 
     /// Whoever may send to a world may wake it: a message does. But for who may everything, one that failed is tried anew only after its pause.

@@ -86,6 +86,8 @@ impl Supervisor {
             Request::Spawn { specification } => self.spawn(asker, &specification),
             Request::Stop { name, deadline_ms, reason } => self.stop(asker, &name, deadline_ms, &reason),
             Request::Kill { name, reason } => self.kill_named(asker, &name, &reason),
+            Request::Remove { name, deadline_ms, reason } => self.remove(asker, &name, deadline_ms, &reason),
+            Request::Clear { name } => self.clear_states(asker, &name),
             Request::Clone { name } => self.clone_named(asker, &name),
             Request::Define { specification } => self.define_asleep(asker, &specification),
             Request::Wake { name } => self.wake(asker, &name),

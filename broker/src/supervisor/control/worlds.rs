@@ -24,8 +24,8 @@ impl Supervisor {
             None => format!("{template}/{}", self.number()),
         };
         let name = parse(&name)?;
-        let template = Some(template.to_owned());
-        self.begin(Order { name, world, template, asked_by: Some(*asker) }).map(drop)
+        let (template, account) = (Some(template.to_owned()), self.account_of(asker));
+        self.begin(Order { name, world, template, asked_by: Some(*asker), account }).map(drop)
     }
 
     /// What a template is, or which ones there are.
@@ -44,7 +44,7 @@ impl Supervisor {
         self.allow_admin(asker)?;
         let (name, world): (String, World) = serde_json::from_str(specification).map_err(|error| error.to_string())?;
         let name = parse(&name)?;
-        self.begin(Order { name, world, template: None, asked_by: Some(*asker) }).map(drop)
+        self.begin(Order { name, world, template: None, asked_by: Some(*asker), account: None }).map(drop)
     }
 
     pub(super) fn stop(&mut self, asker: &Header, name: &str, deadline_ms: u32, reason: &str) -> Result<(), String> {
@@ -58,13 +58,32 @@ impl Supervisor {
         let target = self.find(asker, name, Permission::Kill)?;
         self.check_endable(target)?;
         if target.state == State::Asleep {
-            return Err(format!("`{name}` sleeps: there is nothing to kill"));
+            return Err(format!("`{name}` sleeps: there is nothing to kill; `strait rm {name}` makes it unknown"));
         }
         let (id, reason) = (target.id, reason.chars().take(MAX_REASON_BYTES / 4).collect::<String>());
         if let Some(target) = self.worlds.get_mut(&id) {
             target.add_waiter(*asker);
         }
         self.kill(id, &format!("killed by {}: {reason}", self.asker(asker).name.clone()));
+        Ok(())
+    }
+
+    /// A world that sleeps is gone at once, one that runs when it has ended.
+    pub(super) fn remove(&mut self, asker: &Header, name: &str, deadline_ms: u32, reason: &str) -> Result<(), String> {
+        let target = self.find(asker, name, Permission::Kill)?;
+        self.check_endable(target)?;
+        if target.heir.is_some() {
+            return Err(format!("`{name}` is being replaced: try again when it has been"));
+        }
+        let (id, sleeps) = (target.id, target.state == State::Asleep);
+        if let Some(target) = self.worlds.get_mut(&id) {
+            // Without a next life.
+            target.rest = None;
+        }
+        match sleeps {
+            true => self.forget_sleeper(id, asker),
+            false => self.begin_stop(id, Some(*asker), Duration::from_millis(deadline_ms.into()), reason),
+        }
         Ok(())
     }
 
