@@ -82,7 +82,7 @@ impl Contest {
     /// The load, as long as it has to be for this contender.
     fn pilot(&self, contender: usize, load: &Load, placement: Placement) -> Result<Load, String> {
         let is_led_by_time = load.bystanders > 0 && load.kind != Kind::Topics;
-        if load.kind == Kind::Idle || is_led_by_time {
+        if matches!(load.kind, Kind::Idle | Kind::Watched) || is_led_by_time {
             return Ok(load.lasting(self.seconds, if load.kind == Kind::Idle { 0.0 } else { 100_000.0 }));
         }
         let figures = self.contenders[contender].run(load, placement).map_err(|error| error.to_string())?;

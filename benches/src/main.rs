@@ -34,7 +34,7 @@ struct Options {
     /// About how long each run takes, in seconds [default: 1, or 0.25 with --quick]
     #[arg(long, value_name = "S")]
     seconds: Option<f64>,
-    /// Only these workloads: rtt, oneway, fanout, connect, idle, spawn, spawn-paused-10, topics-10, topics-10000
+    /// Only these workloads: rtt, oneway, fanout, connect, idle, spawn, spawn-paused-10, topics-10, topics-10000, watched, watched-1000000
     #[arg(long, value_name = "W", value_delimiter = ',')]
     workload: Vec<String>,
     /// Only these placements: free, same, cross
@@ -73,6 +73,8 @@ Workloads:
   spawn    from the order to start a program to its first message, one after the other;
            spawn-paused-10 with 10 ms between them
   topics   one way by a topic to one subscriber, 64 B, beside 10 or 10,000 subscriptions with wildcards
+  watched  one way, 64 B, in turns without and with `strait tap` and `strait top`; as fast as it
+           goes, or a million a second
 
 Placements:
   free     the scheduler decides

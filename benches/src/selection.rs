@@ -2,7 +2,7 @@
 
 use crate::contest::{Contender, Results};
 use crate::team::{Peer, Program};
-use crate::{Outcome, Prefix, always_there, spawn};
+use crate::{Outcome, Prefix, always_there, spawn, strait};
 use std::path::PathBuf;
 use std::process::Command;
 use strait_measure::{Kind, Load, Placement, Spec};
@@ -66,6 +66,10 @@ impl Selection {
         let (spawners, gap) = spawn::contenders(prefix, starter);
         all.extend(spawners);
         results.gaps.extend(gap.filter(|_| has(&self.workloads, Kind::Spawn.name()) && has(&self.peers, "bwrap")));
+        let is_watched = |name: &String| name.starts_with(Kind::Watched.name());
+        if self.workloads.iter().any(is_watched) && strait::tool().is_none() {
+            results.gaps.push("watched: cargo build --release -p strait builds who watches".into());
+        }
         let mut there = crate::table::unique(all.iter().map(|one| one.name().to_owned()));
         let mut more = "";
         match heavy {

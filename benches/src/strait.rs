@@ -1,6 +1,9 @@
 //! strait itself: jailed worlds and the switch between them.
 
 mod topics;
+mod watched;
+
+pub use watched::tool;
 
 use crate::contest::{Contender, span_ns};
 use crate::{Outcome, Prefix, attach};
@@ -10,7 +13,6 @@ use std::time::{Duration, Instant};
 use strait_broker::{Client, Config, Header, Host, World, WorldId};
 use strait_client::Parcel;
 use strait_measure::{Figures, Kind, Load, Message, Placement, Report, check, clock, cpu_us, rate, round_trips, tree};
-use strait_protocol::control::{MAX_WORLDS_PER_ANSWER, Request};
 
 /// How the worlds use the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,11 +33,9 @@ pub enum Style {
     Memfd,
     /// The same parcel again and again, as it is passed on: written and read once.
     MemfdAgain,
-    /// One call per message, while the host taps everything and asks for all counters once a second.
-    Watched,
 }
 
-pub const STYLES: [(&str, Style); 9] = [
+pub const STYLES: [(&str, Style); 8] = [
     ("strait", Style::Plain),
     ("strait-batch", Style::Batch),
     ("strait-1mib", Style::Large),
@@ -44,7 +44,6 @@ pub const STYLES: [(&str, Style); 9] = [
     ("strait-link-batch", Style::LinkBatch),
     ("strait-memfd", Style::Memfd),
     ("strait-memfd-again", Style::MemfdAgain),
-    ("strait-watched", Style::Watched),
 ];
 const BATCH: u64 = 32;
 const LARGE_SLICE: u64 = 1024 * 1024;
@@ -55,17 +54,15 @@ impl Style {
     fn is_idle_in(self, load: &Load) -> Option<&'static str> {
         match self {
             _ if load.kind == Kind::Spawn => Some("another contender of the same name does"),
-            Self::Plain => None,
-            _ if load.kind == Kind::Topics => Some("measured one by one"),
-            Self::Link | Self::Large | Self::InPlace | Self::Watched if load.bystanders > 0 => {
-                Some("measured through the switch")
+            Self::Plain if load.kind == Kind::Watched && tool().is_none() => {
+                Some("there is no `strait` beside this program")
             }
+            Self::Plain => None,
+            _ if matches!(load.kind, Kind::Topics | Kind::Watched) => Some("measured one by one"),
+            Self::Link | Self::Large | Self::InPlace if load.bystanders > 0 => Some("measured through the switch"),
             Self::Batch if !load.kind.is_stream() || load.bytes > 1024 => Some("nothing to batch"),
             Self::Large if load.kind != Kind::OneWay => Some("measured one way"),
             Self::InPlace if load.kind != Kind::OneWay || load.bytes < 64 * 1024 => Some("it comes in one piece"),
-            Self::Watched if !matches!(load.kind, Kind::RoundTrip | Kind::OneWay) || load.bytes > 1024 => {
-                Some("watching costs by the record")
-            }
             Self::Link if !matches!(load.kind, Kind::RoundTrip | Kind::OneWay) => Some("a link joins two"),
             Self::LinkBatch if load.kind != Kind::OneWay || load.bytes > 1024 => Some("nothing to batch"),
             Self::Memfd | Self::MemfdAgain if load.kind != Kind::OneWay || load.bytes < 64 * 1024 => {
@@ -98,6 +95,8 @@ enum Task {
     Send { load: Load, to: Vec<u64>, style: Style },
     Take { load: Load, style: Style },
     Subscribe { patterns: Vec<String> },
+    Flow { load: Load, to: u64 },
+    Count { load: Load },
 }
 
 /// strait, used in one style.
@@ -120,7 +119,8 @@ impl Contender for Strait {
         match load.kind {
             Kind::Connect => attach::open_again_and_again(self.prefix, load, placement),
             Kind::Idle => attach::weigh(self.prefix, load, placement),
-            _ => Worlds::start(self.prefix, load, placement, self.style)?.run(load, self.style),
+            Kind::Watched => watched::take_turns(self.prefix, load, placement),
+            _ => Worlds::start(&Config::default(), self.prefix, load, placement, self.style)?.run(load, self.style),
         }
     }
 }
@@ -157,8 +157,8 @@ pub fn payload_pid(host: &mut Host, id: WorldId) -> Outcome<u32> {
 }
 
 impl Worlds {
-    fn start(prefix: Prefix, load: &Load, placement: Placement, style: Style) -> Outcome<Self> {
-        let mut host = Host::start(&Config::default())?;
+    fn start(config: &Config, prefix: Prefix, load: &Load, placement: Placement, style: Style) -> Outcome<Self> {
+        let mut host = Host::start(config)?;
         let mut world = world_of(prefix)?;
         style.slice(&mut world);
         let sender = host.spawn("sender", &world)?;
@@ -192,20 +192,10 @@ impl Worlds {
         for receiver in &self.receivers {
             client.start_request(*receiver, &serde_json::to_vec(&second)?, LONG)?;
         }
-        let mut watch = if style == Style::Watched { Some(Watch::begin(client)?) } else { None };
         client.start_request(self.sender, &serde_json::to_vec(&first)?, LONG)?;
         let mut reports: Vec<Report> = Vec::new();
         while reports.len() <= self.receivers.len() {
-            if let Some(watch) = &mut watch {
-                watch.look(client)?;
-            }
-            let patience = if watch.is_some() { EVERY } else { LONG };
-            let record = match client.receive(Some(patience))? {
-                Some(record) if record.sights().is_none() && record.header().source != WorldId::CONTROL => record,
-                None if watch.is_none() => return Err("a world doesn't answer".into()),
-                // What is seen, or what comes of looking.
-                _ => continue,
-            };
+            let record = client.receive(Some(LONG))?.ok_or("a world doesn't answer")?;
             if let Some(reason) = record.notice() {
                 return Err(format!("a world failed: {reason}").into());
             }
@@ -218,30 +208,6 @@ impl Worlds {
         }
         figures.push(("cpu_us_per_msg".into(), spent / load.deliveries() as f64));
         Ok(figures)
-    }
-}
-
-/// How often somebody who watches asks for all counters.
-const EVERY: Duration = Duration::from_secs(1);
-
-/// Somebody who watches: what `strait tap '*'` and `strait top` do, but for writing it down.
-struct Watch {
-    next: Instant,
-}
-
-impl Watch {
-    fn begin(client: &mut Client) -> Outcome<Self> {
-        client.tap("*", false)?;
-        Ok(Self { next: Instant::now() })
-    }
-
-    fn look(&mut self, client: &mut Client) -> Outcome<()> {
-        if self.next <= Instant::now() {
-            self.next += EVERY;
-            let list = Request::List { from: 0, limit: MAX_WORLDS_PER_ANSWER };
-            client.start_request(WorldId::CONTROL, &list.encode(), LONG)?;
-        }
-        Ok(())
     }
 }
 
@@ -278,6 +244,8 @@ fn work(client: &mut Client, task: &Task, _: &Header) -> Outcome<Report> {
         Task::Take { load, style: style @ (Style::Memfd | Style::MemfdAgain) } => take_parcels(client, load, *style),
         Task::Take { load, .. } => take(client, load),
         Task::Subscribe { patterns } => topics::subscribe_to(client, patterns),
+        Task::Flow { load, to } => watched::flow(client, load, WorldId(*to)),
+        Task::Count { load } => watched::receive_and_tell(client, load),
     }
 }
 

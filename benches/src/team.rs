@@ -106,7 +106,7 @@ impl Contender for Peer {
     }
 
     fn refusal(&self, load: &Load) -> Option<String> {
-        if load.kind == Kind::Topics {
+        if matches!(load.kind, Kind::Topics | Kind::Watched) {
             return Some("measured with strait alone".into());
         }
         if load.kind == Kind::Spawn {

@@ -13,6 +13,9 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<bool, String> {
     if let Err(why) = packages::install(packages::FOR_SPAWNS) {
         eprintln!("xtask: {why}");
     }
+    if let Err(why) = tool(root) {
+        eprintln!("xtask: nobody watches: {why}");
+    }
     match starter(root) {
         Ok(program) => drop(command.arg("--starter").arg(program)),
         Err(why) => eprintln!("xtask: spawns start a program that isn't static: {why}"),
@@ -28,6 +31,15 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<bool, String> {
     }
     let status = command.status().map_err(|error| format!("cargo: {error}"))?;
     Ok(status.success())
+}
+
+/// Builds the command line tool, which the benchmark finds beside itself.
+fn tool(root: &Path) -> Result<(), String> {
+    match cargo(root).args(["build", "--release", "--quiet", "--package", "strait"]).status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => Err("cli doesn't build".into()),
+        Err(error) => Err(format!("cargo: {error}")),
+    }
 }
 
 /// Builds the program that spawns start. It is static, which takes a flag that is named with its target, so that it isn't for build scripts too.

@@ -21,10 +21,10 @@ mod work;
 
 pub use entry::{Assignment, Entry, Spec, perform};
 pub use figures::{Figures, rate, round_trips};
-pub use load::{Kind, Load};
+pub use load::{Kind, Load, TURNS_SECONDS};
 pub use message::{Message, check, sum};
 pub use peer::{End, Peer, Seat, patiently, run_server};
-pub use place::{Placement, cpu_us, memory_kib, tree};
+pub use place::{Placement, cpu_us, memory_kib, pin, tree};
 pub use work::Report;
 
 /// What can go wrong here is shown to a person, not handled.

@@ -21,11 +21,21 @@ pub enum Kind {
     Spawn,
     /// One way by a topic, beside so many subscriptions to others.
     Topics,
+    /// One way, now and then with somebody who watches.
+    Watched,
 }
 
 impl Kind {
-    pub const ALL: [Self; 7] =
-        [Self::RoundTrip, Self::OneWay, Self::FanOut, Self::Connect, Self::Idle, Self::Spawn, Self::Topics];
+    pub const ALL: [Self; 8] = [
+        Self::RoundTrip,
+        Self::OneWay,
+        Self::FanOut,
+        Self::Connect,
+        Self::Idle,
+        Self::Spawn,
+        Self::Topics,
+        Self::Watched,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -36,6 +46,7 @@ impl Kind {
             Self::Idle => "idle",
             Self::Spawn => "spawn",
             Self::Topics => "topics",
+            Self::Watched => "watched",
         }
     }
 
@@ -50,7 +61,7 @@ impl Kind {
 pub struct Load {
     pub kind: Kind,
     pub bytes: usize,
-    /// Messages, connections, idle clients, or programs started.
+    /// Messages, connections, idle clients, programs started, or turns of being watched and not.
     pub count: u64,
     /// How many receive.
     pub receivers: usize,
@@ -58,10 +69,18 @@ pub struct Load {
     pub bystanders: usize,
     /// Between a start and the next, in milliseconds.
     pub pause_ms: u64,
+    /// Messages that are sent in a second, neither more nor less; 0 if as fast as it goes.
+    pub per_second: u64,
 }
 
 /// Between starts that aren't a burst: what is made ahead of time has the time to be made.
 const PAUSE_MS: u64 = 10;
+
+/// What a sender holds that doesn't send as fast as it goes.
+const HELD_PER_SECOND: u64 = 1_000_000;
+
+/// How long one turn with nobody who watches takes and one with somebody, everything told, in seconds.
+pub const TURNS_SECONDS: f64 = 1.0;
 
 /// How many receive in a fan-out, if nothing else is said.
 const FAN_OUT: usize = 8;
@@ -70,7 +89,8 @@ impl Load {
     /// A load as the first, short run has it; later runs are as long as the first was quick.
     pub fn new(kind: Kind, bytes: usize) -> Self {
         let receivers = if kind == Kind::FanOut { FAN_OUT } else { 1 };
-        Self { kind, bytes, count: Self::pilot(kind, bytes), receivers, bystanders: 0, pause_ms: 0 }
+        let count = Self::pilot(kind, bytes);
+        Self { kind, bytes, count, receivers, bystanders: 0, pause_ms: 0, per_second: 0 }
     }
 
     fn pilot(kind: Kind, bytes: usize) -> u64 {
@@ -81,6 +101,7 @@ impl Load {
             Kind::FanOut => within(32 * MIB).clamp(64, 4_000),
             Kind::Connect | Kind::Spawn => 20,
             Kind::Idle => 200,
+            Kind::Watched => 1,
         }
     }
 
@@ -98,6 +119,8 @@ impl Load {
             Self { pause_ms: PAUSE_MS, ..Self::new(Kind::Spawn, 1) },
             Self { bystanders: 10, ..Self::new(Kind::Topics, 64) },
             Self { bystanders: 10_000, ..Self::new(Kind::Topics, 64) },
+            Self::new(Kind::Watched, 64),
+            Self { per_second: HELD_PER_SECOND, ..Self::new(Kind::Watched, 64) },
         ]
     }
 
@@ -122,6 +145,7 @@ impl Load {
             (Kind::RoundTrip, _, idle) if idle != 0 => format!("rtt-idle-{idle}"),
             (Kind::Topics, _, others) => format!("topics-{others}"),
             (Kind::Spawn, ..) if self.pause_ms != 0 => format!("spawn-paused-{}", self.pause_ms),
+            (Kind::Watched, ..) if self.per_second != 0 => format!("watched-{}", self.per_second),
             (kind, ..) => kind.name().into(),
         }
     }
@@ -148,7 +172,11 @@ impl Load {
             _ => 20_000_000,
         };
         // As many of each, whoever is how quick: so that the tails are of equally many.
-        let per_second = if self.kind == Kind::Spawn { 1_000.0 } else { per_second };
+        let per_second = match self.kind {
+            Kind::Spawn => 1_000.0,
+            Kind::Watched => TURNS_SECONDS.recip(),
+            _ => per_second,
+        };
         let count = ((per_second * seconds) as u64).clamp(self.count.min(most), most);
         Self { count, ..*self }
     }
