@@ -61,6 +61,19 @@ pub fn run(mut command: Command) -> Said {
     Said { code: status.code(), out: text(stdout), err: text(stderr) }
 }
 
+/// The same, of one whose output isn't piped yet.
+pub fn run_piped(mut command: Command) -> Said {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    run(command)
+}
+
+/// Why something can't be done here, if these programs aren't there.
+pub fn missing(programs: &[&str]) -> Option<String> {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let is_missing = |program: &&&str| !std::env::split_paths(&paths).any(|dir| dir.join(program).exists());
+    programs.iter().find(is_missing).map(|program| format!("there is no {program} here"))
+}
+
 /// A `strait` that stays, whose standard error is read line by line.
 pub struct Foreground {
     child: Child,
