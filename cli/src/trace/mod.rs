@@ -93,7 +93,7 @@ fn line(feed: &Feed, node: &Node, depth: usize, began: Duration) -> String {
 /// A tree as its records in the order of [`Tree::walk`], each with its depth.
 fn object(feed: &Feed, tree: &Tree) -> Value {
     let record = |(depth, node): (usize, &Node)| {
-        let mut object = tap::object(feed, &node.seen);
+        let mut object = json!(tap::object(feed, &node.seen));
         object["depth"] = json!(depth);
         object
     };
