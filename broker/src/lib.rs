@@ -24,6 +24,7 @@ mod roles;
 mod store;
 mod supervisor;
 mod switch;
+mod text;
 mod turns;
 
 pub use config::{AttachRule, Config, ConfigError, Group, Limits, Stdio, Uids, Wake, World};
@@ -32,8 +33,9 @@ pub use policy::{Judgement, Permission, Policy, Role, judge};
 pub use roles::init;
 pub use strait_client::{
     Asked, Client, Counters, Decision, Ended, Error, Fate, Granted, GroupRow, Header, Kind, LogLine, MemberRow, Name,
-    Published, Reason, Sight, SubscribeOptions, Topic, WorldId, WorldRow,
+    Published, Reason, Sight, Stream, SubscribeOptions, Topic, WorldId, WorldRow,
 };
 pub use strait_protocol::cause_source;
 #[cfg(feature = "racing")]
 pub use switch::harness;
+pub use text::{harmless, one_line};

@@ -292,7 +292,8 @@ Exit codes: 0 done; 1 it failed, and standard error says why and what to do next
 const UP_HELP: &str = "\
 The file has a table for each world: [worlds.NAME] with `command = [...]`, the options of `strait run` as keys (--allow-syscalls is `allow_syscalls`; \
 --memory and other limits are in `limits = { memory = \"64M\" }`), and beside them `publish` and `subscribe` (patterns of topics), `wake = \"message\"` and \
-`idle = \"30s\"` (it sleeps until a message comes for it), `checkpoint`, `role`, `stdio`. [templates.NAME] has the same, for worlds that are started later; \
+`idle = \"30s\"` (it sleeps until a message comes for it), `checkpoint`, `role`, `stdio` (`\"log\"`, the default: what it prints is shown here, line by \
+line, and kept for `strait log`; `\"output\"`: shown as it is; `\"inherit\"`, `\"null\"`). [templates.NAME] has the same, for worlds that are started later; \
 [groups.NAME] has a `template` and `min`, `max`, `idle`; [[attach]] says who else may attach: `name`, `uid`, `send`, `may`; `state` is the directory of \
 what worlds save, `starts` how many worlds one asker may have started. A key that isn't known is answered with those that are.
 

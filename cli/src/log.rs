@@ -1,11 +1,12 @@
-//! `strait log`: what happened to the worlds of a broker.
+//! `strait log`: what happened to the worlds of a broker, and what they printed.
 
 use crate::args::Log;
 use crate::{Outcome, socket, text, units};
 use serde_json::json;
+use std::collections::HashMap;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
-use strait_broker::LogLine;
+use strait_broker::{LogLine, Stream};
 
 /// Between two questions what is new.
 const ASK_EVERY: Duration = Duration::from_millis(200);
@@ -13,14 +14,21 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 pub fn log(args: &Log) -> Outcome {
     let mut client = socket::attach(&args.socket)?;
     let own = client.id().0;
-    let mut next = 0;
+    let (mut next, mut gaps) = (0, Gaps::default());
+    let since_ms = args.since.map_or(0, since_ms);
     loop {
         let lines = client.log(next)?;
         let is_all = lines.is_empty();
         next = lines.last().map_or(next, |line| line.number + 1);
-        let is_wanted =
-            |line: &&LogLine| line.id != own && args.world.as_ref().is_none_or(|world| line.world == *world);
-        let written: String = lines.iter().filter(is_wanted).map(|line| written(line, args.json)).collect();
+        let is_wanted = |line: &LogLine| {
+            line.id != own && line.at_ms >= since_ms && args.world.as_ref().is_none_or(|world| line.world == *world)
+        };
+        // What isn't wanted is counted too.
+        let shown = |line: &LogLine| {
+            let gap = gaps.before(line, args.json);
+            is_wanted(line).then(|| gap + &written(line, args.json))
+        };
+        let written: String = lines.iter().filter_map(shown).collect();
         if !text::print_on(written.as_bytes())? || is_all && !args.follow {
             return Ok(ExitCode::SUCCESS);
         }
@@ -30,20 +38,54 @@ pub fn log(args: &Log) -> Outcome {
     }
 }
 
+/// So long ago, in milliseconds since 1970.
+fn since_ms(ago: Duration) -> u64 {
+    let then = SystemTime::now().checked_sub(ago).and_then(|then| then.duration_since(SystemTime::UNIX_EPOCH).ok());
+    then.map_or(0, |then| u64::try_from(then.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// How far the lines of each origin were shown.
+#[derive(Default)]
+struct Gaps(HashMap<Option<u64>, u64>);
+
+impl Gaps {
+    /// A line that says how many are missing before this one: nobody keeps them any more. Those before the first aren't told of.
+    fn before(&mut self, line: &LogLine, is_json: bool) -> String {
+        let origin = (line.stream != Stream::Event).then_some(line.id);
+        let missing = match self.0.insert(origin, line.nth) {
+            Some(last) => line.nth.saturating_sub(last + 1),
+            None => 0,
+        };
+        match (missing, is_json) {
+            (0, _) => String::new(),
+            (_, true) => format!("{}\n", json!({ "world": line.world, "id": line.id, "dropped": missing })),
+            (_, false) if origin.is_none() => format!("... {missing} events dropped\n"),
+            (_, false) => format!("... {missing} lines of {} (#{}) dropped\n", text::one_line(&line.world), line.id),
+        }
+    }
+}
+
 fn written(line: &LogLine, is_json: bool) -> String {
     let at = units::timestamp(SystemTime::UNIX_EPOCH + Duration::from_millis(line.at_ms));
+    let stream = match line.stream {
+        Stream::Event => "event",
+        Stream::Output => "out",
+        Stream::Error => "err",
+    };
     if is_json {
         let world = (line.id != 0).then_some(&line.world);
-        return format!(
-            "{}\n",
-            json!({ "number": line.number, "at": at, "id": line.id, "world": world, "text": line.text })
-        );
+        let LogLine { number, id, nth, text, .. } = line;
+        let object =
+            json!({ "number": number, "at": at, "id": id, "world": world, "stream": stream, "nth": nth, "text": text });
+        return format!("{object}\n");
     }
-    // A line may quote a world.
+    // A line may be, or quote, a world's.
     let text = text::one_line(&line.text);
-    match line.id {
-        0 => format!("{at} {text}\n"),
-        id => format!("{at} {} (#{id}) {text}\n", text::one_line(&line.world)),
+    let world = text::one_line(&line.world);
+    match (line.id, line.stream) {
+        (0, _) => format!("{at} {text}\n"),
+        (id, Stream::Event) => format!("{at} {world} (#{id}) {text}\n"),
+        (id, _) => format!("{at} {world} (#{id}) {stream}: {text}\n"),
     }
 }
 
@@ -51,12 +93,30 @@ fn written(line: &LogLine, is_json: bool) -> String {
 mod tests {
     use super::*;
 
+    fn line(id: u64, stream: Stream, nth: u64) -> LogLine {
+        LogLine { number: 3, at_ms: 1500, id, world: "a".into(), stream, nth, text: "killed: \u{1b}[2J\nx".into() }
+    }
+
     #[test]
     fn a_line_is_one_line_and_commands_no_terminal() {
-        let line = |id| LogLine { number: 3, at_ms: 1500, id, world: "a".into(), text: "killed: \u{1b}[2J\nx".into() };
-        assert_eq!(written(&line(16), false), "1970-01-01T00:00:01.500000Z a (#16) killed: \\u{1b}[2J\\nx\n");
-        assert_eq!(written(&line(0), false), "1970-01-01T00:00:01.500000Z killed: \\u{1b}[2J\\nx\n");
-        let json: serde_json::Value = serde_json::from_str(&written(&line(0), true)).unwrap();
+        let plain = |id, stream| written(&line(id, stream, 1), false);
+        assert_eq!(plain(16, Stream::Event), "1970-01-01T00:00:01.500000Z a (#16) killed: \\u{1b}[2J\\nx\n");
+        assert_eq!(plain(16, Stream::Error), "1970-01-01T00:00:01.500000Z a (#16) err: killed: \\u{1b}[2J\\nx\n");
+        assert_eq!(plain(0, Stream::Event), "1970-01-01T00:00:01.500000Z killed: \\u{1b}[2J\\nx\n");
+        let json: serde_json::Value = serde_json::from_str(&written(&line(0, Stream::Event, 1), true)).unwrap();
         assert_eq!((&json["world"], &json["number"]), (&serde_json::Value::Null, &json!(3)));
+        let json: serde_json::Value = serde_json::from_str(&written(&line(7, Stream::Output, 4), true)).unwrap();
+        assert_eq!((&json["stream"], &json["nth"]), (&json!("out"), &json!(4)));
+    }
+
+    #[test]
+    fn lines_that_nobody_keeps_any_more_are_counted() {
+        let mut gaps = Gaps::default();
+        let mut before = |id, stream, nth| gaps.before(&line(id, stream, nth), false);
+        assert_eq!(before(16, Stream::Output, 100), "");
+        assert_eq!(before(16, Stream::Error, 101), "");
+        assert_eq!(before(0, Stream::Event, 7), "");
+        assert_eq!(before(16, Stream::Output, 104), "... 2 lines of a (#16) dropped\n");
+        assert_eq!(before(16, Stream::Event, 9), "... 1 events dropped\n");
     }
 }

@@ -4,6 +4,7 @@ use crate::Outcome;
 use crate::failure::Failure;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
+pub use strait_broker::{harmless, one_line};
 
 /// One line to the operator.
 pub fn say(line: &str) {
@@ -34,22 +35,6 @@ pub fn as_json(payload: &[u8]) -> (&'static str, String) {
     }
 }
 
-/// Text of a world, made harmless for a terminal: everything but line ends and tabs that isn't printable is escaped.
-pub fn harmless(text: &str) -> String {
-    let is_plain = |c: char| matches!(c, '\n' | '\t') || !(c.is_control() || is_reordering(c));
-    text.chars().map(|c| if is_plain(c) { c.to_string() } else { c.escape_default().to_string() }).collect()
-}
-
-/// The same for what must stay one line.
-pub fn one_line(text: &str) -> String {
-    harmless(text).replace('\n', "\\n")
-}
-
-/// Characters that change the order in which others are shown.
-fn is_reordering(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 /// The one of `known` that was most likely meant.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let rated = known.into_iter().map(|word| (strsim::jaro_winkler(written, word), word));
@@ -60,13 +45,6 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn control_characters_are_escaped() {
-        assert_eq!(harmless("a\tb\n\u{1b}[2Jc\u{202e}"), "a\tb\n\\u{1b}[2Jc\\u{202e}");
-        assert_eq!(harmless("grüß"), "grüß");
-        assert_eq!(one_line("a\nhint: b"), "a\\nhint: b");
-    }
 
     #[test]
     fn the_nearest_word_is_near() {

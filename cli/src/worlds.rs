@@ -57,8 +57,8 @@ pub fn spawn(args: &Spawn) -> Outcome {
         None => {
             let name = args.name.as_deref().unwrap_or_default();
             let mut world = run::world(&args.command, &args.world)?;
-            // Its output goes where the broker's does; nobody types to it.
-            world.stdio = Stdio::Output;
+            // Nobody types to it, and `strait log` has what it prints.
+            world.stdio = Stdio::Log;
             client.spawn(&world.specification(name))
         }
     };

@@ -216,7 +216,8 @@ impl Client {
         self.done(&Request::Untap)
     }
 
-    /// What happened in the broker, from the line of this number on, as many lines as one answer takes. Nothing, if nothing has since.
+    /// What happened in the broker, and what those worlds printed that this one may inspect, from the line of this number on, as many lines as one
+    /// answer takes. Nothing, if nothing has since.
     pub fn log(&mut self, from: u64) -> Result<Vec<LogLine>, Error> {
         match self.ask(&Request::Log { from }, PROMPT)? {
             Answer::Log(lines) => Ok(lines),

@@ -89,7 +89,7 @@ pub use record::Arrived;
 pub use record::{ControlNotice, Draft, Piece, Record, Reply, Shutdown};
 pub use store::State;
 pub use strait_protocol::control::{
-    Asked, Decision, Ended, Granted, GroupRow, LogLine, MemberRow, Saved, SnapshotRow, Wanted, WorldRow,
+    Asked, Decision, Ended, Granted, GroupRow, LogLine, MemberRow, Saved, SnapshotRow, Stream, Wanted, WorldRow,
 };
 pub use strait_protocol::exchange::Refusal;
 pub use strait_protocol::tap::{Fate, Sight, Sights};

@@ -32,7 +32,7 @@ mod grants;
 mod rows;
 
 pub use grants::{ASKED, Asked, Decision, Granted, MAX_GRANTS_PER_ANSWER, MAX_REASON_BYTES};
-pub use rows::{Ended, GroupRow, Keeping, LogLine, MemberRow, Saved, SnapshotRow, WorldRow};
+pub use rows::{Ended, GroupRow, Keeping, LogLine, MemberRow, Saved, SnapshotRow, Stream, WorldRow};
 
 /// The longest payload of a request to the control service, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 16 * 1024;

@@ -178,8 +178,11 @@ pub enum Wake {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stdio {
-    /// Nowhere in, the broker's own output and error out.
+    /// Nowhere in; what it prints is kept for `strait log`, the last 32 KiB of it, and shown where the broker's own output and error go, line
+    /// by line with the world's name in front and control characters escaped. Who prints too much waits.
     #[default]
+    Log,
+    /// Nowhere in, the broker's own output and error out, as it is.
     Output,
     /// The broker's own, input too.
     Inherit,

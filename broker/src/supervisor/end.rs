@@ -1,7 +1,7 @@
 //! The end of a world: asked for, by itself, or by force.
 
 use super::entry::{Entry, Nature, State, Stop};
-use super::journal::note;
+use super::journal::{note, outlive};
 use super::{MAX_HISTORY, Supervisor, log};
 use crate::link::Command;
 use std::time::{Duration, Instant};
@@ -160,6 +160,7 @@ impl Supervisor {
         }
         let _ = rustix::event::epoll::delete(&self.epoll, process.pidfd());
         entry.process = None;
+        self.finish_printed(|world| world == id);
         self.end_life(id);
     }
 
@@ -208,6 +209,7 @@ impl Supervisor {
     /// The switch has forgotten a world.
     pub(super) fn finish(&mut self, id: WorldId) {
         let ended = if id == WorldId::STORE { None } else { self.conclude(id, false) };
+        outlive(id);
         let Some(entry) = self.worlds.remove(&id) else { return };
         // A newer version may have it.
         if self.names.get(&entry.name) == Some(&id) {

@@ -1,37 +1,95 @@
-//! Lines to the operator, about the rare things that nobody asked for.
+//! Lines to the operator: about the rare things that nobody asked for, and what worlds print.
 
 use super::journal::note_broker;
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
-use std::os::fd::OwnedFd;
-use std::sync::OnceLock;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 
-/// Standard error as a description of our own that never waits, where it can be had: worlds may share the other one, and with it its flags.
-static OWN: OnceLock<Option<OwnedFd>> = OnceLock::new();
+/// Where this process' own lines go.
+static OWN: Mutex<Option<Outlet>> = Mutex::new(None);
 
 /// Writes one line, and notes it. Worlds may share the pipe, terminal or socket that it goes to, and fill it: a line that would have to wait is
 /// lost rather than the supervisor.
 pub(super) fn log(line: &str) {
     note_broker(line);
-    let bytes = format!("strait: {line}\n").into_bytes();
-    let stderr = rustix::stdio::stderr();
-    let _ = match OWN.get_or_init(open_anew) {
-        Some(own) => rustix::io::write(own, &bytes),
+    let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
+    own.get_or_insert_with(|| Outlet::new(rustix::stdio::stderr())).show(&format!("strait: {line}\n"));
+}
+
+/// Somewhere that lines are shown, where nobody ever waits.
+#[derive(Debug, Default)]
+pub(super) struct Outlet {
+    /// A description of our own where it can be had: worlds may share the other one, and with it its flags.
+    to: Option<OwnedFd>,
+    /// Lines that had no room since the last that had.
+    lost: u64,
+}
+
+impl Outlet {
+    pub(super) fn new(stream: BorrowedFd<'_>) -> Self {
+        Self { to: open_anew(stream).or_else(|| stream.try_clone_to_owned().ok()), lost: 0 }
+    }
+
+    /// Shows a line, and before it how many weren't. It is written whole or not at all if it has up to 4,096 bytes, but to a terminal.
+    pub(super) fn show(&mut self, line: &str) {
+        if self.lost > 0
+            && self.write(&format!("strait: {} lines had no room here: `strait log` has the last\n", self.lost))
+        {
+            self.lost = 0;
+        }
+        if self.lost > 0 || !self.write(line) {
+            self.lost += 1;
+        }
+    }
+
+    fn write(&self, text: &str) -> bool {
+        let Some(to) = &self.to else { return true };
         // A socket can't be opened anew, and a file has its place in the one description.
-        None => match send(stderr, &bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-            Err(Errno::NOTSOCK) => rustix::io::write(stderr, &bytes),
+        let written = match send(to, text.as_bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Err(Errno::NOTSOCK) => rustix::io::write(to, text.as_bytes()),
             other => other,
-        },
-    };
+        };
+        written.is_ok()
+    }
 }
 
 /// For what can make a writer wait.
-fn open_anew() -> Option<OwnedFd> {
-    let kind = FileType::from_raw_mode(fstat(rustix::stdio::stderr()).ok()?.st_mode);
+fn open_anew(stream: BorrowedFd<'_>) -> Option<OwnedFd> {
+    let kind = FileType::from_raw_mode(fstat(stream).ok()?.st_mode);
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     match kind {
-        FileType::Fifo | FileType::CharacterDevice => open("/proc/self/fd/2", flags, Mode::empty()).ok(),
+        FileType::Fifo | FileType::CharacterDevice => {
+            open(format!("/proc/self/fd/{}", stream.as_raw_fd()), flags, Mode::empty()).ok()
+        }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_full_pipe_keeps_nobody_waiting_and_says_what_it_missed() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut outlet = Outlet::new(writer.as_fd());
+        let line = format!("{}\n", "x".repeat(999));
+        (0..100).for_each(|_| outlet.show(&line));
+        assert!((30..=40).contains(&outlet.lost), "{} of 100 lost: a pipe has 64 KiB", outlet.lost);
+        let mut room = [0; 32 * 1024];
+        reader.read_exact(&mut room).unwrap();
+        outlet.show("after\n");
+        drop((outlet, writer));
+        let mut rest = String::new();
+        reader.read_to_string(&mut rest).unwrap();
+        assert!(
+            rest.contains("lines had no room here") && rest.ends_with("\nafter\n"),
+            "{}",
+            &rest[rest.len() - 200..]
+        );
     }
 }

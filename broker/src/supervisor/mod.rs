@@ -15,6 +15,7 @@ mod images;
 mod journal;
 mod log;
 mod pools;
+mod printed;
 mod rest;
 mod shares;
 mod spawn;
@@ -31,6 +32,7 @@ use images::Image;
 use journal::note;
 use log::log;
 use pools::Pools;
+use printed::Printed;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use shares::Shares;
@@ -66,6 +68,7 @@ enum Token {
     Stranger(u64),
     Pressure,
     Wakeup(WorldId),
+    Printed(u64),
 }
 
 impl Token {
@@ -83,6 +86,7 @@ impl Token {
             Self::Stranger(number) => (8, number),
             Self::Pressure => (9, 0),
             Self::Wakeup(id) => (10, id.0),
+            Self::Printed(number) => (11, number),
         };
         epoll::EventData::new_u64(kind << Self::KIND | value)
     }
@@ -99,6 +103,7 @@ impl Token {
             7 => Self::Connection(WorldId(value)),
             8 => Self::Stranger(value),
             10 => Self::Wakeup(WorldId(value)),
+            11 => Self::Printed(value),
             _ => Self::Pressure,
         }
     }
@@ -110,6 +115,7 @@ struct Supervisor {
     /// The program that embeds this broker: when it is gone, everything is over.
     host: WorldId,
     stdio: [OwnedFd; 3],
+    printed: Printed,
     nothing: OwnedFd,
     launcher: Launcher,
     launches: HashMap<Ticket, WorldId>,
@@ -192,6 +198,7 @@ impl Supervisor {
             Token::Stranger(number) => self.hear_stranger(number),
             Token::Pressure => self.feel_pressure(),
             Token::Wakeup(id) => self.hear_wakeup(id),
+            Token::Printed(number) => self.hear_printed(number),
         }
     }
 
@@ -269,6 +276,7 @@ impl Supervisor {
             .chain(self.grants.next_deadline())
             .chain(self.store_deadline())
             .chain(self.pools.next_look())
+            .chain(self.printed.next_look())
             .min()
     }
 
@@ -282,6 +290,7 @@ impl Supervisor {
         self.look_at_pools(now);
         self.wake_due(now);
         self.look_for_idle(now);
+        self.read_printed(now);
         if self.next_look().is_some_and(|at| at <= now) {
             self.look_at_shares(now);
         }

@@ -97,23 +97,36 @@ impl Supervisor {
         spec.binds.extend(granted);
         // What is granted may lie in what is configured, and the other way round: what is above is there first.
         spec.binds.sort_by_key(|bind| bind.target.components().count());
-        let template = entry.template.clone();
+        let (template, name) = (entry.template.clone(), entry.name.clone());
         let origin = if is_alone { Origin::Started } else { self.origin(template, &world) };
         if let Some(entry) = self.worlds.get_mut(&id) {
             entry.origin = origin.clone();
         }
-        let ticket = self.launch(&spec, world.stdio, &origin)?;
+        let printed = match world.stdio {
+            Stdio::Log => {
+                Some(self.open_printed(id, &name).map_err(|errno| format!("a pipe for its output: {errno}"))?)
+            }
+            _ => None,
+        };
+        let ticket = self.launch(&spec, world.stdio, printed.as_ref(), &origin)?;
         self.launches.insert(ticket, id);
         Ok(())
     }
 
-    fn launch(&mut self, spec: &Spec, stdio: Stdio, origin: &Origin) -> Result<Ticket, String> {
+    fn launch(
+        &mut self,
+        spec: &Spec,
+        stdio: Stdio,
+        printed: Option<&[OwnedFd; 2]>,
+        origin: &Origin,
+    ) -> Result<Ticket, String> {
         let [input, output, error] = self.stdio.each_ref().map(AsFd::as_fd);
         let nothing = self.nothing.as_fd();
-        let (stdin, stdout, stderr) = match stdio {
-            Stdio::Inherit => (input, output, error),
-            Stdio::Output => (nothing, output, error),
-            Stdio::Null => (nothing, nothing, nothing),
+        let (stdin, stdout, stderr) = match (stdio, printed) {
+            (Stdio::Log, Some([output, error])) => (nothing, output.as_fd(), error.as_fd()),
+            (Stdio::Inherit, _) => (input, output, error),
+            (Stdio::Output, _) => (nothing, output, error),
+            (Stdio::Null | Stdio::Log, _) => (nothing, nothing, nothing),
         };
         let rendezvous = Some(self.rendezvous_inode.as_fd());
         let image = images::of(origin, &self.images, self.restorer.as_ref());

@@ -3,6 +3,7 @@
 use super::entry::{Channel, Entry, Nature, State};
 use super::grants::Grants;
 use super::pools::Pools;
+use super::printed::Printed;
 use super::shares::Shares;
 use super::store::Store;
 use super::topics::Topics;
@@ -36,7 +37,7 @@ const SWITCH_ENDED: &str = "the switch ended before it began; see its message ab
 /// How long the supervisor waits for room in its own outbox, which the switch empties at any load.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(1);
 /// Descriptors that the supervisor keeps for each world at most, while it starts, and those it needs for itself.
-const FILES_PER_WORLD: usize = 12;
+const FILES_PER_WORLD: usize = 14;
 const OWN_FILES: usize = 200;
 /// How long killed worlds may take to be gone when everything ends.
 const LAST_WAIT: Duration = Duration::from_secs(5);
@@ -59,6 +60,7 @@ fn supervise(mut supervisor: Supervisor, mut switch: Child) -> ExitCode {
     let result = supervisor.run();
     supervisor.end_all();
     supervisor.end_store();
+    supervisor.finish_printed(|_| true);
     let Supervisor { launcher, link, worlds, control, .. } = supervisor;
     // The end of its link is what the switch ends by.
     drop((worlds, control, link));
@@ -97,6 +99,7 @@ fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
         config,
         epoll,
         host: WorldId::SWITCH,
+        printed: Printed::new(&stdio),
         stdio,
         nothing,
         launcher,

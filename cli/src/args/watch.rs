@@ -91,9 +91,12 @@ pub struct Trace {
 
 #[derive(Debug, ClapArgs)]
 pub struct Log {
-    /// Only what is about the world of this name
+    /// Only what is about the world of this name, and what it printed
     #[arg(value_name = "WORLD")]
     pub world: Option<String>,
+    /// Only what is no older than this: 30s, 5m
+    #[arg(long, value_name = "TIME", value_parser = quantity::duration)]
+    pub since: Option<Duration>,
     /// Stay, and print what happens from now on
     #[arg(long, short)]
     pub follow: bool,
@@ -152,11 +155,15 @@ Examples:
 Exit codes: 0 ended as asked; 1 refused by policy, or the broker can't be reached; 2 bad usage.";
 
 pub const LOG_HELP: &str = "\
-The last two thousand lines of this broker's life, kept in memory. What worlds print goes where `stdio` in their configuration says.
+The last two thousand events of this broker's life, and the last 32 KiB that each world printed, kept in memory; of worlds that are gone, what the \
+last 64 printed. `out:` and `err:` are a world's standard output and error: lines of up to 1,024 bytes, longer ones in several, with control characters \
+escaped (with --json, as JSON does). Where lines are missing it says how many. A world with `stdio = \"output\"`, `\"inherit\"` or `\"null\"` has none \
+here. Who may `list` sees the events, and who may `inspect` a world what it printed.
 
 Examples:
   strait log
   strait log compressor --follow
+  strait log --since 5m --json | jq -r 'select(.stream == \"err\") | .text'
 
 Exit codes: 0 done; 1 the broker can't be reached, or is gone; 2 bad usage.";
 

@@ -63,7 +63,18 @@ pub struct Ended {
     pub sleeps: bool,
 }
 
-/// One line of what happened.
+/// Where a line of the log comes from.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// From the broker: it happened.
+    Event,
+    /// From the world's standard output.
+    Output,
+    /// From its standard error.
+    Error,
+}
+
+/// One line of what happened, or of what a world printed.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
     /// The how-manieth it is since the broker started.
@@ -74,7 +85,11 @@ pub struct LogLine {
     pub id: u64,
     /// That one's name, or nothing.
     pub world: String,
-    /// What happened. It may quote a world.
+    /// Where it comes from.
+    pub stream: Stream,
+    /// The how-manieth event it is, or line that this world printed: where one is left out in between, the one before isn't kept any more.
+    pub nth: u64,
+    /// What happened, or was printed. It may be, or quote, what a world wrote: any characters but line ends.
     pub text: String,
 }
 

@@ -6,7 +6,7 @@ use super::super::journal::lines_from;
 use crate::link::{Command, Count};
 use crate::policy::Permission;
 use strait_protocol::control::{Answer, MAX_WORLDS_PER_ANSWER, WorldRow};
-use strait_protocol::{Counters, Header, WorldId};
+use strait_protocol::{Counters, Header, Pattern, WorldId};
 
 /// Lists that may wait for the switch's counters: so few that questions and answers always fit into the link, and neither side of it
 /// waits for the other.
@@ -38,9 +38,14 @@ impl Supervisor {
         Ok(())
     }
 
+    /// What happened, and what those worlds printed that the asker may look into.
     pub(super) fn log(&mut self, asker: &Header, from: u64) -> Result<(), String> {
         self.allow(asker, &Permission::List)?;
-        self.answer(asker, &Answer::Log(lines_from(from)));
+        let may_see = |name: &str| {
+            name.parse().is_ok_and(|name| self.allow(asker, &Permission::Inspect(Pattern::Exactly(name))).is_ok())
+        };
+        let lines = lines_from(from, may_see);
+        self.answer(asker, &Answer::Log(lines));
         Ok(())
     }
 
