@@ -13,6 +13,7 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<bool, String> {
     if let Err(why) = packages::install(packages::FOR_ESCAPES) {
         eprintln!("xtask: going on without other jails: {why}");
     }
+    succeed(cargo(root).args(["build", "--workspace", "--bins", "--quiet"]))?;
     let mut command = runner(root)?;
     command.args(arguments);
     if arguments.is_empty() {
@@ -22,7 +23,7 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<bool, String> {
     Ok(status.success())
 }
 
-/// The part that belongs to every test: our jail, and the positive control.
+/// The part that belongs to every test, with the programs that were built for all: our jail, and the positive control.
 pub fn test(root: &Path, tally: &mut Tally) -> Result<(), String> {
     let mut command = runner(root)?;
     command
@@ -30,12 +31,9 @@ pub fn test(root: &Path, tally: &mut Tally) -> Result<(), String> {
     suites::run("escapes", &mut command, tally)
 }
 
-/// Builds what is needed; the command that runs the suite.
+/// The command that runs the suite, of programs that are there, with a probe that is built now.
 fn runner(root: &Path) -> Result<Command, String> {
     let probe = probe(root)?;
-    // The binaries are built as the whole workspace is, so that nothing is built twice.
-    let mut build = cargo(root);
-    succeed(build.args(["build", "--workspace", "--bins", "--quiet"]))?;
     let built = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from).join("debug");
     let mut command = Command::new(built.join("escapes"));
     command.arg("--probe").arg(probe).arg("--strait").arg(built.join("strait"));

@@ -8,6 +8,8 @@ mod escapes;
 mod fuzz;
 mod library;
 mod packages;
+mod parts;
+mod programs;
 mod soak;
 mod suites;
 mod tally;
@@ -90,16 +92,16 @@ fn main() -> ExitCode {
     }
 }
 
+/// Most tests wait for somebody most of the time, so three parts run side by side: everything, what differs without privilege, and what is
+/// to be built in other ways.
 fn test() -> Result<bool, String> {
     packages::install(packages::FOR_TESTS)?;
-    let mut tally = tally::Tally::default();
-    suites::workspace(&root(), &mut tally)?;
-    suites::racing(&root(), &mut tally)?;
-    suites::seeds(&root(), &mut tally)?;
-    suites::loom(&root(), &mut tally)?;
-    suites::miri(&root(), &mut tally)?;
-    escapes::test(&root(), &mut tally)?;
-    unprivileged::run(&root(), &mut tally)?;
+    let (root, programs) = (root(), programs::build(&root())?);
+    let tally = parts::side_by_side([
+        &|tally| suites::workspace(&root, &programs, tally),
+        &|tally| unprivileged::run(&root, &programs, tally).and_then(|()| escapes::test(&root, tally)),
+        &|tally| suites::others(&root, tally),
+    ]);
     print!("{tally}");
     Ok(tally.failed() == 0)
 }

@@ -14,12 +14,13 @@ struct Suite {
     passed: u64,
     failed: u64,
     skipped: u64,
+    seconds: f64,
 }
 
 impl Tally {
-    /// Takes in the output of a suite, and whether its runner was content.
-    pub fn add(&mut self, name: &str, output: &str, succeeded: bool) {
-        let mut suite = Suite { name: name.into(), passed: 0, failed: 0, skipped: 0 };
+    /// Takes in the output of a suite, whether its runner was content, and how long it took.
+    pub fn add(&mut self, name: &str, output: &str, succeeded: bool, seconds: f64) {
+        let mut suite = Suite { name: name.into(), passed: 0, failed: 0, skipped: 0, seconds };
         for line in output.lines() {
             if let Some(counts) = line.trim().strip_prefix("test result: ").or(plain(line)) {
                 suite.passed += number_before(counts, "passed");
@@ -37,10 +38,22 @@ impl Tally {
         self.suites.push(suite);
     }
 
+    /// Takes in what either holds or doesn't.
+    pub fn check(&mut self, name: &str, holds: bool, seconds: f64) {
+        let (passed, failed) = (u64::from(holds), u64::from(!holds));
+        self.suites.push(Suite { name: name.into(), passed, failed, skipped: 0, seconds });
+    }
+
     /// A whole suite that can't be run here.
     pub fn skip(&mut self, name: &str, why: &str) {
-        self.suites.push(Suite { name: name.into(), passed: 0, failed: 0, skipped: 1 });
+        self.suites.push(Suite { name: name.into(), passed: 0, failed: 0, skipped: 1, seconds: 0.0 });
         self.skips.push(format!("{name}: {why}"));
+    }
+
+    /// Takes in what another one counted.
+    pub fn join(&mut self, other: Tally) {
+        self.suites.extend(other.suites);
+        self.skips.extend(other.skips);
     }
 
     pub fn failed(&self) -> u64 {
@@ -64,9 +77,11 @@ fn number_before(text: &str, word: &str) -> u64 {
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sum = |of: fn(&Suite) -> u64| self.suites.iter().map(of).sum::<u64>();
-        writeln!(f, "\n{:<34} {:>7} {:>7} {:>7}", "suite", "passed", "failed", "skipped")?;
-        for Suite { name, passed, failed, skipped } in &self.suites {
-            writeln!(f, "{name:<34} {passed:>7} {failed:>7} {skipped:>7}")?;
+        writeln!(f, "\n{:<42} {:>7} {:>7} {:>7} {:>8}", "suite", "passed", "failed", "skipped", "seconds")?;
+        // Many a program has no tests of its own.
+        for suite in self.suites.iter().filter(|suite| suite.passed + suite.failed + suite.skipped > 0) {
+            let Suite { name, passed, failed, skipped, seconds } = suite;
+            writeln!(f, "{name:<42} {passed:>7} {failed:>7} {skipped:>7} {seconds:>8.1}")?;
         }
         for why in &self.skips {
             writeln!(f, "skipped: {why}")?;
@@ -83,9 +98,13 @@ mod tests {
     fn runners_are_understood() {
         let mut tally = Tally::default();
         let cargo = "test result: ok. 3 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.1s";
-        tally.add("a", &format!("{cargo}\n24 passed, 0 failed, 1 skipped\nskipped: no reason\n"), false);
-        tally.add("b", "error: could not compile", false);
+        tally.add("a", &format!("{cargo}\n24 passed, 0 failed, 1 skipped\nskipped: no reason\n"), false, 1.0);
+        let mut other = Tally::default();
+        other.add("b", "error: could not compile", false, 0.1);
+        other.add("empty", "test result: ok. 0 passed; 0 failed; 0 ignored", true, 0.1);
+        tally.join(other);
         let text = tally.to_string();
+        assert!(!text.contains("empty"), "{text}");
         assert!(text.ends_with("skipped: a: no reason\n27 passed, 2 failed, 3 skipped\n"), "{text}");
     }
 }

@@ -1,59 +1,29 @@
 //! The same tests again as a user without any privilege, when this is root: a rootless broker is another broker.
 
+use crate::programs::{self, Program};
+use crate::suites;
 use crate::tally::Tally;
-use crate::{cargo, suites};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// A uid and gid that belong to nobody.
 const UID: u32 = 60_000;
-/// Packages whose tests meet the kernel, and so differ by who runs them.
-const PACKAGES: &[&str] = &["strait-jail", "strait-broker", "strait-memory", "strait-tests", "strait"];
+/// Folders of the packages whose tests meet the kernel, and so differ by who runs them.
+const PACKAGES: &[&str] = &["jail", "broker", "memory", "tests", "cli"];
 
-pub fn run(root: &Path, tally: &mut Tally) -> Result<(), String> {
-    let name = "an unprivileged user";
+pub fn run(root: &Path, programs: &[Program], tally: &mut Tally) -> Result<(), String> {
     if !rustix::process::geteuid().is_root() {
         tally.skip("workspace, as root", "this user isn't root, who would run everything as both");
         return Ok(());
     }
     let place = Place::new()?;
-    let sources = if is_open_to_all(root) { root.to_owned() } else { place.copy(root)? };
-    let tests = build(&sources)?;
-    place.give()?;
-    for test in tests {
-        let program = test.file_stem().and_then(|stem| stem.to_str()).unwrap_or("test");
-        let label = program.rsplit_once('-').map_or(program, |(label, _)| label).to_owned();
-        let mut command = Command::new("setpriv");
-        command.args([format!("--reuid={UID}"), format!("--regid={UID}"), "--clear-groups".into(), "--".into()]);
-        command.arg(&test).arg("--quiet").current_dir(&place.0);
-        command.env("HOME", &place.0).env("TMPDIR", &place.0).env_remove("XDG_RUNTIME_DIR");
-        command.env("STRAIT_LIBRARIES", place.0.join("libraries"));
-        suites::run(&format!("{label}, as {name}"), &mut command, tally)?;
+    if is_open_to_all(root) {
+        return place.run_all(root, programs, tally);
     }
-    Ok(())
-}
-
-/// Builds the tests and says where their programs are.
-fn build(sources: &Path) -> Result<Vec<PathBuf>, String> {
-    let mut command = cargo(sources);
-    command.args(["test", "--no-run", "--message-format=json", "--quiet"]);
-    command.args(PACKAGES.iter().flat_map(|package| ["--package", package]));
-    let output = command.stderr(Stdio::inherit()).output().map_err(|error| format!("cargo: {error}"))?;
-    if !output.status.success() {
-        return Err("the tests don't build".into());
-    }
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ok(text.lines().filter(|line| line.contains(r#""test":true"#)).filter_map(executable).collect())
-}
-
-/// The one field of cargo's message that matters here.
-fn executable(line: &str) -> Option<PathBuf> {
-    let (_, rest) = line.split_once(r#""executable":""#)?;
-    let (path, _) = rest.split_once('"')?;
-    // Programs under test are listed too; the tests themselves lie in `deps`.
-    path.contains("/deps/").then(|| path.into())
+    let copy = place.copy(root)?;
+    place.run_all(&copy, &programs::build(&copy)?, tally)
 }
 
 /// Whether other users can come as far as this folder and read it.
@@ -82,6 +52,23 @@ impl Place {
             Ok(status) if status.success() => Ok(copy),
             other => Err(format!("the sources can't be copied: {other:?}")),
         }
+    }
+
+    fn run_all(&self, root: &Path, programs: &[Program], tally: &mut Tally) -> Result<(), String> {
+        self.give()?;
+        for program in programs.iter().filter(|program| program.is_of(root, PACKAGES)) {
+            suites::run(&format!("{}, as an unprivileged user", program.name()), &mut self.command(program), tally)?;
+        }
+        Ok(())
+    }
+
+    fn command(&self, program: &Program) -> Command {
+        let mut command = Command::new("setpriv");
+        command.args([format!("--reuid={UID}"), format!("--regid={UID}"), "--clear-groups".into(), "--".into()]);
+        command.arg(&program.path).arg("--quiet").current_dir(&self.0);
+        command.env("HOME", &self.0).env("TMPDIR", &self.0).env_remove("XDG_RUNTIME_DIR");
+        command.env("STRAIT_LIBRARIES", self.0.join("libraries"));
+        command
     }
 
     /// Hands the folder over, with the C library in it that the tests link.

@@ -10,6 +10,9 @@ use nix::sys::ptrace::{self, Options};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+/// How often an event is looked for: from a call to the next one takes less time than the shortest nap.
+const LOOKS: u32 = 50;
+
 /// Whose call it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
@@ -94,12 +97,9 @@ impl Tracer {
         self.tracees.values().map(|tracee| tracee.role).collect()
     }
 
-    /// Takes one event, if there is one. Every call is shown before it is made; what is returned is the error that it is to fail with.
+    /// Takes one event, if there is one soon. Every call is shown before it is made; what is returned is the error that it is to fail with.
     pub fn step(&mut self, mut judge: impl FnMut(Call) -> Option<i32>) -> bool {
-        let status = match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)) {
-            Ok(WaitStatus::StillAlive) | Err(_) => return false,
-            Ok(status) => status,
-        };
+        let Some(status) = (0..LOOKS).find_map(|_| look()) else { return false };
         match status {
             WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..) => self.forget(pid),
             WaitStatus::PtraceSyscall(pid) => self.at_call(pid, &mut judge),
@@ -148,6 +148,17 @@ impl Tracer {
         // Whoever was killed meanwhile isn't there to be asked.
         let _ = tracee.pass(pid, judge);
         let _ = ptrace::syscall(pid, None);
+    }
+}
+
+/// The next event, if it is there. If not, whoever is to make it gets the processor.
+fn look() -> Option<WaitStatus> {
+    match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)) {
+        Ok(WaitStatus::StillAlive) | Err(_) => {
+            std::thread::yield_now();
+            None
+        }
+        Ok(status) => Some(status),
     }
 }
 
