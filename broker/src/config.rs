@@ -43,7 +43,8 @@ pub struct Config {
     /// How many worlds one asker may have started that are there, those that sleep too, and all that these started in turn. Who may `admin` has no bound
     /// but that of all worlds.
     pub starts: usize,
-    /// How many jails are begun ahead of time, 64 at most; 0 for none. Each is an idle process of some 200 KiB that makes a start quicker.
+    /// How many jails are begun ahead of time, 64 at most; 0 for none. Each is an idle process of some 200 KiB that makes a start quicker. As root
+    /// as many again, of two processes each, are built whole of each of a few kinds of worlds that were started twice, until nothing was started for 30 s.
     pub seats: usize,
 }
 
