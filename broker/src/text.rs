@@ -22,6 +22,15 @@ pub fn one_line(text: &str) -> String {
     harmless(text).replace('\n', "\\n")
 }
 
+/// The beginning of a text, of so many bytes at most, that ends with a whole character.
+pub(crate) fn cut(text: &str, max_bytes: usize) -> &str {
+    let mut end = text.len().min(max_bytes);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// Characters that change the order in which others are shown.
 fn is_reordering(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -36,5 +45,12 @@ mod tests {
         assert_eq!(harmless("a\tb\n\u{1b}[2Jc\u{202e}"), "a\tb\n\\u{1b}[2Jc\\u{202e}");
         assert_eq!(harmless("grüß"), "grüß");
         assert_eq!(one_line("a\nhint: b"), "a\\nhint: b");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(cut("üüü", 4), "üü");
+        assert_eq!(cut("aüü", 4), "aü");
+        assert_eq!((cut("", 4), cut("ab", 4), cut("ü", 1)), ("", "ab", ""));
     }
 }

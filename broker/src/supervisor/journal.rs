@@ -3,6 +3,7 @@
 //! What happened to worlds has one ring, and what a world printed a ring of its own: who prints without end pushes out lines of its own alone. All
 //! lines are numbered in the order in which they came here, and those of one ring are counted: who asks sees a gap by that.
 
+use crate::text::cut;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
@@ -82,7 +83,7 @@ impl Journal {
         let (number, world) = (self.written, world.into());
         let line = |text: &str| LogLine { number, nth: 0, at_ms, id, world, stream, text: text.into() };
         match stream {
-            Stream::Event => self.events.push(line(cut(text)), MAX_LINES, usize::MAX),
+            Stream::Event => self.events.push(line(cut(text, MAX_TEXT_BYTES)), MAX_LINES, usize::MAX),
             _ => self.printed.entry(id).or_default().push(line(text), usize::MAX, MAX_PRINTED_BYTES),
         }
     }
@@ -112,10 +113,6 @@ impl Journal {
         };
         found.into_iter().take(MAX_LINES_PER_ANSWER as usize).take_while(fits).cloned().collect()
     }
-}
-
-fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_TEXT_BYTES)]
 }
 
 fn journal<T>(with: impl FnOnce(&mut Journal) -> T) -> T {
@@ -166,15 +163,6 @@ mod tests {
         assert_eq!(numbers(&journal, 0).len(), MAX_LINES_PER_ANSWER as usize);
         assert_eq!(numbers(&journal, MAX_LINES as u64 + 4), [MAX_LINES as u64 + 4, MAX_LINES as u64 + 5]);
         assert!(numbers(&journal, u64::MAX).is_empty());
-    }
-
-    #[test]
-    fn a_long_text_is_cut_between_characters() {
-        let text = "ü".repeat(MAX_TEXT_BYTES);
-        assert_eq!(cut(&text).len(), MAX_TEXT_BYTES);
-        let odd = format!("a{text}");
-        assert_eq!(cut(&odd).len(), MAX_TEXT_BYTES - 1);
-        assert_eq!(cut(""), "");
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use super::journal::note_printed;
 use super::log::Outlet;
 use super::{Supervisor, Token};
-use crate::text::one_line;
+use crate::text::{cut, one_line};
 use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -111,9 +111,8 @@ fn split(begun: &mut Vec<u8>, mut bytes: &[u8], mut tell: impl FnMut(&str)) {
 }
 
 fn shown(name: &Name, text: &str) -> String {
-    let mut line = format!("{name}: {}", one_line(text));
-    line.truncate(line.floor_char_boundary(MAX_SHOWN_BYTES));
-    line + "\n"
+    let line = format!("{name}: {}", one_line(text));
+    format!("{}\n", cut(&line, MAX_SHOWN_BYTES))
 }
 
 impl Supervisor {
