@@ -130,7 +130,7 @@ impl Desk {
             (Operation::Read, _) => self.read(head, from_words(came.payload)),
             (Operation::List, _) if head.source == WorldId::CONTROL => self.queue_order(Work::List, head, came.payload),
             (Operation::Clear, _) if head.source == WorldId::CONTROL => {
-                self.queue_order(Work::Clear, head, came.payload)
+                self.queue_order(Work::Clear, head, came.payload);
             }
             _ => self.refuse(head, "the store doesn't understand this request"),
         }
