@@ -2,11 +2,15 @@
 
 use crate::mix::Measured;
 use crate::{LONG, Stage, actor};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use strait_broker::{World, WorldId};
+use strait_broker::{Config, World, WorldId};
 
-/// Of one thing each, and everything at once.
-pub const KINDS: [&str; 6] = ["fork", "memory", "disk", "files", "burn", "all"];
+/// Of one thing each, and everything at once; and starts of other worlds, which policy lets it have (row 60 of the list of escapes).
+pub const KINDS: [&str; 7] = ["fork", "memory", "disk", "files", "burn", "all", STORM];
+const STORM: &str = "spawn";
+/// What the storm starts: it ends at once.
+const MOMENT: &str = "moment";
 /// What a bomb may have of memory. The rest is as by default.
 const MEMORY_BYTES: u64 = 64 << 20;
 
@@ -14,7 +18,11 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// A world that takes all it can, within its limits.
 pub fn bomb(kind: &str) -> World {
-    let mut world = actor(&["bomb", kind], &[]);
+    let mut world = match kind {
+        STORM => actor(&["storm", MOMENT], &[]),
+        _ => actor(&["bomb", kind], &[]),
+    };
+    world.may = vec![format!("start {MOMENT}")];
     world.limits.memory = Some(MEMORY_BYTES);
     world
 }
@@ -36,7 +44,8 @@ pub struct Pair {
 
 impl Pair {
     pub fn new() -> Self {
-        let mut stage = Stage::new();
+        let templates = BTreeMap::from([(MOMENT.to_owned(), World::new(["true"]))]);
+        let mut stage = Stage::with(&Config { templates, ..Config::default() });
         stage.add("echo", &["echo"], &[]);
         let timer = stage.add("timer", &["timer", "echo"], &["echo"]);
         let mut pair = Self { stage, timer };
@@ -59,7 +68,7 @@ impl Pair {
 
     /// Beside a bomb, for so long after its start, and for so long again. A bomb that is killed for what it takes is started anew.
     pub fn beside(&mut self, kind: &str, time: Duration) -> Result<Felt> {
-        let mut bombs = Bombs { kind, count: 0, world: None };
+        let mut bombs = Bombs::of(kind);
         bombs.keep_going(&mut self.stage, time)?;
         let first = self.figures()?;
         bombs.keep_going(&mut self.stage, time)?;
@@ -75,14 +84,20 @@ impl Default for Pair {
     }
 }
 
-struct Bombs<'a> {
+/// Bombs of one kind, one after the other.
+pub struct Bombs<'a> {
     kind: &'a str,
     count: u32,
     world: Option<WorldId>,
 }
 
-impl Bombs<'_> {
-    fn keep_going(&mut self, stage: &mut Stage, time: Duration) -> Result<()> {
+impl<'a> Bombs<'a> {
+    pub fn of(kind: &'a str) -> Self {
+        Self { kind, count: 0, world: None }
+    }
+
+    /// For so long. One that is killed for what it takes is started anew.
+    pub fn keep_going(&mut self, stage: &mut Stage, time: Duration) -> Result<()> {
         let end = Instant::now() + time;
         while Instant::now() < end {
             let world = match self.world {
@@ -98,7 +113,7 @@ impl Bombs<'_> {
         Ok(())
     }
 
-    fn end(&mut self, stage: &mut Stage) -> Result<()> {
+    pub fn end(&mut self, stage: &mut Stage) -> Result<()> {
         let Some(world) = self.world.take() else { return Ok(()) };
         let name = format!("bomb-{}-{}", self.kind, self.count);
         match stage.client().stop(&name, Duration::ZERO, "enough") {

@@ -4,6 +4,7 @@ use super::Outcome;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use strait_client::{Client, Error, Kind, Reason, WorldId};
+use strait_protocol::control::{Answer, Request};
 use strait_tests::mix::{Measured, TRIP_BYTES};
 
 const LONG: Duration = Duration::from_secs(600);
@@ -126,5 +127,27 @@ pub fn burner() -> Outcome<()> {
     let mut word = 1u64;
     loop {
         word = std::hint::black_box(word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
+    }
+}
+
+/// Asks for one world of a template after the other, without waiting for any, and tells whoever asks how many started and how many didn't.
+pub fn storm(template: &str) -> Outcome<()> {
+    let mut client = Client::open()?;
+    let start = Request::Start { template: template.into(), name: None }.encode();
+    let (mut started, mut refused) = (0u64, 0u64);
+    loop {
+        client.start_request(WorldId::CONTROL, &start, LONG)?;
+        while let Some(record) = client.try_receive()? {
+            let (head, is_over) = (record.header(), record.shutdown().is_some());
+            match head.kind {
+                Kind::Reply if matches!(Answer::decode(record.payload())?, Answer::World { .. }) => started += 1,
+                Kind::Reply | Kind::Notice => refused += 1,
+                Kind::Request => drop(client.reply(&head, 0, &serde_json::to_vec(&[started, refused])?)?),
+                _ => {}
+            }
+            if is_over {
+                return Ok(());
+            }
+        }
     }
 }

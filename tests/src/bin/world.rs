@@ -86,6 +86,8 @@ fn main() -> ExitCode {
         ["recorder"] => states::recorder(),
         ["burner"] => loads::burner(),
         ["bomb", kind] => bombs::bomb(kind),
+        ["neighbour"] => bombs::neighbour(),
+        ["storm", template] => loads::storm(template),
         ["worker"] => pools::worker(),
         ["pool-user", group] => pools::pool_user(group),
         ["soaker", seed] => seed.parse().map_err(Into::into).and_then(strait_tests::soak::live),
