@@ -1,6 +1,7 @@
 //! Becoming a party: the handshake of `strait_protocol::handshake`, from the client's side.
 
 use crate::error::{Error, call};
+use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use strait_memory::{Inbox, SliceFile, Writable};
@@ -38,8 +39,15 @@ pub(crate) fn world() -> Result<OwnedFd, Error> {
 pub(crate) fn attach(path: &Path, name: Name) -> Result<Connection, Error> {
     let unreachable = |errno| Error::Unreachable { path: path.display().to_string(), errno };
     let socket = socket::connect(path).map_err(unreachable)?;
-    socket::send(socket.as_fd(), &Hello { name }.encode(), &[]).map_err(call("sendmsg"))?;
-    welcome(socket)
+    greet(socket, name)
+}
+
+fn greet(socket: OwnedFd, name: Name) -> Result<Connection, Error> {
+    match socket::send(socket.as_fd(), &Hello { name }.encode(), &[]) {
+        // It was refused before it could say anything. Why lies there to be read.
+        Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => welcome(socket),
+        Err(errno) => Err(call("sendmsg")(errno)),
+    }
 }
 
 /// Takes up a connection on which the supervisor was told to expect us.
@@ -49,11 +57,11 @@ pub(crate) fn adopt(socket: OwnedFd) -> Result<Connection, Error> {
 
 fn welcome(socket: OwnedFd) -> Result<Connection, Error> {
     let mut buffer = [0; handshake::MAX_BYTES];
-    let (mut length, mut descriptors) = socket::receive(socket.as_fd(), &mut buffer).map_err(call("recvmsg"))?;
+    let (mut length, mut descriptors) = hear(&socket, &mut buffer)?;
     if handshake::wanted_image(&buffer[..length]).is_some() {
         let answer = Checkpoint::Failed("the program opened its connection without a checkpoint".into());
         socket::send(socket.as_fd(), &answer.encode(), &[]).map_err(call("sendmsg"))?;
-        (length, descriptors) = socket::receive(socket.as_fd(), &mut buffer).map_err(call("recvmsg"))?;
+        (length, descriptors) = hear(&socket, &mut buffer)?;
     }
     if length == 0 {
         return Err(Error::BrokerGone);
@@ -67,4 +75,43 @@ fn welcome(socket: OwnedFd) -> Result<Connection, Error> {
     let inbox = Inbox::map(&SliceFile::adopt(inbox, welcome.inbox)?)?;
     socket::send(socket.as_fd(), &handshake::mapped(), &[]).map_err(call("sendmsg"))?;
     Ok(Connection { welcome, endpoint: Endpoint::new(outbox, inbox), bell, wakeup, lane, socket })
+}
+
+/// What the supervisor says next. If it has closed its end with something unread, the kernel tells that first, and what was said before that
+/// afterwards.
+fn hear(socket: &OwnedFd, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Error> {
+    let heard = match socket::receive(socket.as_fd(), buffer) {
+        Err(Errno::CONNRESET) => socket::receive(socket.as_fd(), buffer),
+        other => other,
+    };
+    heard.map_err(call("recvmsg"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_told_why(end: Result<Connection, Error>) {
+        match end.err() {
+            Some(Error::Handshake(HandshakeError::Refused(why))) => assert_eq!(why, "not today"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn who_is_refused_is_told_why_whenever_the_other_end_was_closed() {
+        let name: Name = "cli/1".parse().unwrap();
+        let refuse = |socket: &OwnedFd| socket::send(socket.as_fd(), &handshake::refusal("not today"), &[]).unwrap();
+        // Before the first word.
+        let (ours, theirs) = socket::pair().unwrap();
+        refuse(&theirs);
+        drop(theirs);
+        is_told_why(greet(ours, name.clone()));
+        // With that word unread, which resets the connection.
+        let (ours, theirs) = socket::pair().unwrap();
+        socket::send(ours.as_fd(), &Hello { name }.encode(), &[]).unwrap();
+        refuse(&theirs);
+        drop(theirs);
+        is_told_why(welcome(ours));
+    }
 }
