@@ -97,6 +97,7 @@ fn capabilities(sets: &Capabilities) -> String {
 
 fn seccomp(report: &Report) -> String {
     match report.seccomp {
+        2 if report.seccomp_filters == 1 => "1 filter".into(),
         2 => format!("{} filters", report.seccomp_filters),
         mode => format!("NO FILTER (mode {mode})"),
     }

@@ -20,9 +20,16 @@ fn json_says_the_same() {
     let report: Value = serde_json::from_str(&said.out).expect("JSON");
     let checks = report["checks"].as_array().expect("checks");
     let state = |name: &str| checks.iter().find(|check| check["name"] == name).map(|check| check["state"].clone());
-    for required in
-        ["version", "landlock", "own namespaces", "capabilities", "system calls", "new code", "profile strict"]
-    {
+    for required in [
+        "version",
+        "landlock",
+        "own namespaces",
+        "root file system",
+        "capabilities",
+        "system calls",
+        "new code",
+        "profile strict",
+    ] {
         assert_eq!(state(required), Some("ok".into()), "{required}: {}", said.out);
     }
     let is_root = rustix::process::geteuid().is_root();

@@ -1,13 +1,16 @@
 //! A jail that is really started, and what the kernel says of it.
 
 use super::check::Check;
+use super::user::delegation;
 use crate::failure::Failure;
 use std::time::Duration;
 use strait_broker::{Config, Host, Limits, World};
-use strait_jail::{Base, Report};
+use strait_jail::{Base, Mount, Report};
 
 const GROUP: &str = "jail";
 const LIMITS: &str = "limits of a whole jail";
+/// Each secure bit has its lock beside it (`capabilities(7)`).
+const LOCKS: u32 = 0xaa;
 /// A jail starts within milliseconds.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -67,8 +70,17 @@ fn report(host: &mut Host, name: &str, world: &World) -> Result<Report, Failure>
 /// What is required of every jail, as the kernel shows it, and what this one lacks.
 fn layers(report: &Report) -> Vec<Check> {
     let shared = report.namespaces.iter().filter(|(_, is_own)| !is_own).count();
+    let has = |mount: &Mount, option: &str| mount.options.split(',').any(|word| word == option);
+    let root = report.mounts.iter().find(|mount| mount.target == "/");
+    let is_bare = root.is_some_and(|root| ["ro", "nosuid", "nodev", "noexec"].into_iter().all(|word| has(root, word)));
+    let core =
+        report.limits.iter().any(|(name, _, hard)| name == "Max core file size" && ["0", "1"].contains(&&**hard));
     let layers = [
         ("own namespaces", shared == 0, "seven of seven", "some are shared"),
+        ("root file system", is_bare, "tmpfs, read-only, nosuid, nodev, noexec", "not read-only, or not bare"),
+        ("mounts", report.mounts.iter().all(|mount| has(mount, "nosuid")), "all nosuid", "some are not nosuid"),
+        ("secure bits", report.attested.secure_bits & LOCKS == LOCKS, "locked", "not locked"),
+        ("core dumps", core, "none, and no helper for them", "possible"),
         ("capabilities", report.capabilities.none(), "none", "some"),
         ("new privileges", report.no_new_privs, "none", "possible"),
         ("system calls", report.seccomp == 2 && report.seccomp_filters > 0, "filtered", "not filtered"),
@@ -107,8 +119,6 @@ fn limit(host: &mut Host, name: &'static str, limits: Limits, expected: [&str; 2
             check.ok("in force for a jail that asks for it")
         }
         Ok(report) => check.missing(format!("not in force: {:?}", report.control_groups), "please report this"),
-        Err(failure) => check.degraded(failure.into_words().0, DELEGATE),
+        Err(failure) => check.degraded(failure.into_words().0, delegation()),
     }
 }
-
-const DELEGATE: &str = "root has them; others need a group of version 2 that is theirs: systemd-run --user --scope -p Delegate=yes strait ...";

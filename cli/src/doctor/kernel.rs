@@ -15,7 +15,18 @@ const PIDFS: i64 = 0x5049_4446;
 const NEWER: &str = "a kernel of 6.12 or later has it, unless it was built without";
 
 pub fn checks() -> Vec<Check> {
-    vec![version(), machine(), landlock(), seccomp(), executable_memory(), memory_files(), pidfs(), paths()]
+    vec![
+        version(),
+        machine(),
+        landlock(),
+        seccomp(),
+        executable_memory(),
+        memory_files(),
+        pidfs(),
+        paths(),
+        descriptors(),
+        pressure(),
+    ]
 }
 
 fn version() -> Check {
@@ -95,6 +106,31 @@ fn paths() -> Check {
         Ok(_) => check.ok("openat2"),
         Err(error) => check
             .missing(format!("openat2: {error}"), "something around strait forbids the call: a container's filter?"),
+    }
+}
+
+/// `SO_PASSRIGHTS`: who can't send a descriptor can't send one that takes long to close (`sys/src/socket.rs`).
+fn descriptors() -> Check {
+    let check = Check::new(GROUP, "descriptors");
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    match parse(&release) {
+        Some(version) if version >= (6, 16) => check.ok("refused where none is expected (SO_PASSRIGHTS)"),
+        _ => check.degraded(
+            "closed where none is expected, which a hostile world can make take long",
+            "Linux 6.16 or later refuses them (SO_PASSRIGHTS)",
+        ),
+    }
+}
+
+/// Who burns processor time is found when the kernel says that somebody waits for a processor.
+fn pressure() -> Check {
+    let check = Check::new(GROUP, "pressure");
+    match fs::read_to_string("/proc/pressure/cpu") {
+        Ok(_) => check.ok("told (/proc/pressure/cpu): who burns processor time is put apart, where groups allow it"),
+        Err(error) => check.degraded(
+            format!("/proc/pressure/cpu: {error}: nobody is put apart for burning processor time"),
+            "boot with psi=1, on a kernel built with CONFIG_PSI; or limit `cpu` for worlds that aren't trusted",
+        ),
     }
 }
 

@@ -84,17 +84,63 @@ fn has_range(text: &str, uid: u32) -> bool {
     text.lines().any(|line| line.split(':').next().is_some_and(is_own))
 }
 
-/// Which there are. Whether this user may use them is found out by doing it.
+/// The controllers that limits take.
+const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
+
+/// Which there are, in which version. Whether this user may use them is found out by doing it.
 fn control_groups() -> Check {
     let check = Check::new(GROUP, "control groups");
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let kinds = ["cgroup2", "cgroup"].map(|kind| mounts.contains(&format!(" - {kind} ")));
-    match kinds {
-        [true, true] => check.ok("version 1 and 2"),
-        [true, false] => check.ok("version 2"),
-        [false, true] => check.ok("version 1"),
-        [false, false] => check
-            .degraded("none is mounted", "mount -t cgroup2 none /sys/fs/cgroup, for limits of memory, cpu and pids"),
+    let all = controllers(&mounts, |top| fs::read_to_string(Path::new(top).join("cgroup.controllers")).ok());
+    let named = |version| {
+        let names = CONTROLLERS.iter().zip(&all).filter(|(_, found)| **found == version).map(|(name, _)| *name);
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let versions = [(Some(1), "version 1"), (Some(2), "version 2"), (None, "nowhere")];
+    let found = versions.map(|(version, words)| (named(version), words));
+    let found: Vec<String> =
+        found.iter().filter(|(names, _)| !names.is_empty()).map(|(n, w)| format!("{n}: {w}")).collect();
+    match all.contains(&None) {
+        false => check.ok(found.join("; ")),
+        true => check.degraded(
+            found.join("; "),
+            "mount -t cgroup2 none /sys/fs/cgroup, if nothing is mounted there; memory may take cgroup_enable=memory at boot",
+        ),
+    }
+}
+
+/// For each controller the version that has it. The kernel has each in one at most.
+fn controllers(mounts: &str, of_version_two: impl Fn(&str) -> Option<String>) -> [Option<u32>; 3] {
+    // `id parent device root point options [optional] - type source super-options` (`proc_pid_mountinfo(5)`).
+    let mounts: Vec<(&str, &str, &str)> = mounts
+        .lines()
+        .filter_map(|line| {
+            let (front, back) = line.split_once(" - ")?;
+            let mut back = back.split(' ');
+            Some((front.split(' ').nth(4)?, back.next()?, back.nth(1)?))
+        })
+        .collect();
+    let has = |text: &str, separator: char, name: &str| text.trim().split(separator).any(|word| word == name);
+    CONTROLLERS.map(|name| {
+        mounts.iter().find_map(|(point, kind, options)| match *kind {
+            "cgroup" => has(options, ',', name).then_some(1),
+            "cgroup2" => has(&of_version_two(point)?, ' ', name).then_some(2),
+            _ => None,
+        })
+    })
+}
+
+/// What gives a user limits that they don't have.
+pub fn delegation() -> &'static str {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    match controllers(&mounts, |_| None).iter().any(Option::is_some) {
+        true => {
+            "as root there are limits. Without, they take version 2 of control groups alone: boot with systemd.unified_cgroup_hierarchy=1"
+        }
+        false => {
+            "systemd-run --user --scope -p Delegate=yes strait ...; without systemd, root makes a group, gives it (chown) to you with its \
+             cgroup.procs and cgroup.subtree_control, and puts your shell into it. As root there are limits without any of this"
+        }
     }
 }
 
@@ -114,6 +160,15 @@ fn descriptors() -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_controller_has_its_version() {
+        let hybrid = "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n41 31 0:38 / /u rw - cgroup2 cgroup2 rw\n";
+        let two = |top: &str| (top == "/u").then(|| "cpuset cpu pids\n".to_owned());
+        assert_eq!(controllers(hybrid, two), [Some(1), Some(2), Some(2)]);
+        assert_eq!(controllers(hybrid, |_| None), [Some(1), None, None]);
+        assert_eq!(controllers("", two), [None; 3]);
+    }
 
     #[test]
     fn ranges_belong_to_somebody() {
