@@ -291,7 +291,7 @@ Exit codes: 0 done; 1 it failed, and standard error says why and what to do next
 
 const UP_HELP: &str = "\
 The file has a table for each world: [worlds.NAME] with `command = [...]`, the options of `strait run` as keys (--allow-syscalls is `allow_syscalls`; \
---memory and other limits are in `limits = { memory = \"64M\" }`), and beside them `publish` and `subscribe` (patterns of topics), `wake = \"message\"` and \
+--memory and other limits are in `limits = { memory = \"64M\" }`), and beside them `wake = \"message\"` and \
 `idle = \"30s\"` (it sleeps until a message comes for it), `checkpoint`, `role`, `stdio` (`\"log\"`, the default: what it prints is shown here, line by \
 line, and kept for `strait log`; `\"output\"`: shown as it is; `\"inherit\"`, `\"null\"`). [templates.NAME] has the same, for worlds that are started later; \
 [groups.NAME] has a `template` and `min`, `max`, `idle`; [[attach]] says who else may attach: `name`, `uid`, `send`, `may`; `state` is the directory of \
@@ -311,7 +311,8 @@ Exit codes: 0 stopped in order, or every world ended well by itself; 1 an error,
 
 const RUN_HELP: &str = "\
 The program sees no file of yours, no network and no other process, until you grant it. Every option is a key in a file \
-for `strait up`, too; --memory, --cpu, --pids, --time, --tmp, --files and --processes are in its table `limits`. Ctrl-C tells it to end and gives \
+for `strait up`, too; those that limit what it may use (--memory, --cpu, --pids, --time, --tmp, --files, --processes, --address-space) are in its table \
+`limits`, and --no-system is `system = false`. Ctrl-C tells it to end and gives \
 it its grace; a second one kills it.
 
 Examples:
@@ -387,6 +388,41 @@ mod tests {
     #[test]
     fn the_command_line_holds_together() {
         Args::command().debug_assert();
+    }
+
+    /// What a file says of a world that a command line can't: it is about worlds that are started again, or by others.
+    const FILE_ONLY: [&str; 11] = [
+        "command",
+        "limits",
+        "role",
+        "tap_payload",
+        "stdio",
+        "wake",
+        "idle",
+        "checkpoint",
+        "checkpoint_time",
+        "checkpoint_bytes",
+        "system",
+    ];
+
+    #[test]
+    fn every_key_of_a_world_is_an_option_of_the_same_name() {
+        let command = Args::command();
+        let run = command.find_subcommand("run").unwrap();
+        let has = |key: &str| run.get_arguments().any(|arg| arg.get_long() == Some(&key.replace('_', "-")));
+        let nonsense = "\"\" = 0\ncommand = []";
+        let of_world = toml::from_str::<strait_broker::World>(nonsense).unwrap_err();
+        let of_limits = toml::from_str::<strait_broker::Limits>(nonsense).unwrap_err();
+        // serde names the known keys behind the unknown one.
+        let keys = |error: &toml::de::Error| -> Vec<String> {
+            error.message().split('`').skip(3).step_by(2).map(Into::into).collect()
+        };
+        let (world, limits) = (keys(&of_world), keys(&of_limits));
+        assert!(world.len() > 20 && limits.len() >= 8, "{world:?} {limits:?}");
+        for key in world.iter().chain(&limits) {
+            assert!(has(key) != FILE_ONLY.contains(&&**key), "{key}");
+        }
+        assert!(has("no_system"));
     }
 
     #[test]

@@ -69,6 +69,11 @@ impl Failure {
         Self { message: format!("{whom}: {}", self.message), ..self }
     }
 
+    /// What is wrong.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// What is wrong, and what to do next if that is known.
     pub fn into_words(self) -> (String, Option<String>) {
         (self.message, self.hint)

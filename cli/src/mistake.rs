@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use crate::text::nearest;
 use std::ops::Range;
 use std::path::Path;
+use strait_broker::Limits;
 
 /// What is wrong, and at which bytes of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +46,11 @@ impl Mistake {
         let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
         match quoted.split_first() {
             Some((written, known)) if message.starts_with("unknown field `") => {
-                Self::new(span, format!("unknown key `{written}`")).among(written, known.iter().copied())
+                let mistake = Self::new(span, format!("unknown key `{written}`"));
+                match !known.contains(written) && limit_names().contains(&(*written).to_owned()) {
+                    true => mistake.hint(format!("`{written}` is a limit: limits = {{ {written} = ... }}")),
+                    false => mistake.among(written, known.iter().copied()),
+                }
             }
             Some((written, known)) if message.starts_with("unknown variant `") => {
                 Self::new(span, format!("unknown value `{written}`")).among(written, known.iter().copied())
@@ -53,8 +58,15 @@ impl Mistake {
             Some((key, _)) if message.starts_with("missing field `") => {
                 Self::new(span, format!("`{key}` is missing here"))
             }
+            _ if message.ends_with("expected a sequence") => {
+                Self::new(span, message).hint("a list is written in brackets: [\"one\", \"two\"]")
+            }
             _ => Self::new(span, message),
         }
+    }
+
+    fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
     }
 
     /// The failure of the command that read `text` from `path`.
@@ -67,6 +79,12 @@ impl Mistake {
             None => failure,
         }
     }
+}
+
+/// The keys of `limits`, from serde's message about one that isn't there.
+fn limit_names() -> Vec<String> {
+    let message = toml::from_str::<Limits>("\"\" = 0").err().map(|error| error.message().to_owned());
+    message.unwrap_or_default().split('`').skip(3).step_by(2).map(Into::into).collect()
 }
 
 /// A place in a text. Lines and columns count from 1, columns in characters.

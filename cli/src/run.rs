@@ -97,16 +97,23 @@ pub fn world(command: &[String], args: &WorldOptions) -> Result<World, Failure> 
     world.deny_syscalls.clone_from(&args.deny_syscalls);
     world.send.clone_from(&args.send);
     world.link.clone_from(&args.link);
+    world.publish.clone_from(&args.publish);
+    world.subscribe.clone_from(&args.subscribe);
     world.may.clone_from(&args.may);
     world.ask.clone_from(&args.ask);
     world.dir = args.dir.clone().unwrap_or(world.dir);
     world.slice = args.slice.unwrap_or(world.slice);
+    world.budget = args.budget.unwrap_or(world.budget);
+    world.parcels = args.parcels.unwrap_or(world.parcels);
+    world.parcel_count = args.parcel_count.unwrap_or(world.parcel_count);
     world.grace_ms = args.grace.unwrap_or(world.grace_ms);
     world.snapshots = args.snapshots.unwrap_or(world.snapshots);
+    world.state_bytes = args.state_bytes;
     world.snapshot_bytes = args.snapshot_bytes.unwrap_or(world.snapshot_bytes);
     let limits = &mut world.limits;
     (limits.memory, limits.cpu, limits.pids, limits.time_ms) = (args.memory, args.cpu, args.pids, args.time);
     (limits.tmp, limits.files, limits.processes) = (args.tmp, args.files, args.processes);
+    limits.address_space = args.address_space;
     world.check().map_err(|error| failure(&error))?;
     Ok(world)
 }
@@ -151,7 +158,24 @@ fn no_start(error: HostError) -> Jail {
         NOT_EXECUTABLE => Jail::Program(failure.code(NOT_EXECUTABLE).hint(
             "is it a program, of this machine's kind, with its executable bit set, and readable by others than its owner?",
         )),
-        _ => Jail::Ours(failure.hint("`strait doctor` says what this machine has for you")),
+        _ => {
+            let hint = no_jail_hint(&why).unwrap_or("`strait doctor` says what this machine has for you");
+            Jail::Ours(failure.hint(hint))
+        }
+    }
+}
+
+/// What to do where the jail of a world, or of what it was granted, can't be built, if it is the configuration that has to change.
+pub fn no_jail_hint(why: &str) -> Option<&'static str> {
+    let is_absent = why.ends_with("(os error 2)") || why.ends_with("(os error 20)");
+    match why.split_once(": ").map(|(step, _)| step) {
+        Some("opening what the jail may see") if is_absent => Some(
+            "what is granted for reading or writing must be there before: make it, or name another path of this machine",
+        ),
+        Some("entering the working directory") => Some(
+            "the directory is one inside the jail: `/`, `/tmp`, a granted path (for PATH:INSIDE it is INSIDE), or one of the system's",
+        ),
+        _ => None,
     }
 }
 

@@ -5,6 +5,7 @@ use crate::args::Up;
 use crate::failure::{FAILED, Failure};
 use crate::file::{self, Plan};
 use crate::keeper::{Happening, Keeper};
+use crate::run::no_jail_hint;
 use crate::text::say;
 use crate::{ended, service, socket};
 use rustix::process::geteuid;
@@ -73,8 +74,12 @@ fn no_broker(error: HostError, path: &Path) -> Failure {
 fn start(keeper: &mut Keeper, plan: &Plan) -> Result<(), Failure> {
     for (name, world) in &plan.worlds {
         let id = keeper.spawn(name, world).map_err(|error| {
-            let hint = format!("try it alone: strait run -- {}", world.command.join(" "));
-            Failure::from(error).about(&format!("world `{name}` doesn't start")).or_hint(&hint)
+            let failure = Failure::from(error);
+            let hint = match no_jail_hint(failure.message()) {
+                Some(hint) => hint.into(),
+                None => format!("try it alone: strait run -- {}", world.command.join(" ")),
+            };
+            failure.about(&format!("world `{name}` doesn't start")).or_hint(&hint)
         })?;
         say(&format!("started {name} ({id})"));
     }
@@ -84,6 +89,9 @@ fn start(keeper: &mut Keeper, plan: &Plan) -> Result<(), Failure> {
     }
     for name in &plan.idle {
         say(&format!("{name} isn't started: `start` doesn't name it"));
+    }
+    if plan.worlds.is_empty() && plan.asleep.is_empty() {
+        say("no world to start: it waits for others to start some (`strait spawn`), or for Ctrl-C");
     }
     Ok(())
 }

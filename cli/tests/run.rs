@@ -33,7 +33,9 @@ fn a_file_that_is_no_program_is_126() {
 fn a_grant_that_isnt_there_is_ours() {
     let said = run(strait(["run", "--read", "/no/such/dir", "--", "true"]));
     assert_eq!(said.code, Some(125), "{}", said.err);
-    assert!(said.err.contains("/no/such/dir"), "{}", said.err);
+    assert!(said.err.contains("/no/such/dir") && said.err.contains("\nhint: what is granted"), "{}", said.err);
+    let said = run(strait(["run", "--dir", "/no/such/dir", "--", "true"]));
+    assert!(said.code == Some(125) && said.err.contains("\nhint: the directory is one inside"), "{}", said.err);
 }
 
 #[test]

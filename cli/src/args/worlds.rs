@@ -20,6 +20,12 @@ pub struct WorldOptions {
     /// Whom it may have a direct link with, and so send to; the other must name it, too
     #[arg(long, value_name = "PATTERN")]
     pub link: Vec<String>,
+    /// On which topics it may publish: names, or patterns with `*` for one token and `>` for the rest
+    #[arg(long, value_name = "PATTERN")]
+    pub publish: Vec<String>,
+    /// To which topics it may subscribe, likewise
+    #[arg(long, value_name = "PATTERN")]
+    pub subscribe: Vec<String>,
     /// What it may ask to be granted while it runs: `send NAME`, `memory BYTES`, and so on
     #[arg(long, value_name = "RESOURCE")]
     pub ask: Vec<String>,
@@ -53,11 +59,20 @@ pub struct WorldOptions {
     /// Bytes of its outbox and of its inbox, such as 64K or 4M: a power of two
     #[arg(long, value_name = "BYTES", value_parser = quantity::bytes)]
     pub slice: Option<u64>,
+    /// Bytes that the switch may hold for it, such as 1M [default: 256 KiB]
+    #[arg(long, value_name = "BYTES", value_parser = quantity::bytes)]
+    pub budget: Option<u64>,
+    /// Bytes of parcels that it may hold [default: 64 MiB]
+    #[arg(long, value_name = "BYTES", value_parser = quantity::bytes)]
+    pub parcels: Option<u64>,
+    /// How many parcels it may hold [default: 64]
+    #[arg(long, value_name = "N")]
+    pub parcel_count: Option<u32>,
     /// Memory of all its processes together, its /tmp included, such as 64M or "64 MiB" [default: 1 GiB]
     #[arg(long, value_name = "BYTES", value_parser = quantity::bytes)]
     pub memory: Option<u64>,
     /// Processor time of all its processes together, in processors, such as 0.5
-    #[arg(long, value_name = "PROCESSORS", value_parser = quantity::processors)]
+    #[arg(long, value_name = "PROCESSORS", value_parser = quantity::processors, allow_negative_numbers = true)]
     pub cpu: Option<u32>,
     /// Processes and threads of the whole jail
     #[arg(long, value_name = "N")]
@@ -74,12 +89,18 @@ pub struct WorldOptions {
     /// Processes and threads of its user: where there are no control groups, the nearest thing to --pids
     #[arg(long, value_name = "N")]
     pub processes: Option<u64>,
+    /// Address space per process, such as 4G
+    #[arg(long, value_name = "BYTES", value_parser = quantity::bytes)]
+    pub address_space: Option<u64>,
     /// How many versions of its state are kept, under its name [default: none, and it may save none]
     #[arg(long, value_name = "N")]
     pub snapshots: Option<u32>,
     /// Bytes that its state may have [default: 64 MiB]
     #[arg(long, value_name = "BYTES", value_parser = quantity::bytes)]
     pub snapshot_bytes: Option<u64>,
+    /// Bytes that all states may take that are kept of it and of those whose names begin alike [default: 1 GiB]
+    #[arg(long, value_name = "BYTES", value_parser = quantity::bytes)]
+    pub state_bytes: Option<u64>,
     /// How long it has to end after Ctrl-C: 300ms, 5s
     #[arg(long, value_name = "TIME", value_parser = quantity::milliseconds)]
     pub grace: Option<u32>,

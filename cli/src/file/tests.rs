@@ -71,6 +71,16 @@ fn an_unknown_key_has_a_nearest_one() {
 }
 
 #[test]
+fn a_limit_outside_of_limits_is_told_where_it_belongs() {
+    let (line, column, message, hint) = world("memory = \"1M\"");
+    assert_eq!((line, column, &*message), (3, 1, "unknown key `memory`"));
+    assert_eq!(hint, "`memory` is a limit: limits = { memory = ... }");
+    let (.., message, hint) = mistake("[worlds.a]\ncommand = \"sleep 1\"\n");
+    assert_eq!(message, "invalid type: string \"sleep 1\", expected a sequence");
+    assert_eq!(hint, "a list is written in brackets: [\"one\", \"two\"]");
+}
+
+#[test]
 fn unknown_and_mistyped_values_are_found() {
     let (line, column, message, hint) = world("stdio = \"inherited\"");
     assert_eq!((line, column, &*message), (3, 9, "unknown value `inherited`"));
