@@ -279,6 +279,14 @@ impl Ledger {
         }
     }
 
+    /// The same of what a life has left that means nothing to the next one. That gets the rest, which came before some of this.
+    pub(super) fn judge_left(&mut self, me: usize, header: &Header, payload: &[u8], now: Instant) {
+        let World { heard, heard_by_group, knows_dead, .. } = self.worlds[me];
+        self.judge(me, header, payload, now);
+        let world = &mut self.worlds[me];
+        (world.heard, world.heard_by_group, world.knows_dead) = (heard, heard_by_group, knows_dead);
+    }
+
     /// What comes directly comes in order, and so does what comes by way of the group, if it comes for the first time and isn't a piece, which
     /// goes past what waits.
     fn judge_order(&mut self, me: usize, source: usize, header: &Header, is_repeated: bool) {
@@ -365,7 +373,7 @@ impl Ledger {
         let a_life_ended = receiver.is_some_and(|world| has_lost(&self.worlds[world]));
         let concerned = |world: &World| world.id == header.source || is_of_group && world.was_member;
         let was_given_back = self.worlds.iter().any(|world| concerned(world) && world.has_given_back);
-        let is_hostile = receiver.is_some_and(|world| !self.worlds[world].is_honest);
+        let honest: Vec<bool> = self.worlds.iter().map(|world| world.is_honest).collect();
         let is_former = self.worlds[me].is_former(header.sequence.wrapping_sub(1) as usize);
         let inbox_payload = receiver.map_or(MEMBERS_PAYLOAD, |world| self.worlds[world].inbox_payload);
         let sent = self.worlds[me].sent.get_mut(header.sequence.wrapping_sub(1) as usize);
@@ -398,7 +406,7 @@ impl Ledger {
         copy.is_noticed = reason != Reason::Deadline;
         copy.may_be_over |= reason == Reason::Deadline;
         // A hostile world may not have taken what lay in its inbox.
-        let may_be_untaken = is_hostile && reason == Reason::CantStart;
+        let may_be_untaken = reason == Reason::CantStart && copy.delivered_to.is_some_and(|(world, _)| !honest[world]);
         assert!(kind || !copy.is_delivered() || may_be_untaken, "of what was delivered: {header:?}");
         if kind {
             self.end(me, header.correlation, None);
@@ -462,7 +470,10 @@ impl Ledger {
         let world = &self.worlds[from];
         let was_taken =
             self.worlds.iter().any(|world| world.was_member && !world.is_honest) && cfg!(feature = "racing");
-        let has_ended = copy.is_delivered() || copy.is_noticed || copy.may_be_over || was_taken;
+        // Of a hostile one it isn't known what it asks: a piece may look like one of an answer to a life that is over.
+        let may_be_answer = |world: &World| world.was_member && !world.is_honest && !world.lives.is_empty();
+        let was_dropped = sent.header.flags & FLAG_MORE != 0 && self.worlds.iter().any(may_be_answer);
+        let has_ended = !copy.is_open() || copy.may_be_over || was_taken || was_dropped;
         // What a life asked ends with it.
         let is_moot =
             !world.is_alive || copy.may_be_lost || world.is_former(sent.index()) && sent.header.kind == Kind::Request;
@@ -495,7 +506,7 @@ impl Ledger {
         let is_answer = sent.is_reply() || sent.is_piece();
         let asker_was_told = sent.is_reply() && (!target.is_alive || target.has_ended(sent.header.correlation));
         // Nor is a request given to the next life that nobody waits for.
-        let is_late = is_request && sent.has_ended && !target.lives.is_empty();
+        let is_late = is_request && (sent.has_ended || !world.is_alive) && !target.lives.is_empty();
         let is_of_former = is_answer && !target.lives.is_empty();
         // What is given back to one that is gone is told to nobody.
         let is_left = !world.is_alive

@@ -194,7 +194,7 @@ impl Stage {
             assert_eq!(self.sequence, self.ledger.worlds[index].sent.len() as u64, "all that a life sent is taken");
             let (left, was_full) = party.leave();
             for (header, payload) in left.iter().filter(|(header, _)| ends_with_life(header)) {
-                self.ledger.judge(index, header, payload, hands::now());
+                self.ledger.judge_left(index, header, payload, hands::now());
             }
             if held_before || was_full {
                 self.ledger.misses_its_notices(index);
@@ -315,6 +315,8 @@ impl Stage {
     }
 
     fn after_a_step(&mut self) {
+        // Who is gone first: what was sent to it may have gone elsewhere in this very step.
+        self.hear();
         for (party, world) in self.parties.iter().zip(&self.worlds) {
             if let Party::Hostile(hostile) = party
                 && hostile.borrow_mut().has_news()
@@ -322,7 +324,6 @@ impl Stage {
                 self.ledger.sees(*world, hostile.borrow().marks());
             }
         }
-        self.hear();
     }
 
     /// Passes and sleeps until the switch has nothing to do.

@@ -164,10 +164,19 @@ impl Ledger {
             );
             let publishers = || self.topics.ever.iter().filter(|(_, what)| *what == mine.topic);
             let has_hostile = publishers().any(|(who, _)| !self.worlds[*who].is_honest);
-            // One of each that had to leave the topic may have gone to some of its subscribers before it was refused.
-            let most = (self.owed(mine, false).len() + publishers().count()) as u64;
+            // One of each that had to leave the topic may have gone to some of its subscribers before it was refused, as its publisher was told.
+            let refused = self.refused(mine.topic).min(publishers().count());
+            // And the value that was kept is missed by who has no room for it.
+            let kept = usize::from(mine.subscription.retained);
+            let most = (self.owed(mine, false).len() + refused + kept) as u64;
             assert!(has_hostile || got + mine.missed <= most, "{got} and {} missed of {most}", mine.missed);
         }
+    }
+
+    /// How many messages for a topic honest worlds were told of that they were not published.
+    fn refused(&self, topic: WorldId) -> usize {
+        let sent = self.worlds.iter().filter(|world| world.is_honest).flat_map(|world| &world.sent);
+        sent.filter(|sent| sent.header.destination == topic && sent.to[0].is_noticed).count()
     }
 
     /// What was missed after the last that a subscription got: nothing has told it yet.
