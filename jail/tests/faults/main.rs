@@ -1,7 +1,8 @@
 //! What becomes of a spawn of which one system call fails, or whose supervisor is killed at one: for every call there is.
 //!
 //! The calls are found by watching a spawn that goes well, so a call that is new is tried by itself. As root, on x86-64 (whose registers the
-//! tracer knows). `STRAIT_FAULTS=all` (`cargo xtask faults`) tries everything; otherwise a part of it, another one each time.
+//! tracer knows). `STRAIT_FAULTS=all` (`cargo xtask faults`) tries everything; otherwise a part of it, another one each time, or the one with this
+//! number.
 
 #[cfg(target_arch = "x86_64")]
 mod exceptions;

@@ -22,11 +22,12 @@ struct Sample {
 
 impl Sample {
     fn new() -> Sample {
-        if std::env::var("STRAIT_FAULTS").is_ok_and(|word| word == "all") {
+        let wanted = std::env::var("STRAIT_FAULTS").ok();
+        if wanted.as_deref() == Some("all") {
             return Sample { of: 1, from: 0 };
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as usize);
-        Sample { of: PART, from: now % PART }
+        Sample { of: PART, from: wanted.and_then(|part| part.parse().ok()).unwrap_or(now) % PART }
     }
 
     /// Round robin, beginning at another one for each `turn`.
@@ -45,7 +46,10 @@ pub fn run() -> ExitCode {
     let is_real = |call: &Call| !exceptions::of(call.role, call.name()).any(|one| one == Exception::Infallible);
     let fallible: Vec<Call> = calls.iter().copied().filter(is_real).collect();
     let (all, some) = (calls.len(), fallible.len());
-    println!("{all} calls on the way of a spawn, {some} of which can fail; one in {} is tried", sample.of);
+    let Sample { of, from } = sample;
+    println!(
+        "{all} calls on the way of a spawn, {some} of which can fail; one in {of} is tried (STRAIT_FAULTS={from})"
+    );
     let mut results = fail_each(&sample, &fallible);
     results.push(Bench::new().hold());
     results.extend(sample.pick(&calls, 0).map(|call| Bench::new().kill(call)));
