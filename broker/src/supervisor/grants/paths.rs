@@ -6,6 +6,7 @@
 use super::super::Supervisor;
 use super::super::heirs::Farewell;
 use super::{Grant, State};
+use crate::config::Wake;
 use crate::policy::Resource;
 use std::time::Duration;
 use strait_jail::{Access, Bind};
@@ -65,7 +66,9 @@ impl Supervisor {
         let deadline = Duration::from_millis(entry.grace_ms.into()).min(LONGEST_GRACE);
         // One that sleeps otherwise is woken by what comes; any other goes on without the path, with its id and what waits for it.
         let farewell = Farewell { deadline, reason };
-        if entry.rest.is_some() || self.begin_anew(world, None, &farewell).is_err() {
+        // Not by what it rests on: one that begins anew has that, too, until it is launched.
+        let sleeps = entry.world.as_ref().is_some_and(|world| world.wake == Wake::Message);
+        if sleeps || self.begin_anew(world, None, &farewell).is_err() {
             // Or it is ending already, perhaps with more time than this.
             self.begin_stop(world, None, deadline, &farewell.reason);
         }
