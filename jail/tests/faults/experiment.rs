@@ -50,7 +50,8 @@ impl Bench {
         let mut bench = Bench { subject, tracer, uid, open: 0 };
         // The first spawn leaves things open that stay so.
         for _ in 0..2 {
-            bench.order(|_| None);
+            let outcome = bench.order(|_| None).expect("an answer");
+            assert!(outcome.error.is_none(), "what all else is compared with: {outcome:?}");
             assert!(bench.rest(), "the launcher ended");
             bench.open = bench.descriptors();
         }
