@@ -5,6 +5,7 @@
 use crate::assembly::{AssemblyLimits, Outcome};
 use crate::client::Client;
 use crate::error::Error;
+use crate::parcel::Parcel;
 use crate::record::{Piece, Record};
 use std::time::{Duration, Instant};
 use strait_protocol::packed::Item;
@@ -331,7 +332,11 @@ impl Client {
     pub(crate) fn hand_out(&mut self, found: &Found) -> Record<'_> {
         self.cause = self.as_cause(self.header_of(found));
         let raw = self.header_of(found);
-        Record { raw, payload: self.payload_at(found.place), trailer: found.trailer, parcel: self.parcels.of(raw) }
+        let (payload, parcel) = (self.payload_at(found.place), self.parcels.of(raw));
+        // What was too long for a record to be published in.
+        let is_parcel = payload.is_empty() && raw.topic().is_some();
+        let payload = parcel.filter(|_| is_parcel).map_or(payload, Parcel::bytes);
+        Record { raw, payload, trailer: found.trailer, parcel }
     }
 
     /// The word for what is caused by a record: a notice stands for the record of ours that it is about.

@@ -78,7 +78,8 @@ impl<'a> Record<'a> {
         self.raw.header()
     }
 
-    /// The payload. Aligned to 16 bytes, unless it came in pieces or was kept aside while a request waited.
+    /// The payload. Aligned to 16 bytes, unless it came in pieces or was kept aside while a request waited. Of a message that was published with a
+    /// parcel and nothing else: the parcel's bytes.
     pub fn payload(&self) -> &'a [u8] {
         self.payload
     }

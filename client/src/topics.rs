@@ -3,6 +3,7 @@
 use crate::client::Client;
 use crate::control::PROMPT;
 use crate::error::Error;
+use crate::parcel::Parcel;
 use crate::record::Record;
 use strait_protocol::control::{Answer, Request};
 use strait_protocol::{FLAG_RETAIN, Header, Kind, RawHeader, Topic, WorldId};
@@ -68,15 +69,33 @@ impl Client {
     }
 
     /// Publishes a message: everybody gets it whose subscription covers the topic, but not we ourselves. Waits for room as
-    /// [`send`](Self::send) does, and as long as lossless subscribers of this topic are too slow; nothing else waits for those. It goes in
-    /// one record and brings no parcel: what is too long is [`Error::TooLarge`].
+    /// [`send`](Self::send) does, and as long as lossless subscribers of this topic are too slow; nothing else waits for those.
+    ///
+    /// What is longer than [`max_payload`](Self::max_payload) is published as a parcel, which is its [payload](Record::payload) for who gets it:
+    /// see [`publish_parcel`](Self::publish_parcel).
     pub fn publish(&mut self, topic: &str, payload: &[u8]) -> Result<u64, Error> {
         let topic = self.topic(topic)?;
-        self.send(topic, payload)
+        match payload.len() > self.max_payload() as usize {
+            false => self.send(topic, payload),
+            true => {
+                let mut parcel = self.new_parcel(payload.len())?;
+                parcel.copy_from_slice(payload);
+                self.send_parcel(topic, &parcel.seal()?, &[])
+            }
+        }
     }
 
-    /// The same, and it is kept as the topic's last value for those who subscribe later, until the next one or our end. An empty payload
-    /// takes it back. All that is kept for us fits a quarter of our budget: what is beyond that is not published, as a notice says.
+    /// Publishes a message with a parcel: all who get it read the same memory, and each is charged for it. Nobody who holds as many parcels as it may is
+    /// waited for, be it lossless or not: it misses that message, and the next one [says so](Published::missed). Without a payload, the
+    /// parcel's bytes are its [payload](Record::payload).
+    pub fn publish_parcel(&mut self, topic: &str, parcel: &Parcel, payload: &[u8]) -> Result<u64, Error> {
+        let topic = self.topic(topic)?;
+        self.send_parcel(topic, parcel, payload)
+    }
+
+    /// Publishes a message as [`publish`](Self::publish) does, in one record, and it is kept as the topic's last value for those who subscribe later, until the next one or our end. An empty payload
+    /// takes it back. All that is kept for us fits a quarter of our budget: what is beyond that is not published, as a notice says. What is
+    /// longer than one record is [`Error::TooLarge`].
     pub fn publish_retained(&mut self, topic: &str, payload: &[u8]) -> Result<u64, Error> {
         let topic = self.topic(topic)?;
         self.put(Header { flags: FLAG_RETAIN, ..Header::new(Kind::Message, topic, 0) }, payload, None)
@@ -111,6 +130,10 @@ impl Client {
         let Answer::Topic { name, .. } = self.ask(&Request::NameTopic { id: topic.0 }, PROMPT)? else {
             return Err(Error::Unexpected);
         };
+        self.remember_topic(topic, &name)
+    }
+
+    pub(crate) fn remember_topic(&mut self, topic: WorldId, name: &str) -> Result<Topic, Error> {
         let name: Topic = name.parse().map_err(|_| Error::Unexpected)?;
         if self.topic_names.len() >= MAX_NAMES {
             self.topic_names.clear();

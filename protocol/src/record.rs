@@ -131,8 +131,8 @@ pub enum Reason {
     /// The link is gone over which the request was asked, or the record was to go.
     #[error("the link that it went over is gone")]
     Unlinked = 19,
-    /// The record was for a topic, and was a piece of something larger or brought a parcel.
-    #[error("a topic takes whole records only, without a parcel")]
+    /// The record was for a topic, and was a piece of something larger, or was to be kept and brought a parcel.
+    #[error("a topic takes whole records only, and keeps no parcel")]
     NotByTopic = 24,
 }
 

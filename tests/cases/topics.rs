@@ -53,7 +53,46 @@ fn who_subscribes_gets_what_is_published() {
     order(&mut stage, sensor, "publish sensors.hall.temp 8").unwrap();
     hears(&mut stage, display, "sensors.hall.temp 11 0 7\nsensors.kitchen.temp 20 0 9");
     hears(&mut stage, odd, "sensors.hall.temp 1 0 1\nsensors.kitchen.temp 5 0 9");
-    assert!(order(&mut stage, sensor, "large sensors.hall.temp").unwrap_err().contains("1048576"));
+    assert!(order(&mut stage, sensor, "retain-large sensors.hall.temp").unwrap_err().contains("1048576"));
+}
+
+#[test]
+fn what_is_long_comes_whole_to_each_and_the_newest_to_who_is_slow() {
+    let mut stage = Stage::new();
+    let camera = party(&mut stage, "camera", &["frames.>"], &[]);
+    let [screen, recorder, sleeper] =
+        ["screen", "recorder", "sleeper"].map(|name| party(&mut stage, name, &[], &["frames.>"]));
+    order(&mut stage, screen, "subscribe frames.*").unwrap();
+    order(&mut stage, recorder, "subscribe frames.*").unwrap();
+    // More than the switch hands over ahead, to one that doesn't take up anything for now: it is waited for, and gets all.
+    let sleeping = stage.client().start_request(recorder, b"sleep 500", LONG).unwrap();
+    order(&mut stage, camera, "large frames.a 200000 20").unwrap();
+    assert_eq!(stage.receive().0.correlation, sleeping);
+    hears(&mut stage, screen, "frames.a 20 0 200000 bytes, true");
+    hears(&mut stage, recorder, "frames.a 20 0 200000 bytes, true");
+    // Of 64 MiB that it may hold one sender gets half: what one that sleeps can't hold it misses, and the others get all the same.
+    order(&mut stage, sleeper, "newest frames.b").unwrap();
+    let sleeping = stage.client().start_request(sleeper, b"sleep 500", LONG).unwrap();
+    for n in 0..12 {
+        order(&mut stage, camera, "large frames.b 4000000 1").unwrap();
+        hears(
+            &mut stage,
+            screen,
+            &format!("frames.a 20 0 200000 bytes, true\nframes.b {} 0 4000000 bytes, true", n + 1),
+        );
+    }
+    assert_eq!(stage.receive().0.correlation, sleeping);
+    order(&mut stage, camera, "publish frames.b 1").unwrap();
+    let end = Instant::now() + LONG;
+    let heard = loop {
+        let heard = order(&mut stage, sleeper, "heard").unwrap();
+        if heard.ends_with(" 0") {
+            break heard;
+        }
+        assert!(Instant::now() < end, "{heard}");
+    };
+    let numbers: Vec<u64> = heard.split(' ').skip(1).map(|word| word.parse().unwrap()).collect();
+    assert_eq!(numbers[0] + numbers[1], 13, "{heard}");
 }
 
 #[test]

@@ -115,7 +115,7 @@ impl Switch {
             Ok(()) => {}
             Err(ReserveError::Corrupt(corrupt)) => return self.quarantine(slot, &corrupt),
             Err(_) => {
-                let held = Held { raw, payload: Rc::default(), charged: port.id };
+                let held = Held { raw, payload: Rc::default(), charged: port.id, parcel: None };
                 port.held_bytes += held.bytes();
                 port.held.push_back(held);
             }

@@ -10,7 +10,7 @@ use super::parcels::bringing;
 use super::port::{Held, Port};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use strait_protocol::{Corrupt, Kind, RawHeader, Reason, ReserveError, WorldId};
+use strait_protocol::{Corrupt, FLAG_TOPIC, Kind, RawHeader, Reason, ReserveError, WorldId};
 
 /// Records looked at in one go behind one that can't go on.
 const LOOK_AHEAD: u32 = 1024;
@@ -182,7 +182,8 @@ impl Switch {
     }
 
     /// Takes a record out of its sender's outbox and keeps it until its receiver has room. A reply, or what a dead world leaves, is lost beyond
-    /// the receiver's budget: who asked is told, and of a dead sender nobody is left to be told.
+    /// the receiver's budget: who asked is told, and of a dead sender nobody is left to be told. Nor is who publishes told of a subscriber that may
+    /// not hold what a message brings: false says that it misses that.
     pub(super) fn hold(
         &mut self,
         slot: usize,
@@ -191,8 +192,11 @@ impl Switch {
         account: usize,
         payload: &mut Payload,
         flags: u8,
-    ) {
-        let Some(receiver) = self.by_id.get(&receiver).copied() else { return self.queue(slot, raw, payload) };
+    ) -> bool {
+        let Some(receiver) = self.by_id.get(&receiver).copied() else {
+            self.queue(slot, raw, payload);
+            return true;
+        };
         let sender = self.port(slot);
         let mut stamped = raw.stamped(sender.id, sender.sequence + 1).with_flags(flags);
         let bytes = Held::bytes_of(&stamped);
@@ -205,14 +209,23 @@ impl Switch {
                     self.end_request(key, &open, Reason::Quota);
                 }
             }
-            return;
+            return true;
         }
-        match self.bring(slot, receiver, raw) {
-            Ok(brought) => stamped = bringing(stamped, brought),
-            Err(reason) => return self.refuse(slot, &stamped.header(), reason),
+        let mut parcel = None;
+        if flags & FLAG_TOPIC != 0 {
+            let Ok(later) = self.bring_later(slot, receiver, raw) else { return false };
+            parcel = later;
+        } else {
+            match self.bring(slot, receiver, raw) {
+                Ok(brought) => stamped = bringing(stamped, brought),
+                Err(reason) => {
+                    self.refuse(slot, &stamped.header(), reason);
+                    return true;
+                }
+            }
         }
         let payload = payload.take(self.port(slot), stamped.length());
-        let held = Held { raw: stamped, payload, charged: self.port(account).id };
+        let held = Held { raw: stamped, payload, charged: self.port(account).id, parcel };
         let window = held.window(self.port(receiver).id);
         if self.port(account).charge(bytes, window) {
             self.stop(account, window);
@@ -223,6 +236,7 @@ impl Switch {
         if window != self.port(receiver).id {
             self.is_given(stamped.source(), &stamped, receiver);
         }
+        true
     }
 
     /// Moves what was held for a port into its inbox, as far as there is room.
@@ -230,7 +244,18 @@ impl Switch {
         let mut moved = false;
         while let Some(port) = &mut self.ports[slot] {
             let id = port.id;
-            let Some(first) = port.held.pop_front() else { break };
+            let Some(mut first) = port.held.pop_front() else { break };
+            if first.parcel.is_some() && !self.bring_now(slot, &mut first) {
+                self.lose(slot, &first);
+                moved = true;
+                continue;
+            }
+            let port = self.port(slot);
+            // A cursor that can't be true is found below.
+            if first.parcel.is_some() && port.endpoint.room().is_ok() {
+                port.held.push_front(first);
+                break;
+            }
             match port.put(&first.raw, &first.payload) {
                 Ok(()) => {
                     moved = true;
@@ -255,6 +280,15 @@ impl Switch {
         moved
     }
 
+    /// What was the first to be held isn't to be delivered after all: the subscription that it was for is told by its next.
+    fn lose(&mut self, slot: usize, held: &Held) {
+        let port = self.port(slot);
+        port.unseated += 1;
+        let id = port.id;
+        self.uncharge(held.charged, held.window(id), held.bytes());
+        self.miss(slot, &held.raw);
+    }
+
     pub(super) fn uncharge(&mut self, account: WorldId, window: WorldId, bytes: u64) {
         let Some(slot) = self.by_id.get(&account).copied() else { return };
         let port = self.port(slot);
@@ -270,9 +304,7 @@ impl Switch {
     /// Whether a port that is about to be left alone has something to do after all.
     pub(super) fn has_work(&mut self, slot: usize) -> bool {
         let Some(port) = &mut self.ports[slot] else { return false };
-        if let Some(first) = port.held.front()
-            && port.endpoint.room().is_ok_and(|room| room < first.raw.stride())
-        {
+        if port.keeps_waiting() {
             return self.has_unseen(slot) || self.can_dispatch_for(slot);
         }
         !self.port(slot).held.is_empty() || self.has_unseen(slot) || self.can_dispatch_for(slot)
@@ -288,8 +320,11 @@ impl Switch {
         let Ok(data) = port.endpoint.hear_produced() else { return true };
         let Some(blocked) = port.blocked else { return data };
         let unlooked = !matches!(port.endpoint.peek_past(blocked.looked_past), Ok(None));
-        let (kind, is_topic) = match port.endpoint.fetch() {
-            Ok(true) => (port.endpoint.head().kind(), port.endpoint.head().destination().is_topic()),
+        let (kind, is_topic, brings) = match port.endpoint.fetch() {
+            Ok(true) => {
+                let head = port.endpoint.head();
+                (head.kind(), head.destination().is_topic(), head.parcel() != 0)
+            }
             // What was blocked was held, and nothing is behind it.
             Ok(false) => return false,
             Err(_) => return true,
@@ -308,6 +343,7 @@ impl Switch {
                 target.held.is_empty()
                     && target.waiters.front().is_none_or(|first| *first == id)
                     && target.endpoint.room().is_ok_and(|room| room >= blocked.needed)
+                    && !(brings && is_topic && target.is_lane_full())
             }
         }
     }
@@ -315,6 +351,7 @@ impl Switch {
     /// What was held for others before its sender died is charged to who gets it. Beyond that one's budget it is lost, and nobody is left to be
     /// told.
     pub(super) fn inherit(&mut self, gone: WorldId) {
+        let mut lost = Vec::new();
         for port in self.ports.iter_mut().flatten() {
             let (id, mut inherited) = (port.id, 0);
             let room = port.budget_bytes.saturating_sub(port.held_bytes);
@@ -325,10 +362,14 @@ impl Switch {
                 held.charged = id;
                 inherited += held.bytes();
                 let fits = inherited <= room;
-                inherited -= if fits { 0 } else { held.bytes() };
+                if !fits {
+                    inherited -= held.bytes();
+                    lost.extend(held.parcel.take().inspect(|parcel| port.holdings.end_wait(gone, parcel)));
+                }
                 fits
             });
             port.held_bytes += inherited;
         }
+        lost.into_iter().for_each(|parcel| self.let_go(parcel));
     }
 }

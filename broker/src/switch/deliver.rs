@@ -5,7 +5,9 @@ use super::backlog::Payload;
 use super::parcels::bringing;
 use super::port::Port;
 use strait_protocol::tap::Fate;
-use strait_protocol::{Corrupt, FLAG_MORE, Kind, MAX_RECEIVERS, RawHeader, Reason, ReserveError, SliceMemory, WorldId};
+use strait_protocol::{
+    Corrupt, FLAG_MORE, FLAG_TOPIC, Kind, MAX_RECEIVERS, RawHeader, Reason, ReserveError, SliceMemory, WorldId,
+};
 
 /// Records taken from one port before the next one has its turn, and bytes of ring. After that many bytes it is also time to show the receiver
 /// what is there and to give the sender its ring back: both work while the next are copied.
@@ -118,7 +120,7 @@ impl Switch {
                     return Ok(false);
                 }
                 let account = self.account(slot, &raw, receiver);
-                self.hold(slot, &raw, receiver, account, &mut Payload::At(at), 0);
+                let _ = self.hold(slot, &raw, receiver, account, &mut Payload::At(at), 0);
                 Ok(self.step_held(slot, receiver, raw.stride()))
             }
         }
@@ -223,7 +225,7 @@ impl Switch {
     /// Moves a record that may go there to its receiver, if that has room, with the flags that the switch adds.
     #[inline]
     pub(super) fn hand_over(&mut self, slot: usize, receiver: usize, raw: &RawHeader, at: u32, flags: u8) -> Outcome {
-        let brought = match self.brought_by(slot, receiver, raw) {
+        let brought = match self.brought_by(slot, receiver, raw, flags & FLAG_TOPIC != 0) {
             Ok(brought) => brought,
             Err(outcome) => return outcome,
         };

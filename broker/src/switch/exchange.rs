@@ -59,7 +59,7 @@ impl Switch {
             Ok(()) => {}
             Err(ReserveError::Corrupt(corrupt)) => return self.quarantine(slot, &corrupt),
             Err(_) => {
-                let held = Held { raw, payload: payload.into(), charged };
+                let held = Held { raw, payload: payload.into(), charged, parcel: None };
                 let (bytes, id) = (held.bytes(), port.id);
                 port.held.push_back(held);
                 if let Some(account) = self.by_id.get(&charged).copied() {

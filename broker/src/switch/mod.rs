@@ -502,11 +502,12 @@ impl Switch {
         self.drop_links(port.id);
         self.leave_topics(&port);
         port.holdings.drain().for_each(|parcel| self.let_go(parcel));
-        for held in &port.held {
+        for held in std::mem::take(&mut port.held) {
             self.uncharge(held.charged, held.window(port.id), held.bytes());
             if held.raw.topic().is_none() {
                 self.tell_lost(&held.raw.header());
             }
+            held.parcel.into_iter().for_each(|parcel| self.let_go(parcel));
         }
         self.forget_forwards(port.id);
         port.groups.iter().for_each(|group| self.leave(*group, port.id));

@@ -25,7 +25,7 @@ impl Switch {
                         return Ok(false);
                     }
                     let account = self.account(slot, &one, blocked);
-                    self.hold(slot, &one, blocked, account, &mut payload, 0);
+                    let _ = self.hold(slot, &one, blocked, account, &mut payload, 0);
                 }
                 Outcome::Refused(reason) => {
                     let sequence = self.port(slot).sequence + 1;

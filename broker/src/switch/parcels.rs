@@ -6,6 +6,7 @@
 
 use super::Switch;
 use super::deliver::Outcome;
+use super::port::Held;
 use crate::link::Event as Report;
 use std::collections::HashMap;
 use std::os::fd::AsFd;
@@ -54,22 +55,45 @@ pub(super) struct Holdings {
     /// Numbers by serial.
     numbers: HashMap<u64, u32>,
     last_number: u32,
+    /// From whom what waits with messages by topics, and what is charged for it: it has no number before it is handed over.
+    waiting: Vec<(WorldId, u64)>,
     bytes: u64,
     max_count: u32,
     max_bytes: u64,
 }
 
+/// Why a parcel isn't handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotGiven {
+    /// It is the sender's fault.
+    Unfit(Reason),
+    /// Its receiver holds as much as it may.
+    Quota,
+    /// Its receiver hasn't taken up what it was handed before.
+    LaneFull,
+}
+
+impl From<NotGiven> for Reason {
+    fn from(why: NotGiven) -> Self {
+        match why {
+            NotGiven::Unfit(reason) => reason,
+            NotGiven::Quota | NotGiven::LaneFull => Self::ParcelQuota,
+        }
+    }
+}
+
 impl Holdings {
     pub(super) fn new(max_count: u32, max_bytes: u64) -> Self {
         let (by_number, numbers) = (HashMap::new(), HashMap::new());
-        Self { by_number, numbers, last_number: 0, bytes: 0, max_count, max_bytes }
+        Self { by_number, numbers, last_number: 0, waiting: Vec::new(), bytes: 0, max_count, max_bytes }
     }
 
     /// Whether there is room for one more from this sender: who isn't the holder itself gets half of what the others leave.
     fn has_room(&self, from: WorldId, holder: WorldId, charge: u64) -> bool {
-        let of_sender = self.by_number.values().filter(|holding| holding.from == from);
-        let (count, bytes) = of_sender.fold((0, 0), |(n, bytes), holding| (n + 1, bytes + holding.parcel.charge()));
-        let others = (self.by_number.len() as u64 - count, self.bytes - bytes);
+        let held = self.by_number.values().map(|holding| (holding.from, holding.parcel.charge()));
+        let of_sender = held.chain(self.waiting.iter().copied()).filter(|(other, _)| *other == from);
+        let (count, bytes) = of_sender.fold((0, 0), |(n, bytes), (_, charge)| (n + 1, bytes + charge));
+        let others = (u64::from(self.count()) - count, self.bytes - bytes);
         let share = if from == holder { 1 } else { 2 };
         let fits = |used: u64, more: u64, others: u64, max: u64| {
             used.saturating_add(more) <= max.saturating_sub(others) / share
@@ -78,7 +102,7 @@ impl Holdings {
     }
 
     pub(super) fn count(&self) -> u32 {
-        self.by_number.len() as u32
+        (self.by_number.len() + self.waiting.len()) as u32
     }
 
     /// Bytes that its world is charged for them.
@@ -111,14 +135,30 @@ impl Holdings {
         Some(holding.parcel)
     }
 
+    /// Counts what waits with a message by a topic until that has room.
+    pub(super) fn begin_to_wait(&mut self, from: WorldId, parcel: &Parcel) {
+        self.waiting.push((from, parcel.charge()));
+        self.bytes += parcel.charge();
+    }
+
+    /// It waits no longer. What isn't counted has waited for a life that is over.
+    pub(super) fn end_wait(&mut self, from: WorldId, parcel: &Parcel) {
+        let wait = (from, parcel.charge());
+        if let Some(at) = self.waiting.iter().position(|other| *other == wait) {
+            self.waiting.swap_remove(at);
+            self.bytes -= wait.1;
+        }
+    }
+
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Rc<Parcel>> {
         self.bytes = 0;
+        self.waiting.clear();
         self.numbers.clear();
         std::mem::take(&mut self.by_number).into_values().map(|holding| holding.parcel)
     }
 
     /// The parcel with this number, if it can be sent.
-    fn sendable(&mut self, number: u32) -> Result<Rc<Parcel>, Reason> {
+    pub(super) fn sendable(&mut self, number: u32) -> Result<Rc<Parcel>, Reason> {
         let holding = self.by_number.get_mut(&number).filter(|holding| holding.uses > 0);
         let holding = holding.ok_or(Reason::NoSuchParcel)?;
         holding.is_sealed = holding.is_sealed || holding.parcel.file.is_sealed();
@@ -162,9 +202,15 @@ impl Switch {
     }
 
     /// What a record brings, made known to its receiver. Only once the record itself has
-    /// room: so that what is counted comes.
+    /// room: so that what is counted comes. What comes by a topic waits for a receiver that hasn't taken up what it was handed before.
     #[inline]
-    pub(super) fn brought_by(&mut self, slot: usize, receiver: usize, raw: &RawHeader) -> Result<Brought, Outcome> {
+    pub(super) fn brought_by(
+        &mut self,
+        slot: usize,
+        receiver: usize,
+        raw: &RawHeader,
+        is_by_topic: bool,
+    ) -> Result<Brought, Outcome> {
         const NOTHING: Brought = (0, 0);
         if raw.stream() == 0 || raw.flags() & (FLAG_PARCEL | FLAG_MARK) == 0 {
             return Ok(NOTHING);
@@ -181,7 +227,15 @@ impl Switch {
         if !target.has_turn(sender) || target.endpoint.room().is_ok_and(|room| room < raw.stride()) {
             return Err(Outcome::Blocked(target.id));
         }
-        self.bring(slot, receiver, raw).map_err(Outcome::Refused)
+        match self.hand_on(slot, receiver, raw.parcel()) {
+            Ok(number) => Ok((FLAG_PARCEL, number)),
+            Err(NotGiven::LaneFull) if is_by_topic => {
+                let target = self.port(receiver);
+                target.note_full_lane();
+                Err(Outcome::Blocked(target.id))
+            }
+            Err(why) => Err(Outcome::Refused(why.into())),
+        }
     }
 
     /// The same for a record that will have room, or is held until it has.
@@ -192,14 +246,67 @@ impl Switch {
         }
     }
 
-    /// Makes a parcel of one world known to another; its memory is handed over unless the receiver has it already.
-    fn hand_on(&mut self, slot: usize, receiver: usize, number: u32) -> Result<u32, Reason> {
+    /// The parcel that a message by a topic brings which has to wait: its receiver is charged for it from now on.
+    pub(super) fn bring_later(
+        &mut self,
+        slot: usize,
+        receiver: usize,
+        raw: &RawHeader,
+    ) -> Result<Option<Rc<Parcel>>, Reason> {
+        if raw.parcel() == 0 {
+            return Ok(None);
+        }
         let sender = self.port(slot);
-        let (from, parcel) = (sender.id, sender.holdings.sendable(number)?);
+        let (from, parcel) = (sender.id, sender.holdings.sendable(raw.parcel())?);
+        let target = self.port(receiver);
+        if !target.holdings.has_room(from, target.id, parcel.charge()) {
+            return Err(Reason::ParcelQuota);
+        }
+        target.holdings.begin_to_wait(from, &parcel);
+        Ok(Some(parcel))
+    }
+
+    /// Hands over what waited with a message by a topic, if that has room now and its receiver takes up what it is handed. False if it
+    /// is lost: it may not be held after all.
+    pub(super) fn bring_now(&mut self, slot: usize, held: &mut Held) -> bool {
+        let port = self.port(slot);
+        let has_room = port.endpoint.room().is_ok_and(|room| room >= held.raw.stride());
+        if held.parcel.is_none() || !has_room || port.is_lane_full() {
+            return true;
+        }
+        let Some(parcel) = held.parcel.take() else { return true };
+        let from = held.raw.source();
+        port.holdings.end_wait(from, &parcel);
+        match self.give_parcel(from, &parcel, slot) {
+            Ok(number) => held.raw = held.raw.with_number(FLAG_PARCEL, number),
+            Err(NotGiven::LaneFull) => {
+                let port = self.port(slot);
+                port.note_full_lane();
+                port.holdings.begin_to_wait(from, &parcel);
+                held.parcel = Some(parcel);
+            }
+            Err(NotGiven::Unfit(_) | NotGiven::Quota) => {
+                self.let_go(parcel);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// What waited to be brought by a topic isn't.
+    pub(super) fn bring_never(&mut self, slot: usize, from: WorldId, parcel: Rc<Parcel>) {
+        self.port(slot).holdings.end_wait(from, &parcel);
+        self.let_go(parcel);
+    }
+
+    /// Makes a parcel of one world known to another; its memory is handed over unless the receiver has it already.
+    fn hand_on(&mut self, slot: usize, receiver: usize, number: u32) -> Result<u32, NotGiven> {
+        let sender = self.port(slot);
+        let (from, parcel) = (sender.id, sender.holdings.sendable(number).map_err(NotGiven::Unfit)?);
         self.give_parcel(from, &parcel, receiver)
     }
 
-    pub(super) fn give_parcel(&mut self, from: WorldId, parcel: &Rc<Parcel>, receiver: usize) -> Result<u32, Reason> {
+    pub(super) fn give_parcel(&mut self, from: WorldId, parcel: &Rc<Parcel>, receiver: usize) -> Result<u32, NotGiven> {
         let target = self.port(receiver);
         let holdings = &mut target.holdings;
         if let Some(number) = holdings.numbers.get(&parcel.serial).copied()
@@ -209,11 +316,14 @@ impl Switch {
             return Ok(number);
         }
         if !holdings.has_room(from, target.id, parcel.charge()) {
-            return Err(Reason::ParcelQuota);
+            return Err(NotGiven::Quota);
         }
         let number = holdings.next_number();
         let note = Note { what: Handed::Parcel, number, bytes: parcel.file.bytes() };
-        target.lane.give(&note, &[parcel.file.as_fd()]).map_err(|_| Reason::ParcelQuota)?;
+        target.lane.give(&note, &[parcel.file.as_fd()]).map_err(|why| match why {
+            Refusal::LaneFull => NotGiven::LaneFull,
+            _ => NotGiven::Quota,
+        })?;
         holdings.insert(number, parcel.clone(), from, true);
         Ok(number)
     }

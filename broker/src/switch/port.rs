@@ -2,7 +2,7 @@
 
 use super::backlog::Blocked;
 use super::lane::Lane;
-use super::parcels::Holdings;
+use super::parcels::{Holdings, Parcel};
 use super::starts::Starts;
 use super::tap::Shown;
 use crate::link::Passport;
@@ -30,6 +30,8 @@ pub(crate) struct Held {
     pub payload: Rc<[u8]>,
     /// On whose account.
     pub charged: WorldId,
+    /// What a message by a topic brings and hasn't handed over yet. It counts among what its receiver holds.
+    pub parcel: Option<Rc<Parcel>>,
 }
 
 impl Held {
@@ -106,6 +108,8 @@ pub(crate) struct Port {
     /// Rung by us.
     wakeup: OwnedFd,
     pub lane: Lane,
+    /// What the world had released when something by a topic found its lane full: until it has released more, nothing else is tried.
+    lane_full_at: Option<u64>,
     pub holdings: Holdings,
     /// Whom policy lets it reach.
     pub reach: Reach,
@@ -181,6 +185,7 @@ impl Port {
             bell,
             wakeup,
             lane: Lane::new(lane),
+            lane_full_at: None,
             holdings: Holdings::new(passport.parcel_count, passport.parcel_bytes),
             reach: Reach::parse(&passport.send, &passport.link)?,
             linked_bytes: 0,
@@ -224,6 +229,7 @@ impl Port {
         std::mem::swap(&mut self.bell, &mut other.bell);
         std::mem::swap(&mut self.wakeup, &mut other.wakeup);
         std::mem::swap(&mut self.lane, &mut other.lane);
+        std::mem::swap(&mut self.lane_full_at, &mut other.lane_full_at);
         std::mem::swap(&mut self.holdings, &mut other.holdings);
         std::mem::swap(&mut self.reach, &mut other.reach);
         std::mem::swap(&mut self.topics, &mut other.topics);
@@ -265,12 +271,38 @@ impl Port {
         raw.length() == 0 || self.retained_bytes - replaced + Held::bytes_of(raw) <= self.window()
     }
 
+    /// The world hasn't taken up what it was handed, and can be handed no more.
+    pub(super) fn note_full_lane(&mut self) {
+        self.lane_full_at = Some(self.endpoint.consumed());
+    }
+
+    /// Whether that is so still, as far as was looked at what it has released.
+    pub(super) fn is_lane_full(&self) -> bool {
+        self.lane_full_at == Some(self.endpoint.consumed())
+    }
+
+    /// Whether what waits outside of the inbox has to wait on: for room, or until the world has taken up what it was handed.
+    pub(super) fn keeps_waiting(&mut self) -> bool {
+        let room = self.endpoint.room();
+        self.held.front().is_some_and(|first| {
+            room.is_ok_and(|room| room < first.raw.stride() || first.parcel.is_some() && self.is_lane_full())
+        })
+    }
+
+    /// Where a value of a topic waits, by its seat, if it may make way for the next one.
+    pub(super) fn place_of(&self, seat: Option<u64>, topic: Option<(WorldId, u32)>) -> Option<usize> {
+        let place = seat?.checked_sub(self.unseated)? as usize;
+        let waiting = self.held.get(place)?;
+        // What a parcel was handed over for already must come.
+        let may_go = waiting.charged == self.id && waiting.raw.topic() == topic && waiting.raw.parcel() == 0;
+        may_go.then_some(place)
+    }
+
     /// Holds something for this world on its own account: in the place of the value that waits at `seat`, if that is of the same subscription
     /// and topic and so missed, else behind all that waits; `seat` is then where. False if there is no room on the account.
     pub(crate) fn keep(&mut self, mut held: Held, seat: &mut Option<u64>) -> bool {
-        let place = seat.and_then(|seat| seat.checked_sub(self.unseated)).map(|place| place as usize);
+        let place = self.place_of(*seat, held.raw.topic());
         let waiting = place.and_then(|place| self.held.get_mut(place));
-        let waiting = waiting.filter(|other| other.charged == held.charged && other.raw.topic() == held.raw.topic());
         let (missed, freed) = waiting.as_ref().map_or((0, 0), |w| (w.raw.missed().saturating_add(1), w.bytes()));
         let left = self.held_bytes - freed;
         if left > 0 && left + held.bytes() > self.budget_bytes {

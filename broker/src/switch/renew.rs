@@ -63,7 +63,10 @@ impl Switch {
         let mut waiting = HashSet::new();
         for left in left {
             match gives_back {
-                true => self.send_back(slot, &left, Reason::CantStart),
+                true => {
+                    self.send_back(slot, &left, Reason::CantStart);
+                    left.record.parcel.into_iter().for_each(|parcel| self.let_go(parcel));
+                }
                 false => waiting.extend(self.hand_down(slot, &mut former.holdings, left)),
             }
         }
@@ -81,7 +84,7 @@ impl Switch {
         for record in unread {
             let mut payload = vec![0; record.raw.length() as usize];
             former.endpoint.mine().copy_out(record.payload_offset(), &mut payload);
-            let record = Held { raw: record.raw, payload: payload.into(), charged: former.id };
+            let record = Held { raw: record.raw, payload: payload.into(), charged: former.id, parcel: None };
             left.push(Left { record, is_delivered: true });
         }
         let held = std::mem::take(&mut self.port(slot).held);
@@ -94,6 +97,8 @@ impl Switch {
     fn hand_down(&mut self, slot: usize, parcels: &mut Holdings, left: Left) -> Option<Key> {
         if !self.outlives(slot, &left.record.raw) {
             self.forgo(slot, &left);
+            // Nothing is counted any more: what it was counted among has gone with the last life.
+            left.record.parcel.into_iter().for_each(|parcel| self.let_go(parcel));
             return None;
         }
         let raw = match self.bring_again(slot, parcels, &left.record.raw) {

@@ -6,10 +6,14 @@
 //! A *lossless* subscriber without room is served as a receiver of multicast is: the message is held on its publisher's account, in a window that
 //! all slow subscribers of the topic share, and the publisher is told not to publish there for now. A *newest-wins* one costs its publisher nothing:
 //! one value waits for it, on its own account, and the next takes that one's place. What a subscriber misses is counted in the next that it gets.
+//!
+//! A parcel that a message brings is handed over with that message and not before, so that what makes way or is forgone takes its parcel with it. It is
+//! charged to the subscriber from when it waits; one that holds as much as it may misses it.
 
 use super::Switch;
 use super::backlog::Payload;
 use super::deliver::{Outcome, Turn};
+use super::parcels::Parcel;
 use super::port::{Held, Port};
 use crate::link::Subscription;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -146,7 +150,7 @@ impl Switch {
         });
         self.port(slot).subscriptions.entry(subscriber.subscription.number).or_default().insert(topic, serial);
         if let Some((raw, payload)) = kept
-            && !self.put_or_keep(slot, raw, payload, &mut subscriber.seat)
+            && !self.put_or_keep(slot, (raw, payload), None, &mut subscriber.seat)
         {
             subscriber.miss();
         }
@@ -182,7 +186,24 @@ impl Switch {
         let (id, held) = (port.id, std::mem::take(&mut port.held));
         let (gone, kept): (VecDeque<Held>, _) = held.into_iter().partition(|held| is_gone(&held.raw));
         self.port(slot).held = kept;
-        gone.iter().for_each(|held| self.uncharge(held.charged, held.window(id), held.bytes()));
+        for held in gone {
+            self.uncharge(held.charged, held.window(id), held.bytes());
+            if let Some(parcel) = held.parcel {
+                self.bring_never(slot, held.raw.source(), parcel);
+            }
+        }
+    }
+
+    /// A world is not to get after all what was held for one of its subscriptions.
+    pub(super) fn miss(&mut self, slot: usize, held: &RawHeader) {
+        let Some((topic, number)) = held.topic() else { return };
+        let met = self.port(slot).subscriptions.get(&number);
+        let Some(serial) = met.and_then(|met| met.get(&topic)).copied() else { return };
+        let open = self.topics.open.get_mut(&topic);
+        if let Some(subscriber) = open.and_then(|open| open.subscribers.get_mut(&serial)) {
+            subscriber.missed = subscriber.missed.saturating_add(held.missed());
+            subscriber.miss();
+        }
     }
 
     /// What a world published on a topic that it may not publish on any more, and that waits for room, goes to nobody; what is in its outbox is
@@ -212,7 +233,7 @@ impl Switch {
             let Some(slot) = self.by_id.get(&WorldId(*world)).copied() else { continue };
             let missed = self.port(slot).unannounced;
             let raw = raw.by_topic(WorldId(*world), *number, missed).with_flags(FLAG_TOPIC);
-            let is_given = self.put_or_keep(slot, raw, payload.clone(), &mut None);
+            let is_given = self.put_or_keep(slot, (raw, payload.clone()), None, &mut None);
             self.port(slot).unannounced = if is_given { 0 } else { missed.saturating_add(1) };
         }
         self.publish_touched();
@@ -232,7 +253,11 @@ impl Switch {
     /// Gives the message at the head of an outbox to the subscribers of its topic, from where it left off. False if it isn't through: it has
     /// to wait for one of them, or its turn is over.
     pub(super) fn publish(&mut self, slot: usize, raw: &RawHeader, at: u32, turn: &mut Turn) -> Result<bool, Corrupt> {
-        if let Err(reason) = self.may_publish(slot, raw)? {
+        let mut verdict = self.may_publish(slot, raw)?;
+        if raw.parcel() != 0 && verdict.is_ok() {
+            verdict = self.port(slot).holdings.sendable(raw.parcel()).map(drop);
+        }
+        if let Err(reason) = verdict {
             let stays = self.step(slot, raw.stride());
             if stays {
                 self.tell(slot, &raw.header(), reason);
@@ -265,7 +290,9 @@ impl Switch {
         Ok(match open {
             None => Err(Reason::Refused),
             Some(_) if raw.kind() != Kind::Message => Err(Reason::Refused),
-            Some(_) if raw.stream() != 0 || raw.flags() & FLAG_MORE != 0 => Err(Reason::NotByTopic),
+            // What is kept for those who come later is kept in memory of our own.
+            Some(_) if raw.parcel() != 0 && raw.flags() & FLAG_RETAIN != 0 => Err(Reason::NotByTopic),
+            Some(_) if raw.stream() != raw.parcel() || raw.flags() & FLAG_MORE != 0 => Err(Reason::NotByTopic),
             Some(open) if raw.flags() & FLAG_RETAIN != 0 && !port.can_retain(raw, open.kept_by(port.id)) => {
                 Err(Reason::Quota)
             }
@@ -333,7 +360,10 @@ impl Switch {
                     subscriber.miss();
                     return Ok(true);
                 }
-                self.hold(slot, &one, receiver, account, payload, FLAG_TOPIC);
+                if !self.hold(slot, &one, receiver, account, payload, FLAG_TOPIC) {
+                    subscriber.miss();
+                    return Ok(true);
+                }
             }
         }
         subscriber.missed = 0;
@@ -344,28 +374,62 @@ impl Switch {
         let sender = self.port(slot);
         let raw = one.stamped(sender.id, sender.sequence + 1).with_flags(FLAG_TOPIC);
         let payload = payload.take(sender, raw.length());
-        self.see_held(slot, subscriber.slot, &raw, &payload);
-        match self.put_or_keep(subscriber.slot, raw, payload, &mut subscriber.seat) {
-            true => subscriber.missed = 0,
-            false => subscriber.miss(),
+        // What waits makes way with what it brings, before it is looked whether there is room for this.
+        let before = self.parcel_at(subscriber, &raw);
+        if let Some((from, parcel)) = &before {
+            self.port(subscriber.slot).holdings.end_wait(*from, parcel);
         }
+        let parcel = self.bring_later(slot, subscriber.slot, one);
+        let is_kept = parcel.is_ok_and(|parcel| {
+            self.see_held(slot, subscriber.slot, &raw, &payload);
+            let is_kept = self.put_or_keep(subscriber.slot, (raw, payload), parcel.clone(), &mut subscriber.seat);
+            if let (false, Some(parcel)) = (is_kept, parcel) {
+                self.bring_never(subscriber.slot, raw.source(), parcel);
+            }
+            is_kept
+        });
+        if is_kept {
+            subscriber.missed = 0;
+            before.into_iter().for_each(|(_, parcel)| self.let_go(parcel));
+        } else {
+            subscriber.miss();
+            let holdings = &mut self.port(subscriber.slot).holdings;
+            before.iter().for_each(|(from, parcel)| holdings.begin_to_wait(*from, parcel));
+        }
+    }
+
+    /// What the value brings, and from whom, that waits for a subscriber and would make way for this one.
+    fn parcel_at(&mut self, subscriber: &Subscriber, raw: &RawHeader) -> Option<(WorldId, Rc<Parcel>)> {
+        let port = self.port(subscriber.slot);
+        let waiting = &port.held[port.place_of(subscriber.seat, raw.topic())?];
+        Some((waiting.raw.source(), waiting.parcel.clone()?))
     }
 
     /// Gives a world something from memory of our own, behind whatever waits for it and on its own account; `seat` is that of a value whose place
     /// it may take. False if its account has no room.
-    fn put_or_keep(&mut self, slot: usize, raw: RawHeader, payload: Rc<[u8]>, seat: &mut Option<u64>) -> bool {
+    fn put_or_keep(
+        &mut self,
+        slot: usize,
+        (raw, payload): (RawHeader, Rc<[u8]>),
+        parcel: Option<Rc<Parcel>>,
+        seat: &mut Option<u64>,
+    ) -> bool {
         let port = self.port(slot);
-        if raw.length() > port.endpoint.max_payload() {
+        let (fits, goes_now) = (raw.length() <= port.endpoint.max_payload(), port.held.is_empty() && parcel.is_none());
+        if !fits {
             return false;
         }
-        let put = if port.held.is_empty() { port.put(&raw, &payload) } else { Err(ReserveError::Full) };
+        let put = if goes_now { port.put(&raw, &payload) } else { Err(ReserveError::Full) };
         let is_given = match put {
             Ok(()) => true,
             Err(ReserveError::Corrupt(corrupt)) => {
                 self.quarantine(slot, &corrupt);
                 return false;
             }
-            Err(_) => port.keep(Held { raw, payload, charged: port.id }, seat),
+            Err(_) => {
+                let held = Held { raw, payload, charged: port.id, parcel };
+                port.keep(held, seat)
+            }
         };
         self.activate(slot);
         self.touch(slot);

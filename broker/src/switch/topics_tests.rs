@@ -4,8 +4,9 @@ use super::tests::{Bench, SECOND, receive};
 use super::*;
 use crate::link::Subscription;
 use std::time::Duration;
+use strait_client::{Client, Parcel};
 use strait_protocol::layout::HEADER_BYTES;
-use strait_protocol::{Header, Kind, SliceSize};
+use strait_protocol::{FLAG_MARK, FLAG_MORE, FLAG_PARCEL, FLAG_RETAIN, Header, Kind, Reason, SliceSize};
 
 fn lossless(world: u64) -> Subscription {
     Subscription { world, number: 1, newest: false, retained: false, tag_mask: 0, tag: 0 }
@@ -100,4 +101,153 @@ fn what_is_held_of_who_may_publish_no_more_goes_nowhere() {
     let sources: Vec<WorldId> = rest.map(|header| header.source).collect();
     assert_eq!(sources.iter().filter(|source| **source == WorldId(20)).count() as u64, given);
     assert_eq!(sources.last(), Some(&WorldId(22)), "what others published there comes");
+}
+
+const TOPIC: WorldId = WorldId::topic(1);
+
+fn parcel(client: &mut Client, fill: u8) -> Parcel {
+    let mut parcel = client.new_parcel(4096).unwrap();
+    parcel.fill(fill);
+    parcel.seal().unwrap()
+}
+
+/// A publisher and a subscriber, whose inbox is full of what was published before, so much that something waits outside.
+fn full(bench: &mut Bench, newest: bool) -> (Client, Client) {
+    let mut publisher = bench.attach(20, "publisher", &["*"]);
+    let subscriber = bench.attach(21, "subscriber", &[]);
+    bench.say(&Command::OpenTopic { topic: 1, publisher: 20 });
+    bench.say(&Command::Subscribe { subscriptions: vec![Subscription { newest, ..lossless(21) }], topics: vec![1] });
+    while bench.count(21).counters.held_records == 0 {
+        // As long as what brings a parcel: there is no room for that either.
+        publisher.send(TOPIC, b"").unwrap();
+    }
+    (publisher, subscriber)
+}
+
+/// Until what was sent is where it goes.
+fn settle(bench: &mut Bench, publisher: &mut Client) {
+    assert!(publisher.drain(SECOND.unwrap()).unwrap());
+    bench.count(20);
+}
+
+fn parcels(bench: &mut Bench, id: u64) -> (u64, u64) {
+    let counters = bench.count(id).counters;
+    (counters.parcels, counters.parcel_bytes)
+}
+
+/// Everything that comes: which parcel, and how many were missed in all.
+fn read(client: &mut Client) -> (Vec<u8>, u64) {
+    let (mut brought, mut missed) = (Vec::new(), 0);
+    while let Some(record) = client.receive(Some(Duration::from_millis(200))).unwrap() {
+        missed += u64::from(record.published().expect("by a topic").missed);
+        if let Some(parcel) = record.parcel() {
+            assert!(parcel.bytes().iter().all(|byte| *byte == parcel.bytes()[0]));
+            assert_eq!(record.payload(), parcel.bytes(), "without a payload of its own");
+            brought.push(parcel.bytes()[0]);
+        }
+    }
+    (brought, missed)
+}
+
+#[test]
+fn the_newest_parcel_takes_the_place_of_the_one_that_waits() {
+    let mut bench = Bench::new();
+    let (mut publisher, mut subscriber) = full(&mut bench, true);
+    for fill in 1..=20 {
+        let parcel = parcel(&mut publisher, fill);
+        publisher.send_parcel(TOPIC, &parcel, b"").unwrap();
+    }
+    assert!(publisher.drain(SECOND.unwrap()).unwrap());
+    // One waits, on the account of who is to have it; who published it holds none any more.
+    assert_eq!(parcels(&mut bench, 21), (1, 4096));
+    assert!(publisher.receive(Some(Duration::from_millis(50))).unwrap().is_none());
+    assert_eq!(parcels(&mut bench, 20), (0, 0));
+    let (brought, missed) = read(&mut subscriber);
+    assert_eq!(brought, [20]);
+    assert!(missed >= 19, "{missed}");
+    assert!(subscriber.receive(Some(Duration::from_millis(50))).unwrap().is_none());
+    assert_eq!(parcels(&mut bench, 21), (0, 0));
+}
+
+#[test]
+fn a_parcel_that_waits_comes_though_its_publisher_is_gone() {
+    let mut bench = Bench::new();
+    let (mut publisher, mut subscriber) = full(&mut bench, false);
+    let parcel = parcel(&mut publisher, 7);
+    publisher.send_parcel(TOPIC, &parcel, b"").unwrap();
+    assert!(publisher.drain(SECOND.unwrap()).unwrap());
+    assert_eq!(parcels(&mut bench, 21), (1, 4096));
+    drop((parcel, publisher));
+    bench.detach(20);
+    assert_eq!(read(&mut subscriber), (vec![7], 0));
+    assert!(subscriber.receive(Some(Duration::from_millis(50))).unwrap().is_none());
+    assert_eq!(parcels(&mut bench, 21), (0, 0));
+}
+
+#[test]
+fn a_parcel_that_waits_goes_with_its_subscription_and_with_its_world() {
+    for leaves in [true, false] {
+        let mut bench = Bench::new();
+        let (mut publisher, mut subscriber) = full(&mut bench, false);
+        let parcel = parcel(&mut publisher, 7);
+        publisher.send_parcel(TOPIC, &parcel, b"").unwrap();
+        assert!(publisher.drain(SECOND.unwrap()).unwrap());
+        assert_eq!(parcels(&mut bench, 21), (1, 4096));
+        if leaves {
+            drop(subscriber);
+            bench.detach(21);
+        } else {
+            bench.say(&Command::Unsubscribe { world: 21, number: 1 });
+            assert_eq!(parcels(&mut bench, 21), (0, 0));
+            assert!(read(&mut subscriber).0.is_empty());
+        }
+        assert_eq!(parcels(&mut bench, 20), (1, 4096), "its own");
+        publisher.send(TOPIC, b"nobody").unwrap();
+        assert!(publisher.drain(SECOND.unwrap()).unwrap());
+    }
+}
+
+#[test]
+fn who_holds_as_much_as_it_may_misses_parcels_and_is_told() {
+    let mut bench = Bench::new();
+    let mut publisher = bench.attach(20, "publisher", &["*"]);
+    let mut subscriber = bench.attach(21, "subscriber", &[]);
+    bench.say(&Command::OpenTopic { topic: 1, publisher: 20 });
+    bench.say(&Command::Subscribe { subscriptions: vec![lossless(21)], topics: vec![1] });
+    bench.count(20);
+    // Of the four that it may hold two may be of one sender.
+    for fill in 1..=5 {
+        let parcel = parcel(&mut publisher, fill);
+        publisher.send_parcel(TOPIC, &parcel, b"").unwrap();
+    }
+    publisher.send(TOPIC, b"three are missing").unwrap();
+    settle(&mut bench, &mut publisher);
+    assert_eq!(read(&mut subscriber), (vec![1, 2], 3));
+    let again = parcel(&mut publisher, 6);
+    publisher.send_parcel(TOPIC, &again, b"").unwrap();
+    settle(&mut bench, &mut publisher);
+    assert_eq!(read(&mut subscriber), (vec![6], 0));
+}
+
+#[test]
+fn what_a_topic_doesnt_take_comes_back() {
+    let mut bench = Bench::new();
+    let (mut publisher, _subscriber) = full(&mut bench, true);
+    let open = publisher.new_parcel(100).unwrap();
+    let sealed = parcel(&mut publisher, 1);
+    let mut refused = |flags: u8, stream: u32, sealed: Option<&Parcel>| {
+        let mut draft = publisher.draft(Kind::Message, TOPIC, 0).unwrap();
+        (draft.header_mut().flags, draft.header_mut().stream) = (flags, stream);
+        sealed.into_iter().for_each(|parcel| draft.attach(parcel));
+        draft.send().unwrap();
+        let record = publisher.receive(SECOND).unwrap().expect("a notice");
+        record.notice()
+    };
+    assert_eq!(refused(FLAG_MORE, 1, None), Some(Reason::NotByTopic));
+    assert_eq!(refused(0, 1, None), Some(Reason::NotByTopic));
+    assert_eq!(refused(FLAG_MARK, 1, None), Some(Reason::NotByTopic));
+    assert_eq!(refused(FLAG_RETAIN, 0, Some(&sealed)), Some(Reason::NotByTopic));
+    assert_eq!(refused(FLAG_PARCEL, 1, None), Some(Reason::Unsealed));
+    assert_eq!(refused(FLAG_PARCEL, 99, None), Some(Reason::NoSuchParcel));
+    drop(open);
 }

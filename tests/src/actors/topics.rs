@@ -4,6 +4,7 @@ use super::Outcome;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use strait_client::{Client, Header, Kind, Reason, SubscribeOptions};
+use strait_tests::{is_pattern, pattern};
 
 /// What came by topics.
 #[derive(Default)]
@@ -14,7 +15,8 @@ struct Heard {
 }
 
 /// Does what requests say: `subscribe PATTERN`, `newest PATTERN`, `retained PATTERN`, `end NUMBER`, `publish TOPIC COUNT` (the numbers from 0 on,
-/// each with itself as tag), `retain TOPIC TEXT`, `large TOPIC`, `ask publish|subscribe TOPICS`, `sleep MS`, `heard`. Replies with what came of it, and code 1 for an error.
+/// each with itself as tag), `retain TOPIC TEXT`, `large TOPIC BYTES COUNT`, `retain-large TOPIC`, `ask publish|subscribe TOPICS`, `sleep MS`, `heard`. Replies
+/// with what came of it, and code 1 for an error.
 pub fn party() -> Outcome<()> {
     let mut client = Client::open()?;
     let mut heard = Heard::default();
@@ -25,7 +27,10 @@ pub fn party() -> Outcome<()> {
             client.reply(&head, 0, b"")?;
             return Ok(());
         }
-        let text = String::from_utf8_lossy(record.payload()).into_owned();
+        let text = match record.parcel() {
+            Some(parcel) => format!("{} bytes, {}", parcel.bytes().len(), is_pattern(record.payload())),
+            None => String::from_utf8_lossy(record.payload()).into_owned(),
+        };
         if head.kind == Kind::Request {
             let (code, said) = match obey(&mut client, &mut heard, &text) {
                 Ok(said) => (0, said),
@@ -77,7 +82,14 @@ fn obey(client: &mut Client, heard: &mut Heard, order: &str) -> Outcome<String> 
         }
         ["retain", topic, text] => client.publish_retained(topic, text.as_bytes())?.to_string(),
         ["retain", topic] => client.publish_retained(topic, b"")?.to_string(),
-        ["large", topic] => client.publish(topic, &vec![0; 1 << 20])?.to_string(),
+        ["large", topic, bytes, count] => {
+            let payload = pattern(bytes.parse()?);
+            for _ in 0..count.parse()? {
+                client.publish(topic, &payload)?;
+            }
+            String::new()
+        }
+        ["retain-large", topic] => client.publish_retained(topic, &pattern(1 << 20))?.to_string(),
         ["ask", verb, topics] => {
             let granted = client.ask_for(&format!("{verb} {topics}"), "to be told", Duration::from_secs(20))?;
             granted.number.to_string()

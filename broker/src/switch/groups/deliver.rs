@@ -104,7 +104,7 @@ impl Switch {
         let Ok(parcel) = self.pin(slot, raw) else { return };
         let stamped = with_parcel(stamped, &parcel);
         let payload = Payload::At(at).take(self.port(slot), stamped.length());
-        let held = Held { raw: stamped, payload, charged: source };
+        let held = Held { raw: stamped, payload, charged: source, parcel: None };
         self.charge(slot, held.bytes(), id);
         if let Some(job) = self.group(id).jobs.get_mut(&(source, raw.correlation())) {
             job.kept = Some(Waiting { held, parcel, is_repeatable: true });
@@ -142,7 +142,7 @@ impl Switch {
             false => self.charge(slot, bytes, id),
         }
         let ticket = self.ticket(id, &stamped);
-        let held = Held { raw: stamped, payload, charged };
+        let held = Held { raw: stamped, payload, charged, parcel: None };
         self.group(id).queue.insert(ticket, Waiting { held, parcel, is_repeatable: is_repeatable(raw) });
         self.begin_to_wait(id);
     }

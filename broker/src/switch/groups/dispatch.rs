@@ -109,7 +109,9 @@ impl Switch {
     fn put_waiting(&mut self, waiting: &Waiting, receiver: usize) -> Result<(), Option<Reason>> {
         let Held { raw, payload, .. } = &waiting.held;
         let brought = match &waiting.parcel {
-            Some(parcel) => (FLAG_PARCEL, self.give_parcel(raw.source(), parcel, receiver).map_err(Some)?),
+            Some(parcel) => {
+                (FLAG_PARCEL, self.give_parcel(raw.source(), parcel, receiver).map_err(|why| Some(why.into()))?)
+            }
             None => (0, 0),
         };
         let raw = bringing(*raw, brought);
