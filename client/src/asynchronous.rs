@@ -4,6 +4,7 @@
 //! watches that descriptor; there is one such at a time, and what it takes from the inbox it hands to those it is for. So there is no
 //! task in the background, and nothing happens unless somebody waits.
 
+mod store;
 mod topics;
 mod watch;
 
@@ -59,6 +60,8 @@ struct Shared {
     kick: Notify,
     /// Held by who sends: what is sent in pieces is one stream after the other.
     sending: AsyncMutex<()>,
+    /// Held by who saves or loads the state: the store does one thing at a time for a world.
+    storing: AsyncMutex<()>,
     arrived: Notify,
     room: Notify,
 }
@@ -104,6 +107,7 @@ impl Client {
             watch: AsyncMutex::new(()),
             kick: Notify::new(),
             sending: AsyncMutex::new(()),
+            storing: AsyncMutex::new(()),
             arrived: Notify::new(),
             room: Notify::new(),
         })))
@@ -141,14 +145,25 @@ impl AsyncClient {
 
     /// Sends a request and waits for its answer, within `timeout` from when it was sent. [`Error::TooMuchArrived`] if nobody receives what comes meanwhile.
     pub async fn request(&self, to: WorldId, payload: &[u8], timeout: Duration) -> Result<Reply, Error> {
+        self.ask_as(|header| header, to, (payload, usize::MAX), timeout).await
+    }
+
+    /// The same with a header that is said more in, and a payload that goes in pieces if it has more than so many bytes.
+    async fn ask_as(
+        &self,
+        with: impl FnOnce(Header) -> Header,
+        to: WorldId,
+        (payload, most): (&[u8], usize),
+        timeout: Duration,
+    ) -> Result<Reply, Error> {
         let (header, is_here) = {
             let mut inner = self.0.lock();
-            let header = inner.client.request_header(to, timeout);
+            let header = with(inner.client.request_header(to, timeout));
             let asked = inner.asked.entry(header.correlation).or_default();
             (header, Arc::clone(&asked.is_here))
         };
         let asked = AskedGuard { shared: &self.0, correlation: header.correlation };
-        self.0.put(header, payload).await?;
+        self.0.put_at_most(header, payload, most).await?;
         self.0.wait_for(&is_here, |inner| inner.take_answer(asked.correlation)).await
     }
 
@@ -204,8 +219,14 @@ impl Shared {
     }
 
     async fn put(&self, header: Header, payload: &[u8]) -> Result<u64, Error> {
+        self.put_at_most(header, payload, usize::MAX).await
+    }
+
+    /// The same with no more than so many bytes in one record.
+    async fn put_at_most(&self, header: Header, payload: &[u8], most: usize) -> Result<u64, Error> {
         let _sending = self.sending.lock().await;
-        if payload.len() > self.lock().client.max_payload() as usize && !header.destination.is_topic() {
+        let most = most.min(self.lock().client.max_payload() as usize);
+        if payload.len() > most && !header.destination.is_topic() {
             return self.put_pieces(header, payload).await;
         }
         let room = (window_of(&header), payload.len());

@@ -27,13 +27,14 @@
 use crate::client::Client;
 use crate::error::Error;
 use crate::parcel::Parcel;
+use crate::record::Reply;
 use std::time::{Duration, Instant};
 use strait_protocol::store::{Loaded, MAX_READ_BYTES, Operation, from_words, words};
 use strait_protocol::stream::MAX_PIECE_BYTES;
 use strait_protocol::{FLAG_PARCEL, Header, Reason, WorldId};
 
 /// How long the store may take: it has a disk to wait for, and others that are served before.
-const TIME: Duration = Duration::from_secs(60);
+pub(crate) const TIME: Duration = Duration::from_secs(60);
 
 /// A state as it was saved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,12 @@ pub struct State {
     pub bytes: Vec<u8>,
     /// A newer version is there, but damaged: the newest such.
     pub damaged: Option<u64>,
+}
+
+impl State {
+    pub(crate) fn new(loaded: &Loaded, bytes: Vec<u8>) -> Self {
+        Self { version: loaded.version, bytes, damaged: (loaded.damaged != 0).then_some(loaded.damaged) }
+    }
 }
 
 impl Client {
@@ -81,13 +88,9 @@ impl Client {
         let mut bytes = Vec::new();
         while (bytes.len() as u64) < loaded.bytes {
             let part = self.ask_store(Operation::Read, &words([bytes.len() as u64, MAX_READ_BYTES]))?;
-            if part.is_empty() {
-                return Err(Error::Unexpected);
-            }
-            bytes.extend_from_slice(&part);
+            append(&mut bytes, &part)?;
         }
-        let damaged = (loaded.damaged != 0).then_some(loaded.damaged);
-        Ok(Some(State { version: loaded.version, bytes, damaged }))
+        Ok(Some(State::new(&loaded, bytes)))
     }
 
     fn offer(&mut self, bytes: usize) -> Result<(), Error> {
@@ -95,29 +98,46 @@ impl Client {
     }
 
     fn saved(&mut self, header: &Header) -> Result<u64, Error> {
-        let [version] = from_words(&self.heard(header)?).ok_or(Error::Unexpected)?;
-        Ok(version)
+        version(&self.answered(header)?)
     }
 
     fn ask_store(&mut self, operation: Operation, payload: &[u8]) -> Result<Vec<u8>, Error> {
         let header = self.store_header(operation);
         self.put(header, payload, Instant::now().checked_add(TIME))?;
-        self.heard(&header)
+        self.answered(&header)
     }
 
     fn store_header(&mut self, operation: Operation) -> Header {
         Header { code: operation as u16, ..self.request_header(WorldId::STORE, TIME) }
     }
 
-    /// What the store answers.
-    fn heard(&mut self, header: &Header) -> Result<Vec<u8>, Error> {
-        match self.wait_for_reply(WorldId::STORE, header.correlation, TIME) {
-            Ok(reply) if reply.header.code == 0 => Ok(reply.payload),
-            Ok(reply) => Err(Error::Refused(String::from_utf8_lossy(&reply.payload).into_owned())),
-            Err(Error::Undelivered { reason: Reason::Refused | Reason::NoSuchWorld, .. }) => Err(Error::Refused(
-                "nothing is kept of this world (its configuration needs `snapshots = 1` or more), or the store is being started".into(),
-            )),
-            Err(error) => Err(error),
-        }
+    fn answered(&mut self, header: &Header) -> Result<Vec<u8>, Error> {
+        heard(self.wait_for_reply(WorldId::STORE, header.correlation, TIME))
     }
+}
+
+/// What the store answers.
+pub(crate) fn heard(reply: Result<Reply, Error>) -> Result<Vec<u8>, Error> {
+    match reply {
+        Ok(reply) if reply.header.code == 0 => Ok(reply.payload),
+        Ok(reply) => Err(Error::Refused(String::from_utf8_lossy(&reply.payload).into_owned())),
+        Err(Error::Undelivered { reason: Reason::Refused | Reason::NoSuchWorld, .. }) => Err(Error::Refused(
+            "nothing is kept of this world (its configuration needs `snapshots = 1` or more), or the store is being started".into(),
+        )),
+        Err(error) => Err(error),
+    }
+}
+
+/// Which version it became, of the answer to [`Operation::Save`].
+pub(crate) fn version(answer: &[u8]) -> Result<u64, Error> {
+    from_words(answer).map(|[version]| version).ok_or(Error::Unexpected)
+}
+
+/// Puts what was read behind what was read before. The store never answers with nothing.
+pub(crate) fn append(bytes: &mut Vec<u8>, part: &[u8]) -> Result<(), Error> {
+    if part.is_empty() {
+        return Err(Error::Unexpected);
+    }
+    bytes.extend_from_slice(part);
+    Ok(())
 }

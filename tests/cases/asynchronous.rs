@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use strait_broker::{AttachRule, Client, Config, Kind, Reason, WorldId};
+use strait_broker::{AttachRule, Client, Config, Kind, Reason, SubscribeOptions, World, WorldId};
 use strait_client::{AsyncClient, Error};
-use strait_tests::{LONG, Stage, kill_payload, pattern};
+use strait_tests::{LONG, Stage, actor, kill_payload, pattern};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{sleep, timeout};
 
@@ -33,10 +33,11 @@ impl Scene {
             link: Vec::new(),
             may: Vec::new(),
             ask: Vec::new(),
-            publish: Vec::new(),
-            subscribe: Vec::new(),
+            publish: vec!["lamp.*".into()],
+            subscribe: vec!["room.>".into()],
         };
-        let config = Config { socket: Some(socket.clone()), attach: vec![rule], ..Config::default() };
+        let state = Some(dir.join("state"));
+        let config = Config { socket: Some(socket.clone()), attach: vec![rule], state, ..Config::default() };
         let stage = Stage::with(&config);
         let client = Client::attach(&socket, "guest").unwrap();
         // One thread for all tasks: whoever blocks it stops everything.
@@ -197,4 +198,61 @@ fn the_example_runs_in_a_jail() {
     });
     let ended = scene.stage.client().stop("echo", LONG, "enough").unwrap();
     assert!(ended.acknowledged && ended.code == Some(0), "{ended:?}");
+}
+
+#[test]
+fn states_are_saved_and_loaded_by_tasks_side_by_side() {
+    let mut scene = Scene::new("states");
+    let world = World { snapshots: 3, ..actor(&["async-saver"], &[]) };
+    let saver = scene.stage.host.spawn("saver", &world).unwrap();
+    // In one record, just so, and in pieces; each time somebody else saves, too.
+    for (nth, length) in [0, 100, 12_160, 12_161, 3 * MIB].into_iter().enumerate() {
+        let reply = scene.run(scene.client.request(saver, &pattern(length), LONG)).unwrap();
+        assert_eq!((reply.header.code, &reply.payload[..]), (0, &(2 * nth as u64).to_ne_bytes()[..]), "{length}");
+    }
+    let rows = scene.stage.client().snapshots("saver").unwrap();
+    assert_eq!(rows.iter().map(|row| row.version).collect::<Vec<_>>(), [8, 9, 10]);
+    // A world of which nothing is kept is told so.
+    let error = scene.run(scene.client.save(b"state")).unwrap_err();
+    assert!(matches!(&error, Error::Refused(why) if why.contains("snapshots = 1")), "{error}");
+    assert!(matches!(scene.run(scene.client.load()), Err(Error::Refused(_))));
+}
+
+#[test]
+fn a_save_that_is_dropped_saves_all_or_nothing() {
+    let mut scene = Scene::new("dropped-state");
+    let world = World { snapshots: 3, ..actor(&["async-saver", "hasty"], &[]) };
+    let saver = scene.stage.host.spawn("saver", &world).unwrap();
+    let reply = scene.run(scene.client.request(saver, &pattern(2 * MIB), LONG)).unwrap();
+    assert_eq!((reply.header.code, &reply.payload[..]), (0, &b"whole"[..]));
+}
+
+#[test]
+fn what_is_published_comes_and_the_last_value_stays() {
+    let mut scene = Scene::new("topics");
+    scene.run(async {
+        let client = &scene.client;
+        client.publish_retained("lamp.hall", b"on").await.unwrap();
+        client.publish("lamp.yard", b"nobody hears this").await.unwrap();
+    });
+    let options = SubscribeOptions { retained: true, ..SubscribeOptions::default() };
+    scene.stage.client().subscribe("lamp.*", &options).unwrap();
+    assert_eq!(scene.stage.receive().1, b"on");
+    scene.stage.client().publish("room.temp", b"21").unwrap();
+    scene.run(async {
+        let client = &scene.client;
+        client.publish("lamp.hall", b"off").await.unwrap();
+        client.subscribe("room.>", &SubscribeOptions::default()).await.unwrap();
+        client.close_topic("lamp.hall").await.unwrap();
+        assert_ne!(client.topic("lamp.hall").await.unwrap(), client.topic("lamp.yard").await.unwrap());
+    });
+    assert_eq!(scene.stage.receive().1, b"off");
+    scene.stage.client().publish("room.temp", b"22").unwrap();
+    scene.run(async {
+        let record = scene.client.receive().await.unwrap();
+        let how = record.published().unwrap();
+        assert_eq!((&record.payload[..], how.missed, how.is_retained), (&b"22"[..], 0, false));
+        assert_eq!(scene.client.topic_name(how.topic).await.unwrap().as_str(), "room.temp");
+        assert!(matches!(scene.client.topic_name(WorldId::topic(99)).await, Err(Error::Refused(_))));
+    });
 }

@@ -2,10 +2,11 @@
 
 use super::Outcome;
 use std::io::Write;
-use std::time::Duration;
-use strait_client::{Client, Error, Header, Kind, Wanted, WorldId};
+use std::time::{Duration, Instant};
+use strait_client::{AsyncClient, Client, Error, Header, Kind, Wanted, WorldId};
 use strait_protocol::store::{Operation, words};
 use strait_tests::{pattern, recorded};
+use tokio::time::{sleep, timeout};
 
 /// Does with its state what it is asked to, in words, and says what came of it. Saves what it has when it is told to, unless it is lazy.
 pub fn saver(is_lazy: bool) -> Outcome<()> {
@@ -48,6 +49,52 @@ fn act(client: &mut Client, state: &mut Vec<u8>, question: &str) -> Result<Strin
         _ => {}
     }
     Ok(String::new())
+}
+
+/// Saves and loads on tokio what each request brings, and says by the reply's code whether it was as it should be.
+#[tokio::main(flavor = "current_thread")]
+pub async fn async_saver(is_hasty: bool) -> Outcome<()> {
+    let client = Client::open()?.into_async()?;
+    loop {
+        let record = client.receive().await?;
+        if record.control_notice().is_some() {
+            client.reply(&record.header, 0, b"").await?;
+            return Ok(());
+        }
+        let state = &record.payload;
+        let (is_it, said) =
+            if is_hasty { drop_saves(&client, state).await? } else { save_twice(&client, state).await? };
+        client.reply(&record.header, u16::from(!is_it), &said).await?;
+    }
+}
+
+/// Beside another task that saves something else. Says which version was there before.
+async fn save_twice(client: &AsyncClient, state: &[u8]) -> Outcome<(bool, Vec<u8>)> {
+    let before = client.load().await?.map_or(0, |state| state.version);
+    let other = client.clone();
+    let beside = tokio::spawn(async move { other.save(b"short").await });
+    let version = client.save(state).await?;
+    let both = [version, beside.await??];
+    let loaded = client.load().await?.ok_or(Error::Unexpected)?;
+    let is_it = loaded.bytes == if version > both[1] { state } else { b"short" };
+    Ok((is_it && (before + 1..=before + 2).all(|next| both.contains(&next)), before.to_ne_bytes().into()))
+}
+
+/// Gives up before it is saved, at any moment.
+async fn drop_saves(client: &AsyncClient, state: &[u8]) -> Outcome<(bool, Vec<u8>)> {
+    for time in [0, 50, 500, 2000, 5000] {
+        let _ = timeout(Duration::from_micros(time), client.save(state)).await;
+    }
+    // As long as the store is at what was given up, it does nothing else for this world.
+    let end = Instant::now() + Duration::from_secs(20);
+    while let Err(error) = client.save(b"last").await {
+        if !matches!(&error, Error::Refused(why) if why.contains("one thing at a time")) || Instant::now() > end {
+            return Err(error.into());
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    let loaded = client.load().await?.ok_or(Error::Unexpected)?;
+    Ok((loaded.bytes == b"last" && loaded.damaged.is_none(), b"whole".into()))
 }
 
 /// The version and what was damaged before it; whether it is what this world has in memory.

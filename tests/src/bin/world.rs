@@ -80,6 +80,8 @@ fn main() -> ExitCode {
         ["party"] => topics::party(),
         ["saver"] => states::saver(false),
         ["saver", "lazy"] => states::saver(true),
+        ["async-saver"] => states::async_saver(false),
+        ["async-saver", "hasty"] => states::async_saver(true),
         ["hoarder"] => states::hoarder(),
         ["recorded"] => states::recorded_world(),
         ["small-disk", state] => states::small_disk(state),
