@@ -14,10 +14,9 @@
  *            they are. Different clients have nothing to do with each other. Nothing here starts a thread.
  * Lifetimes  strait_receive() and strait_receive_piece() hand out a payload that lies in the inbox itself, or in the client's
  *            memory if it came in pieces. It stays there until strait_release(), strait_receive(),
- *            strait_receive_piece(), strait_request(), strait_ask_for(), strait_resolve(), strait_topic(), strait_subscribe(),
- *            strait_link(), strait_parcel_new() or
- *            strait_close(). Sending and replying leave it alone, so it can be their payload. The other fields of a strait_record are the
- *            caller's, for as long as it likes.
+ *            strait_receive_piece(), strait_request(), strait_link(), strait_parcel_new(), strait_close(), or a function that waits for an
+ *            answer of a service and says so. Sending and replying leave it alone, so it can be their payload. The other fields of
+ *            a strait_record are the caller's, for as long as it likes.
  * Bugs       A bug inside the library ends in STRAIT_ERROR_BUG, after which that client can only be closed. (Built
  *            with panic=abort, it ends the process.)
  *
@@ -154,6 +153,24 @@ typedef enum strait_error {
 } strait_error;
 
 /**
+ * What the switch did with a record.
+ */
+typedef enum strait_fate {
+    /**
+     * It is in its receiver's inbox.
+     */
+    STRAIT_FATE_DELIVERED = 0,
+    /**
+     * It is held until its receiver has room.
+     */
+    STRAIT_FATE_HELD = 1,
+    /**
+     * It went nowhere; of a request also: it ended without a reply. `reason` says why.
+     */
+    STRAIT_FATE_ENDED = 2,
+} strait_fate;
+
+/**
  * What a record is.
  */
 typedef enum strait_kind {
@@ -233,7 +250,7 @@ typedef enum strait_reason {
      */
     STRAIT_REASON_DELIVERY_LIMIT = 21,
     /**
-     * It was for a topic, and was a piece of something larger or brought a parcel.
+     * It was for a topic, and was a piece of something larger, or was to be kept and brought a parcel.
      */
     STRAIT_REASON_NOT_BY_TOPIC = 24,
     /**
@@ -439,6 +456,36 @@ typedef struct strait_question {
 } strait_question;
 
 /**
+ * Something that was granted.
+ */
+typedef struct strait_granted {
+    /**
+     * Its number.
+     */
+    uint64_t number;
+    /**
+     * To whom: the id, the kernel's word.
+     */
+    uint64_t id;
+    /**
+     * For how long from now on, in milliseconds; -1: until it is revoked.
+     */
+    int64_t left_ms;
+    /**
+     * The name of who has it.
+     */
+    char name[65];
+    /**
+     * What, as `ask` in the configuration has it: `memory 2 GiB`.
+     */
+    char resource[513];
+    /**
+     * By whom.
+     */
+    char by[513];
+} strait_granted;
+
+/**
  * What a subscription wants beside its pattern. All zero: everything, in order, from now on.
  */
 typedef struct strait_subscribe_options {
@@ -482,6 +529,118 @@ typedef struct strait_publication {
      */
     bool is_retained;
 } strait_publication;
+
+/**
+ * A world, by the control service's word.
+ */
+typedef struct strait_world {
+    /**
+     * Its id.
+     */
+    uint64_t id;
+    /**
+     * Its name.
+     */
+    char name[65];
+} strait_world;
+
+/**
+ * How a world ended.
+ */
+typedef struct strait_ended {
+    /**
+     * Its id.
+     */
+    uint64_t id;
+    /**
+     * The version of its state that it saved after it was told to end. 0 if it saved none.
+     */
+    uint64_t saved;
+    /**
+     * Its exit code, if it exited by itself; else -1.
+     */
+    int code;
+    /**
+     * The signal that ended it otherwise; else 0.
+     */
+    int signal;
+    /**
+     * From the command to the end, in milliseconds; 0 when nobody told it to end.
+     */
+    uint32_t took_ms;
+    /**
+     * It acknowledged the notice of its shutdown.
+     */
+    bool acknowledged;
+    /**
+     * The deadline passed, or the broker had another reason to kill it.
+     */
+    bool killed;
+    /**
+     * It is the end of one life: the next message to it wakes it.
+     */
+    bool sleeps;
+    /**
+     * What the broker has to say about it. It may be empty.
+     */
+    char note[257];
+} strait_ended;
+
+/**
+ * A world in a list.
+ */
+typedef struct strait_world_row {
+    /**
+     * Its id.
+     */
+    uint64_t id;
+    /**
+     * Since when it is there, in milliseconds before now.
+     */
+    uint64_t age_ms;
+    /**
+     * Its first process in the pid namespace of the broker, 0 if it has none.
+     */
+    int32_t pid;
+    /**
+     * Its uid, by the kernel's word.
+     */
+    uint32_t uid;
+    /**
+     * Its name.
+     */
+    char name[65];
+    /**
+     * What it does: "starting", "ready", "stopping", "asleep"; or "service", "attached".
+     */
+    char state[17];
+} strait_world_row;
+
+/**
+ * One record, as a tap saw it.
+ */
+typedef struct strait_sight {
+    /**
+     * The record, as the switch stamped it. Its `length` is the record's; of its payload `shown` bytes are there.
+     */
+    struct strait_record record;
+    /**
+     * How much of its payload is shown: nothing, if policy doesn't let it be.
+     */
+    size_t shown;
+    /**
+     * When, in nanoseconds since the tap began.
+     */
+    uint64_t at_ns;
+    /**
+     * An enum strait_fate.
+     */
+    uint16_t fate;
+    /**
+     * An enum strait_reason, where `fate` is STRAIT_FATE_ENDED; else 0.
+     */
+    uint16_t reason;
+} strait_sight;
 
 #ifdef __cplusplus
 extern "C" {
@@ -880,17 +1039,53 @@ int strait_decide(struct strait_client *client,
                   const char *why);
 
 /**
+ * Fills `questions` with what worlds ask for and nobody has decided, in the order of their numbers, as far as `capacity` goes; it may be NULL if
+ * that is 0. Returns how many there are. Takes `may = ["grant"]`, as the functions from here to strait_deny() do. Waits up to 10 seconds; ends
+ * the life of the payload received last; so do those.
+ */
+int strait_requests(struct strait_client *client,
+                    struct strait_question *questions,
+                    size_t capacity);
+
+/**
+ * Fills `grants` with what is granted, likewise.
+ */
+int strait_grants(struct strait_client *client, struct strait_granted *grants, size_t capacity);
+
+/**
+ * Grants what is asked for under this number, for `for_ms` milliseconds, or with -1 until it is revoked. Returns when it is in force. `*granted`
+ * may be NULL.
+ */
+int strait_grant(struct strait_client *client,
+                 uint64_t number,
+                 int32_t for_ms,
+                 struct strait_granted *granted);
+
+/**
+ * Denies what is asked for under this number. `why`, for the asker to read, may be NULL.
+ */
+int strait_deny(struct strait_client *client, uint64_t number, const char *why);
+
+/**
+ * Takes a grant back; who has it may do so, too. When this returns, nothing goes through under it any more. Waits up to 10 seconds; ends the life of
+ * the payload received last.
+ */
+int strait_revoke(struct strait_client *client,
+                  uint64_t number);
+
+/**
  * Opens a topic to publish on, if policy lets us: what is sent to this id, by strait_send() or as a draft, is published. It
- * stays open until strait_close(). Asked once for each name. Waits up to 10 seconds; ends the life of the payload received last.
+ * stays open until strait_close_topic(), or strait_close(). Asked once for each name. Waits up to 10 seconds; ends the life of the payload received last.
  */
 int strait_topic(struct strait_client *client,
                  const char *name,
                  uint64_t *id);
 
 /**
- * Publishes a message: strait_topic() and then strait_send(), in one. Waits for room if need be, see strait_set_patience(). It goes
- * in one record: what is longer than strait_max_payload() is STRAIT_ERROR_TOO_LARGE. With `retain` it is kept as the topic's last value
- * for those who subscribe later; then an empty payload takes that back. `*sequence` may be NULL.
+ * Publishes a message: strait_topic() and then strait_send(), in one. Waits for room if need be, see strait_set_patience(). What is longer than
+ * strait_max_payload() goes as a parcel, see strait_publish_parcel(). With `retain` it is kept as the topic's last value for those who
+ * subscribe later; then an empty payload takes that back, and what is too long for a record is STRAIT_ERROR_TOO_LARGE. `*sequence` may be NULL.
+ * May wait for an answer up to 10 seconds; ends the life of the payload received last.
  */
 int strait_publish(struct strait_client *client,
                    const char *topic,
@@ -898,6 +1093,25 @@ int strait_publish(struct strait_client *client,
                    size_t length,
                    bool retain,
                    uint64_t *sequence);
+
+/**
+ * Publishes a message with a sealed parcel, which stays ours too: all who get it read the same memory, and each is charged for it. Who holds as many
+ * parcels as it may misses it, and is told how many it missed. Without a payload the parcel's bytes are the payload that it is received with.
+ * `*sequence` may be NULL.
+ */
+int strait_publish_parcel(struct strait_client *client,
+                          const char *topic,
+                          const struct strait_parcel *parcel,
+                          const void *payload,
+                          size_t length,
+                          uint64_t *sequence);
+
+/**
+ * Publishes no longer on a topic that strait_topic() or strait_publish() opened; what is kept there for us goes. One that isn't open is fine. Waits
+ * up to 10 seconds; ends the life of the payload received last.
+ */
+int strait_close_topic(struct strait_client *client,
+                       const char *name);
 
 /**
  * Subscribes to all topics that a pattern covers, those that are there and those to come, if policy lets us: `sensors.*.temp`,
@@ -929,6 +1143,118 @@ int strait_topic_name(struct strait_client *client,
                       uint64_t topic,
                       char *name,
                       size_t capacity);
+
+/**
+ * Starts a world from a template of the broker's configuration; takes `may = ["start TEMPLATE"]`. `name` may be NULL: then it is called
+ * TEMPLATE/N. `*world`, which may be NULL, says what came of it. Asks the control service, as every function from here to strait_list()
+ * does: waits up to 10 seconds, and ends the life of the payload received last.
+ */
+int strait_start(struct strait_client *client,
+                 const char *template_name,
+                 const char *name,
+                 struct strait_world *world);
+
+/**
+ * Starts another world of the template that the one with this name is of.
+ */
+int strait_clone_world(struct strait_client *client, const char *name, struct strait_world *world);
+
+/**
+ * Starts a world that sleeps, whatever came of it before, and waits until its program runs. Nothing happens to one that runs.
+ */
+int strait_wake(struct strait_client *client,
+                const char *name,
+                struct strait_world *world);
+
+/**
+ * Has a new version of a world, from a template, take over its name, its id and what waits for it. The running one is told
+ * (STRAIT_WANTED_UPGRADE) and has `deadline_ms` milliseconds to save its state and end. Returns when the new one's program runs.
+ *
+ * With `beside` the new version starts first, beside the running one and with an id of its own. When it is ready it gets what is sent to either,
+ * and the old one has until the deadline to finish what it has. If it never is, the old one goes on. `reason` is for the world to read.
+ */
+int strait_upgrade(struct strait_client *client,
+                   const char *name,
+                   const char *template_name,
+                   bool beside,
+                   uint32_t deadline_ms,
+                   const char *reason,
+                   struct strait_world *world);
+
+/**
+ * Tells a world to end, and waits until it has ended, by itself or by force at the deadline. `reason` is for the world to read. `*ended` may be
+ * NULL.
+ */
+int strait_stop(struct strait_client *client,
+                const char *name,
+                uint32_t deadline_ms,
+                const char *reason,
+                struct strait_ended *ended);
+
+/**
+ * Ends a world at once, without telling it, and waits until it is gone. `reason` is for those who wait for its end to read. `*ended` may be NULL.
+ */
+int strait_kill(struct strait_client *client,
+                const char *name,
+                const char *reason,
+                struct strait_ended *ended);
+
+/**
+ * Waits until the world with this id is gone, for `timeout_ms` milliseconds at most; -1 is 49 days. `*ended` may be NULL.
+ * STRAIT_ERROR_UNDELIVERED if the time is over.
+ */
+int strait_wait(struct strait_client *client,
+                uint64_t id,
+                int32_t timeout_ms,
+                struct strait_ended *ended);
+
+/**
+ * Tells a world to save its state and go on, and waits until it is durable. `*version`, which may be NULL, is what was saved. `reason` is for
+ * the world to read.
+ */
+int strait_snapshot(struct strait_client *client,
+                    const char *name,
+                    uint32_t deadline_ms,
+                    const char *reason,
+                    uint64_t *version);
+
+/**
+ * Fills `worlds` with what worlds there are, in the order of their ids, as far as `capacity` goes; `worlds` may be NULL if that is 0. Returns how
+ * many there are.
+ */
+int strait_list(struct strait_client *client,
+                struct strait_world_row *worlds,
+                size_t capacity);
+
+/**
+ * Sees from now on what worlds send and are sent whose names are of a pattern: a name, or the beginning of names with a `*` at its end. Takes
+ * `may = ["tap PATTERN"]`. With `payload` the beginning of payloads too, as far as the worlds' configuration lets them be shown. It comes by strait_receive(), many at a time:
+ * strait_sights(). One tap at a time: this is in place of what was tapped before. Waits up to 10 seconds; ends the life of the payload
+ * received last.
+ */
+int strait_tap(struct strait_client *client,
+               const char *pattern,
+               bool payload);
+
+/**
+ * Sees nothing of others any more. Waits up to 10 seconds; ends the life of the payload received last.
+ */
+int strait_untap(struct strait_client *client);
+
+/**
+ * Whether this record is of our tap: then strait_next_sight() gives what was seen. `*missed`, which may be NULL, is how many were seen since the
+ * last such record and had no place. False for NULL.
+ */
+bool strait_sights(const struct strait_record *record,
+                   uint64_t *missed);
+
+/**
+ * One after the other of what a tap saw: 1 if there was another one, 0 if not, or if the record isn't of our tap. `*place` must be 0 at first.
+ * The payload of `*sight` lives as long as that of `*record`.
+ */
+int strait_next_sight(const struct strait_record *record,
+                      size_t *place,
+                      struct strait_sight *sight);
 
 #ifdef __cplusplus
 }  // extern "C"

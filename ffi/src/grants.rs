@@ -2,12 +2,12 @@
 
 use crate::client::{StraitClient, duration, with_client};
 use crate::error::{Failure, StraitError, guarded};
-use crate::pointer::{bytes, give, text};
+use crate::pointer::{bytes, fill, give, in_place, optional, text};
 use crate::record::StraitRecord;
 use crate::send::AGES;
 use std::ffi::{c_char, c_int};
 use std::mem::MaybeUninit;
-use strait_client::{Asked, Decision};
+use strait_client::{Asked, Decision, Granted};
 use strait_protocol::control::ASKED;
 use strait_protocol::{Kind, Name, WorldId};
 
@@ -91,9 +91,8 @@ pub unsafe extern "C" fn strait_asked(
         }
         // SAFETY: null is refused in `bytes`; that the payload is still there is the caller's word (strait.h, "Lifetimes").
         let payload = unsafe { bytes(record.payload.cast(), record.length) }?;
-        let Ok(Asked { number, id, name, resource, reason, left_ms }) = Asked::decode(payload) else { return Ok(0) };
-        let (name, resource, reason) = (in_place(&name), in_place(&resource), in_place(&reason));
-        out.write(StraitQuestion { number, id, left_ms, name, resource, reason });
+        let Ok(asked) = Asked::decode(payload) else { return Ok(0) };
+        out.write(question(&asked));
         Ok(1)
     })
 }
@@ -113,9 +112,8 @@ pub unsafe extern "C" fn strait_decide(
         let question = question.ok_or_else(|| Failure::null("question"))?;
         let decision = match decision {
             GRANT => Decision::Grant { for_ms: u32::try_from(for_ms).ok() },
-            DENY if why.is_null() => Decision::Deny { why: String::new() },
-            // SAFETY: not null, as just checked; that the text ends is the caller's word (strait.h, "Pointers").
-            DENY => Decision::Deny { why: unsafe { text(why, "why") }?.into() },
+            // SAFETY: that the text ends is the caller's word (strait.h, "Pointers").
+            DENY => Decision::Deny { why: unsafe { optional(why, "why") }?.unwrap_or_default().into() },
             LEAVE => Decision::Leave,
             other => return Err(Failure::new(StraitError::Protocol, format!("{other} is no strait_decision"))),
         };
@@ -124,10 +122,99 @@ pub unsafe extern "C" fn strait_decide(
     })
 }
 
-/// A text with a NUL at its end, cut where it would not fit, without those that it has inside.
-fn in_place<const N: usize>(text: &str) -> [c_char; N] {
-    let mut place = [0; N];
-    let bytes = text.bytes().filter(|byte| *byte != 0).take(N - 1);
-    place.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte as c_char);
-    place
+/// Something that was granted.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct StraitGrant {
+    /// Its number.
+    pub number: u64,
+    /// To whom: the id, the kernel's word.
+    pub id: u64,
+    /// For how long from now on, in milliseconds; -1: until it is revoked.
+    pub left_ms: i64,
+    /// The name of who has it.
+    pub name: [c_char; 65],
+    /// What, as `ask` in the configuration has it: `memory 2 GiB`.
+    pub resource: [c_char; 513],
+    /// By whom.
+    pub by: [c_char; 513],
+}
+
+/// Fills `questions` with what worlds ask for and nobody has decided, in the order of their numbers, as far as `capacity` goes; it may be NULL if
+/// that is 0. Returns how many there are. Takes `may = ["grant"]`, as the functions from here to strait_deny() do. Waits up to 10 seconds; ends
+/// the life of the payload received last; so do those.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn strait_requests(
+    client: Option<&mut StraitClient>,
+    questions: *mut StraitQuestion,
+    capacity: usize,
+) -> c_int {
+    with_client(client, |client| {
+        let asked = client.sender()?.requests()?;
+        // SAFETY: null is refused in `fill`; that there is so much room is the caller's word (strait.h, "Pointers").
+        unsafe { fill(questions, capacity, "questions", &asked, question) }
+    })
+}
+
+/// Fills `grants` with what is granted, likewise.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn strait_grants(
+    client: Option<&mut StraitClient>,
+    grants: *mut StraitGrant,
+    capacity: usize,
+) -> c_int {
+    with_client(client, |client| {
+        let granted = client.sender()?.grants()?;
+        // SAFETY: null is refused in `fill`; that there is so much room is the caller's word (strait.h, "Pointers").
+        unsafe { fill(grants, capacity, "grants", &granted, grant) }
+    })
+}
+
+/// Grants what is asked for under this number, for `for_ms` milliseconds, or with -1 until it is revoked. Returns when it is in force. `*granted`
+/// may be NULL.
+#[unsafe(no_mangle)]
+pub extern "C" fn strait_grant(
+    client: Option<&mut StraitClient>,
+    number: u64,
+    for_ms: i32,
+    granted: Option<&mut MaybeUninit<StraitGrant>>,
+) -> c_int {
+    with_client(client, |client| {
+        give(granted, grant(&client.sender()?.grant(number, duration(for_ms))?));
+        Ok(0)
+    })
+}
+
+/// Denies what is asked for under this number. `why`, for the asker to read, may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn strait_deny(client: Option<&mut StraitClient>, number: u64, why: *const c_char) -> c_int {
+    with_client(client, |client| {
+        // SAFETY: that the text ends is the caller's word (strait.h, "Pointers").
+        let why = unsafe { optional(why, "why") }?;
+        client.sender()?.deny(number, why.unwrap_or_default())?;
+        Ok(0)
+    })
+}
+
+/// Takes a grant back; who has it may do so, too. When this returns, nothing goes through under it any more. Waits up to 10 seconds; ends the life of
+/// the payload received last.
+#[unsafe(no_mangle)]
+pub extern "C" fn strait_revoke(client: Option<&mut StraitClient>, number: u64) -> c_int {
+    with_client(client, |client| {
+        client.sender()?.revoke(number)?;
+        Ok(0)
+    })
+}
+
+fn question(asked: &Asked) -> StraitQuestion {
+    let Asked { number, id, name, resource, reason, left_ms } = asked;
+    let (name, resource, reason) = (in_place(name), in_place(resource), in_place(reason));
+    StraitQuestion { number: *number, id: *id, left_ms: *left_ms, name, resource, reason }
+}
+
+fn grant(granted: &Granted) -> StraitGrant {
+    let Granted { number, id, name, resource, left_ms, by } = granted;
+    let left_ms = left_ms.map_or(-1, i64::from);
+    let (name, resource, by) = (in_place(name), in_place(resource), in_place(by));
+    StraitGrant { number: *number, id: *id, left_ms, name, resource, by }
 }

@@ -35,6 +35,10 @@ mod grants;
 
 mod topics;
 
+mod worlds;
+
+mod tap;
+
 mod pointer;
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ enum State {
 }
 
 impl StraitParcel {
-    fn sealed(&self) -> Result<&Parcel, Failure> {
+    pub(crate) fn sealed(&self) -> Result<&Parcel, Failure> {
         match &self.0 {
             State::Sealed(parcel) => Ok(parcel),
             State::Filling(_) => Err(Failure::new(StraitError::Parcel, "the parcel isn't sealed yet")),

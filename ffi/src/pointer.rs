@@ -1,7 +1,7 @@
 //! The caller's pointers that need more than a check for null.
 
 use crate::error::{Failure, StraitError};
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::MaybeUninit;
 use std::slice;
 
@@ -54,6 +54,48 @@ pub(crate) unsafe fn text<'a>(start: *const c_char, what: &str) -> Result<&'a st
     // SAFETY: not null, as just checked; that it ends is the caller's word.
     let text = unsafe { CStr::from_ptr(start) };
     text.to_str().map_err(|error| Failure::new(StraitError::Name, format!("{what}: {error}")))
+}
+
+/// The same, where there need be none.
+///
+/// # Safety
+/// As for [`text`].
+pub(crate) unsafe fn optional<'a>(start: *const c_char, what: &str) -> Result<Option<&'a str>, Failure> {
+    if start.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: that it ends is the caller's word.
+    unsafe { text(start, what) }.map(Some)
+}
+
+/// Writes as many rows as there is room for, and says how many there are. Null is fine where there is no room.
+///
+/// # Safety
+/// If `start` isn't null, it is aligned, and `capacity` rows can be written from there.
+pub(crate) unsafe fn fill<R, T>(
+    start: *mut T,
+    capacity: usize,
+    what: &str,
+    rows: &[R],
+    row: impl Fn(&R) -> T,
+) -> Result<c_int, Failure> {
+    if start.is_null() && capacity > 0 {
+        return Err(Failure::null(what));
+    }
+    for (at, found) in rows.iter().take(capacity).enumerate() {
+        let place = start.wrapping_add(at);
+        // SAFETY: not null, as just checked, and within the capacity, which is the caller's word.
+        unsafe { place.write(row(found)) };
+    }
+    Ok(c_int::try_from(rows.len()).unwrap_or(c_int::MAX))
+}
+
+/// A text with a NUL at its end, cut where it would not fit, without those that it has inside.
+pub(crate) fn in_place<const N: usize>(text: &str) -> [c_char; N] {
+    let mut place = [0; N];
+    let bytes = text.bytes().filter(|byte| *byte != 0).take(N - 1);
+    place.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte as c_char);
+    place
 }
 
 /// Writes a result that the caller may not be interested in.

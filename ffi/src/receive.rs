@@ -27,7 +27,10 @@ pub extern "C" fn strait_receive(
         let Some(found) = found else { return Ok(0) };
         // The pointer outlives the borrow: the payload stays where it is until the client steps past the record,
         // which the functions listed under "Lifetimes" do, and no others.
-        record.write(StraitRecord::new(&found.header(), found.payload()));
+        record.write(StraitRecord {
+            length: found.payload().len(),
+            ..StraitRecord::new(&found.header(), found.payload())
+        });
         Ok(1)
     })
 }
@@ -71,7 +74,10 @@ pub extern "C" fn strait_receive_piece(
             |Piece { stream, offset, is_last, is_broken_off }| StraitPiece { offset, stream, is_last, is_broken_off },
         ));
         // The pointer outlives the borrow, as in `strait_receive`.
-        record.write(StraitRecord::new(&found.header(), found.payload()));
+        record.write(StraitRecord {
+            length: found.payload().len(),
+            ..StraitRecord::new(&found.header(), found.payload())
+        });
         Ok(1)
     })
 }

@@ -50,7 +50,7 @@ pub enum StraitReason {
     CantStart = 20,
     /// Each member of the group that was given the request died with it, and there were as many as it is given to.
     DeliveryLimit = 21,
-    /// It was for a topic, and was a piece of something larger or brought a parcel.
+    /// It was for a topic, and was a piece of something larger, or was to be kept and brought a parcel.
     NotByTopic = 24,
     /// Something that was for us, from the world that is the source, didn't arrive whole: its sender broke it off, or it
     /// was more than we gather. The other fields are those of what it would have been, so that a request can be answered.

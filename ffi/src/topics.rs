@@ -2,6 +2,7 @@
 
 use crate::client::{StraitClient, with_client};
 use crate::error::{Failure, StraitError};
+use crate::parcel::StraitParcel;
 use crate::pointer::{bytes, give, text};
 use crate::record::StraitRecord;
 use std::ffi::{c_char, c_int, c_void};
@@ -39,7 +40,7 @@ pub struct StraitPublished {
 }
 
 /// Opens a topic to publish on, if policy lets us: what is sent to this id, by strait_send() or as a draft, is published. It
-/// stays open until strait_close(). Asked once for each name. Waits up to 10 seconds; ends the life of the payload received last.
+/// stays open until strait_close_topic(), or strait_close(). Asked once for each name. Waits up to 10 seconds; ends the life of the payload received last.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn strait_topic(
     client: Option<&mut StraitClient>,
@@ -55,9 +56,10 @@ pub unsafe extern "C" fn strait_topic(
     })
 }
 
-/// Publishes a message: strait_topic() and then strait_send(), in one. Waits for room if need be, see strait_set_patience(). It goes
-/// in one record: what is longer than strait_max_payload() is STRAIT_ERROR_TOO_LARGE. With `retain` it is kept as the topic's last value
-/// for those who subscribe later; then an empty payload takes that back. `*sequence` may be NULL.
+/// Publishes a message: strait_topic() and then strait_send(), in one. Waits for room if need be, see strait_set_patience(). What is longer than
+/// strait_max_payload() goes as a parcel, see strait_publish_parcel(). With `retain` it is kept as the topic's last value for those who
+/// subscribe later; then an empty payload takes that back, and what is too long for a record is STRAIT_ERROR_TOO_LARGE. `*sequence` may be NULL.
+/// May wait for an answer up to 10 seconds; ends the life of the payload received last.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn strait_publish(
     client: Option<&mut StraitClient>,
@@ -75,6 +77,41 @@ pub unsafe extern "C" fn strait_publish(
         let client = client.sender()?;
         let sent = if retain { client.publish_retained(topic, payload) } else { client.publish(topic, payload) };
         give(sequence, sent?);
+        Ok(0)
+    })
+}
+
+/// Publishes a message with a sealed parcel, which stays ours too: all who get it read the same memory, and each is charged for it. Who holds as many
+/// parcels as it may misses it, and is told how many it missed. Without a payload the parcel's bytes are the payload that it is received with.
+/// `*sequence` may be NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn strait_publish_parcel(
+    client: Option<&mut StraitClient>,
+    topic: *const c_char,
+    parcel: Option<&StraitParcel>,
+    payload: *const c_void,
+    length: usize,
+    sequence: Option<&mut MaybeUninit<u64>>,
+) -> c_int {
+    with_client(client, |client| {
+        // SAFETY: null is refused in `text`; that the text ends is the caller's word (strait.h, "Pointers").
+        let topic = unsafe { text(topic, "topic") }?;
+        let parcel = parcel.ok_or_else(|| Failure::null("parcel"))?.sealed()?;
+        // SAFETY: null is refused in `bytes`; that the bytes are there is the caller's word.
+        let payload = unsafe { bytes(payload, length) }?;
+        give(sequence, client.sender()?.publish_parcel(topic, parcel, payload)?);
+        Ok(0)
+    })
+}
+
+/// Publishes no longer on a topic that strait_topic() or strait_publish() opened; what is kept there for us goes. One that isn't open is fine. Waits
+/// up to 10 seconds; ends the life of the payload received last.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn strait_close_topic(client: Option<&mut StraitClient>, name: *const c_char) -> c_int {
+    with_client(client, |client| {
+        // SAFETY: null is refused in `text`; that the text ends is the caller's word (strait.h, "Pointers").
+        let name = unsafe { text(name, "name") }?;
+        client.sender()?.close_topic(name)?;
         Ok(0)
     })
 }

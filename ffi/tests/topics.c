@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LONG = 20000, LAST = 100 };
+enum { LONG = 20000, LAST = 100, FRAME = 200000 };
+
+static unsigned char frame[FRAME];
 
 static int failed(const char *what)
 {
@@ -27,9 +29,36 @@ static int await(strait_client *client)
     return strait_reply(client, &record, 0, NULL, 0) < 0 ? failed("no answer") : 0;
 }
 
+static void fill(void)
+{
+    size_t at;
+
+    for (at = 0; at < FRAME; at++)
+        frame[at] = (unsigned char)(at * 31 + at / 251);
+}
+
+/* What is too long for a record: as bytes, and as a parcel with a payload of its own. */
+static int show(strait_client *client)
+{
+    strait_parcel *parcel;
+    int result;
+
+    fill();
+    if (strait_publish(client, "live.c", frame, FRAME, true, NULL) != STRAIT_ERROR_TOO_LARGE)
+        return failed("keeping what is too long");
+    if (strait_publish(client, "live.c", frame, FRAME, false, NULL) < 0 || strait_parcel_new(client, FRAME, &parcel) < 0)
+        return failed("publishing what is long");
+    memcpy(strait_parcel_memory(parcel), frame, FRAME);
+    if (strait_publish_parcel(client, "live.c", parcel, "p", 1, NULL) != STRAIT_ERROR_PARCEL)
+        return failed("publishing what isn't sealed");
+    result = strait_parcel_seal(parcel) < 0 ? -1 : strait_publish_parcel(client, "live.c", parcel, "p", 1, NULL);
+    strait_parcel_free(parcel);
+    return result < 0 ? failed("publishing a parcel") : 0;
+}
+
 static int talk(strait_client *client)
 {
-    uint64_t topic;
+    uint64_t topic, again;
     unsigned char number;
 
     if (strait_publish(client, "kept.c", "last", 4, true, NULL) < 0 || strait_topic(client, "live.c", &topic) < 0)
@@ -41,7 +70,12 @@ static int talk(strait_client *client)
     for (number = 0; number <= LAST; number++)
         if (strait_send(client, topic, &number, 1, -1, NULL) < 0)
             return failed("sending to a topic");
-    return strait_drain(client, LONG) == 1 ? EXIT_SUCCESS : failed("draining");
+    if (show(client) || strait_drain(client, LONG) != 1)
+        return failed("draining");
+    if (strait_close_topic(client, "live.c") < 0 || strait_close_topic(client, "live.c") < 0)
+        return failed("closing");
+    /* Opened again it is another one: nothing is published by the id of what is closed. */
+    return strait_topic(client, "live.c", &again) < 0 || again == topic ? failed("opening again") : EXIT_SUCCESS;
 }
 
 static int hear(strait_client *client, const char *name, strait_record *record, uint32_t subscription, bool is_retained)
@@ -61,6 +95,23 @@ static int hear(strait_client *client, const char *name, strait_record *record, 
     if (strait_topic_name(client, how.topic, text, sizeof text) < 0 || strcmp(text, name))
         return failed("another topic");
     return 0;
+}
+
+static int look(strait_client *client)
+{
+    strait_record record;
+    strait_parcel *parcel;
+    size_t length;
+    int is_whole;
+
+    fill();
+    if (strait_receive(client, LONG, &record) != 1 || record.length != FRAME || memcmp(record.payload, frame, FRAME))
+        return failed("what is long came otherwise");
+    if (strait_receive(client, LONG, &record) != 1 || record.length != 1 || strait_parcel_take(client, &parcel) != 1)
+        return failed("no parcel came");
+    is_whole = !memcmp(strait_parcel_bytes(parcel, &length), frame, FRAME) && length == FRAME;
+    strait_parcel_free(parcel);
+    return is_whole ? EXIT_SUCCESS : failed("another parcel came");
 }
 
 static int listen(strait_client *client)
@@ -85,7 +136,7 @@ static int listen(strait_client *client)
     for (number = 0; number <= LAST; number++)
         if (hear(client, "live.c", &record, subscription, false) || record.tag != number)
             return failed("not in order");
-    return EXIT_SUCCESS;
+    return look(client);
 }
 
 int main(int argc, char **argv)

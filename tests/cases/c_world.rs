@@ -3,9 +3,9 @@
 #[path = "../../ffi/tests/build/mod.rs"]
 mod build;
 
+use std::path::Path;
 use std::time::Duration;
-use strait_broker::{Config, SubscribeOptions, World};
-
+use strait_broker::{Config, SubscribeOptions, Wake, World};
 use strait_jail::Base;
 use strait_tests::{LONG, Stage};
 
@@ -91,4 +91,35 @@ fn c_worlds_publish_and_subscribe() {
     for id in [listener, talker] {
         assert_eq!(stage.client().wait(id, Some(LONG)).unwrap().code, Some(0));
     }
+}
+
+#[test]
+fn a_c_world_commands_watches_and_decides() {
+    let [counter, control] =
+        ["counter", "control"].map(|name| build::c_program(&format!("tests/{name}.c"), build::Link::Static));
+    let dir = std::env::temp_dir().join(format!("strait-control-{}", std::process::id()));
+    let world = |program: &Path, args: &[&str]| {
+        let mut world = World::new(["/program"].iter().chain(args).copied());
+        (world.system, world.profile, world.tap_payload) = (false, Base::Strict, true);
+        world.read = vec![format!("{}:/program", program.display())];
+        world
+    };
+    let mut child = world(&counter, &[]);
+    child.snapshots = 2;
+    let templates = ["child", "child-2"].map(|name| (name.into(), child.clone())).into();
+    let mut stage = Stage::with(&Config { state: Some(dir.clone()), templates, ..Config::default() });
+    let mut sleeper = child;
+    sleeper.wake = Wake::Message;
+    stage.host.define("sleeper", &sleeper).unwrap();
+    let mut commander = world(&control, &["command"]);
+    (commander.may, commander.send) = (vec!["admin".into()], vec!["*".into()]);
+    let commander = stage.host.spawn("commander", &commander).unwrap();
+    let mut asker = world(&control, &["ask"]);
+    asker.ask = vec!["send *".into()];
+    let asker = stage.host.spawn("asker", &asker).unwrap();
+    for id in [commander, asker] {
+        assert_eq!(stage.client().wait(id, Some(LONG)).unwrap().code, Some(0));
+    }
+    drop(stage);
+    std::fs::remove_dir_all(dir).unwrap();
 }
