@@ -115,7 +115,7 @@ impl Keeper {
                         return Ok(happening);
                     }
                 }
-                None => self.signals.wait_or(client.poll_fd())?,
+                None => self.signals.wait_or(client.poll_fd(), None)?,
             }
         }
     }

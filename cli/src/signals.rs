@@ -1,13 +1,14 @@
 //! Ctrl-C and its kin, as something to poll.
 
 use crate::failure::Failure;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::low_level::pipe;
 use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 /// Requests to end that nobody has looked at yet: one byte each in a socket.
 #[derive(Debug)]
@@ -39,10 +40,11 @@ impl Signals {
         is_there
     }
 
-    /// Sleeps until there is one, or something to read.
-    pub fn wait_or(&self, readable: BorrowedFd<'_>) -> Result<(), Failure> {
+    /// Sleeps until there is one, or something to read, or the time is over.
+    pub fn wait_or(&self, readable: BorrowedFd<'_>, time: Option<Duration>) -> Result<(), Failure> {
         let mut fds = [PollFd::new(&self.arrived, PollFlags::IN), PollFd::from_borrowed_fd(readable, PollFlags::IN)];
-        match poll(&mut fds, None) {
+        let time = time.and_then(|time| Timespec::try_from(time).ok());
+        match poll(&mut fds, time.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(errno) => Err(Failure::new(format!("poll: {errno}"))),
         }

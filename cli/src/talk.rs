@@ -13,7 +13,7 @@ use strait_broker::{Client, Reason, WorldId};
 /// How long the switch may take to read a message; it does so at any load.
 pub const TAKEN: Duration = Duration::from_secs(5);
 /// The longest message; what is longer than one record goes in pieces.
-const MAX_BYTES: u32 = 16 << 20;
+pub const MAX_BYTES: u32 = 16 << 20;
 /// How long to listen whether the message comes back.
 const NOTICE: Duration = Duration::from_millis(100);
 

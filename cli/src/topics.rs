@@ -3,7 +3,8 @@
 use crate::Outcome;
 use crate::args::{Pub, Sub};
 use crate::failure::Failure;
-use crate::talk::{self, TAKEN};
+use crate::signals::Signals;
+use crate::talk::{self, MAX_BYTES, TAKEN};
 use crate::{socket, text};
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -15,14 +16,41 @@ const A_DAY: Duration = Duration::from_secs(86_400);
 
 pub fn publish(args: &Pub) -> Outcome {
     let mut client = socket::attach(&args.socket)?;
-    let payload = talk::payload(args.data.as_deref(), client.max_payload())?;
-    let topic = client.topic(&args.topic)?;
-    client.send(topic, &payload)?;
+    let payload = talk::payload(args.data.as_deref(), if args.retain { client.max_payload() } else { MAX_BYTES })?;
+    // From here on, so that who ends us at once ends what is kept in order.
+    let mut signals = args.retain.then(Signals::catch).transpose()?;
+    match args.retain {
+        true => client.publish_retained(&args.topic, &payload)?,
+        false => client.publish(&args.topic, &payload)?,
+    };
     if !client.drain(TAKEN)? {
         return Err(Failure::new(format!("the broker hasn't taken the message within {} s", TAKEN.as_secs()))
             .hint("a subscriber that wants every message may be slow: `strait top` shows who waits for whom"));
     }
-    Ok(ExitCode::SUCCESS)
+    match &mut signals {
+        Some(signals) => stay(&mut client, signals, args.time),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Keeps what is kept, until Ctrl-C or for so long.
+fn stay(client: &mut Client, signals: &mut Signals, time: Option<Duration>) -> Outcome {
+    let end = time.map(|time| Instant::now() + time);
+    // Who polls says so before it looks.
+    client.poll_fd();
+    loop {
+        while let Some(record) = client.try_receive()? {
+            if let Some(reason) = record.notice() {
+                return Err(Failure::from(reason)
+                    .hint("what is kept for one publisher is at most a quarter of what the broker holds for it"));
+            }
+        }
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        if signals.take() || left == Some(Duration::ZERO) {
+            return Ok(ExitCode::SUCCESS);
+        }
+        signals.wait_or(client.poll_fd(), left)?;
+    }
 }
 
 pub fn subscribe(args: &Sub) -> Outcome {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Dir, Foreground, Said, ask};
+use common::{Dir, Foreground, Said, ask, ask_until, strait};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -41,6 +41,39 @@ fn what_is_published_is_printed() {
     let line: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!((line["topic"].as_str(), line["payload"].as_str()), (Some("lights.hall"), Some("on\u{1b}[2J")));
     assert_eq!(ask(&socket, ["sub", "lights.*", "--time", "10ms"]).code, Some(0));
+}
+
+#[test]
+fn what_is_kept_is_there_for_as_long_as_who_published_it() {
+    let dir = Dir::new("retain");
+    let (_up, socket) = up(&dir);
+    let mut keep = strait(["pub", "--retain", "lights.hall", "on"]);
+    keep.env("STRAIT_SOCKET", &socket);
+    let keeper = Foreground::start(keep);
+    let late = ["sub", "lights.*", "--retained", "--json", "--time", "300ms"];
+    let said = ask_until(&socket, late, "lights.hall");
+    let line: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((line["payload"].as_str(), line["retained"].as_bool()), (Some("on"), Some(true)), "{line}");
+    keeper.interrupt();
+    assert_eq!(keeper.end(), (Some(0), Vec::new()));
+    assert_eq!(ask(&socket, late).out, "");
+    assert_eq!(ask(&socket, ["pub", "--retain", "--time", "10ms", "lights.hall", "on"]).code, Some(0));
+    assert_eq!(ask(&socket, ["pub", "--time", "10ms", "lights.hall", "on"]).code, Some(2), "it takes --retain");
+}
+
+#[test]
+fn a_world_that_is_spawned_may_publish_and_subscribe_as_was_said() {
+    let dir = Dir::new("spawn-topics");
+    let (_up, socket) = up(&dir);
+    let spawn = ["spawn", "lamp", "--publish", "lamp.*", "--subscribe", "switch.>", "--", "sleep", "60"];
+    let said = ask(&socket, spawn);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    for (what, code) in
+        [("publish lamp.on", 0), ("publish switch.a", 1), ("subscribe switch.a.b", 0), ("subscribe lamp.on", 1)]
+    {
+        let judged = ask(&socket, ["policy", "check", "lamp", what]);
+        assert_eq!(judged.code, Some(code), "{what}: {} {}", judged.out, judged.err);
+    }
 }
 
 #[test]
