@@ -38,6 +38,12 @@ pub fn short(count: f64) -> String {
     }
 }
 
+/// Nanoseconds since 1970, as far as 64 bits go: to the year 2554.
+pub fn nanoseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// A time of day in UTC: `17:03:59.000123`.
 pub fn time_of_day(time: SystemTime) -> String {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

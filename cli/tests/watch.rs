@@ -3,12 +3,16 @@
 mod common;
 
 use common::{Dir, Foreground, Said, ask, strait};
+use opentelemetry_proto::tonic::common::v1::any_value;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use opentelemetry_proto::tonic::trace::v1::{Span, TracesData};
 use serde_json::Value;
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use strait_broker::{Client, SubscribeOptions};
 
 const WORLDS: &str = "\
@@ -130,6 +134,71 @@ fn a_trace_puts_what_was_sent_under_what_was_being_handled() {
     assert!(root.starts_with("cli/asker -> cli/server  request "), "{}", said.out);
     assert!(note.contains("  cli/server -> cli/store  message ") && note.ends_with("  4 bytes"), "{}", said.out);
     assert!(reply.contains("  cli/server -> cli/asker  reply ") && reply.ends_with("  1 bytes"), "{}", said.out);
+}
+
+/// Of a span: whose it is, its name, how many replies it got, whether it failed, and whether it ends behind its start.
+type Shape<'a> = (&'a str, &'a str, usize, bool, bool);
+
+fn shape<'a>(world: &'a str, span: &'a Span) -> Shape<'a> {
+    let has_failed = span.status.as_ref().is_some_and(|status| status.code == StatusCode::Error as i32);
+    let lasts = span.end_time_unix_nano > span.start_time_unix_nano;
+    (world, &span.name, span.events.len(), has_failed, lasts)
+}
+
+#[test]
+fn spans_are_those_that_a_collector_reads() {
+    const LONG: Duration = Duration::from_secs(20);
+    let dir = Dir::new("otlp");
+    let (_up, socket) = up(&dir);
+    let attach = |name| Client::attach(&socket, name).unwrap();
+    let (mut asker, mut server, mut store) = (attach("cli/asker"), attach("cli/server"), attach("cli/store"));
+    let (place, began) = (socket.clone(), SystemTime::now());
+    let args = ["trace", "cli/store", "--least", "4", "--count", "1", "--settle", "100ms", "--otlp"];
+    let watcher = thread::spawn(move || ask(&place, args));
+    while !watcher.is_finished() {
+        asker.start_request(server.id(), b"?", LONG).unwrap();
+        let request = server.receive(Some(LONG)).unwrap().unwrap().header();
+        // Both of one record.
+        server.multicast(&[store.id(), asker.id()], b"note").unwrap();
+        server.reply(&request, 3, b"!").unwrap();
+        store.receive(Some(LONG)).unwrap().unwrap();
+        asker.receive(Some(LONG)).unwrap().unwrap();
+        asker.receive(Some(LONG)).unwrap().unwrap();
+        asker.send(store.id(), b"heard").unwrap();
+        store.receive(Some(LONG)).unwrap().unwrap();
+        assert!(asker.receive(Some(Duration::from_millis(20))).unwrap().is_none());
+    }
+    let said = watcher.join().expect("it ends");
+    let data: TracesData =
+        serde_json::from_str(&said.out).unwrap_or_else(|why| panic!("{why}: {}{}", said.out, said.err));
+    let mut spans: Vec<(String, Span)> = Vec::new();
+    for of_world in data.resource_spans {
+        let attributes = of_world.resource.unwrap().attributes;
+        let [name] = &attributes[..] else { panic!("{attributes:?}") };
+        let Some(any_value::Value::StringValue(world)) = name.value.clone().unwrap().value else { panic!("{name:?}") };
+        assert_eq!(name.key, "service.name");
+        let [of_strait] = &of_world.scope_spans[..] else { panic!("{said}", said = said.out) };
+        spans.extend(of_strait.spans.iter().map(|span| (world.clone(), span.clone())));
+    }
+    spans.sort_by_key(|(_, span)| span.start_time_unix_nano);
+    let shapes: Vec<_> = spans.iter().map(|(world, span)| shape(world, span)).collect();
+    assert_eq!(shapes[0], ("cli/server", "request from cli/asker", 1, true, true));
+    let mut notes = shapes[1..3].to_vec();
+    notes.sort_unstable();
+    assert_eq!(notes[0], ("cli/asker", "message from cli/server", 0, false, false));
+    assert_eq!(notes[1], ("cli/store", "message from cli/server", 0, false, false));
+    // What the reply has caused is below what it answers.
+    assert_eq!(shapes[3..], [("cli/store", "message from cli/asker", 0, false, false)]);
+    let root = &spans[0].1;
+    assert!(root.parent_span_id.is_empty() && root.trace_id.len() == 16 && root.trace_id.iter().any(|byte| *byte != 0));
+    let ids: HashSet<_> = spans.iter().map(|(_, span)| span.span_id.clone()).collect();
+    assert_eq!(ids.len(), 4, "{spans:?}");
+    let since = began.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
+    for (world, span) in &spans {
+        assert!(span.span_id.len() == 8 && span.trace_id == root.trace_id, "{span:?}");
+        assert!(span.span_id == root.span_id || span.parent_span_id == root.span_id, "{world}: {span:?}");
+        assert!(u128::from(span.start_time_unix_nano) > since && span.end_time_unix_nano >= span.start_time_unix_nano);
+    }
 }
 
 #[test]

@@ -79,6 +79,9 @@ pub struct Trace {
     /// Print JSON: one object per tree, one line each
     #[arg(long)]
     pub json: bool,
+    /// Print spans of OpenTelemetry: a line of OTLP/JSON per tree, as collectors read it from files
+    #[arg(long, conflicts_with = "json")]
+    pub otlp: bool,
     /// End after so many trees
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
@@ -151,6 +154,7 @@ Examples:
   strait trace                         whatever happens
   strait trace compressor --least 3    what compressor has part in, if three records or more came of it
   strait trace --json --count 10
+  strait trace --otlp >> traces.jsonl  for a collector's `otlpjsonfile` receiver
 
 Exit codes: 0 ended as asked; 1 refused by policy, or the broker can't be reached; 2 bad usage.";
 

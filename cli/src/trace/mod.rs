@@ -1,6 +1,7 @@
 //! `strait trace`: who caused what across worlds, as trees.
 
 mod forest;
+mod otlp;
 
 use crate::args::Trace;
 use crate::feed::{Feed, Seen};
@@ -26,8 +27,12 @@ pub fn trace(args: &Trace) -> Outcome {
         if let Some(batch) = feed.next(LOOK_EVERY)? {
             let now = Instant::now();
             trees.extend(batch.seen.into_iter().filter_map(|seen| forest.add(seen, now)));
-            if batch.missed > 0 && !text::print_on(missed(batch.missed, args.json).as_bytes())? {
-                break;
+            match batch.missed {
+                0 => {}
+                // What reads spans knows no gaps.
+                lost if args.otlp => text::say(missed(lost, false).trim_end()),
+                lost if !text::print_on(missed(lost, args.json).as_bytes())? => break,
+                _ => {}
             }
         }
         let is_over = end.is_some_and(|end| end <= Instant::now());
@@ -37,7 +42,7 @@ pub fn trace(args: &Trace) -> Outcome {
             trees.iter().filter(|tree| is_wanted(&feed, tree, args)).take(usize::try_from(left).unwrap_or(usize::MAX))
         {
             left -= 1;
-            if !text::print_on(written(&feed, tree, args.json).as_bytes())? {
+            if !text::print_on(written(&feed, tree, args).as_bytes())? {
                 return Ok(ExitCode::SUCCESS);
             }
         }
@@ -63,8 +68,11 @@ fn missed(records: u64, is_json: bool) -> String {
     }
 }
 
-fn written(feed: &Feed, tree: &Tree, is_json: bool) -> String {
-    if is_json {
+fn written(feed: &Feed, tree: &Tree, args: &Trace) -> String {
+    if args.otlp {
+        return otlp::line(feed, tree);
+    }
+    if args.json {
         return format!("{}\n", object(feed, tree));
     }
     let began = tree.nodes.first().map_or(Duration::ZERO, |root| root.seen.at);
