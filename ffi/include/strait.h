@@ -472,6 +472,10 @@ typedef struct strait_granted {
      */
     int64_t left_ms;
     /**
+     * It takes effect when the world starts the next time.
+     */
+    bool from_next_start;
+    /**
      * The name of who has it.
      */
     char name[65];

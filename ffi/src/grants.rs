@@ -132,6 +132,8 @@ pub struct StraitGrant {
     pub id: u64,
     /// For how long from now on, in milliseconds; -1: until it is revoked.
     pub left_ms: i64,
+    /// It takes effect when the world starts the next time.
+    pub from_next_start: bool,
     /// The name of who has it.
     pub name: [c_char; 65],
     /// What, as `ask` in the configuration has it: `memory 2 GiB`.
@@ -213,8 +215,8 @@ fn question(asked: &Asked) -> StraitQuestion {
 }
 
 fn grant(granted: &Granted) -> StraitGrant {
-    let Granted { number, id, name, resource, left_ms, by } = granted;
+    let Granted { number, id, name, resource, left_ms, by, from_next_start } = granted;
     let left_ms = left_ms.map_or(-1, i64::from);
     let (name, resource, by) = (in_place(name), in_place(resource), in_place(by));
-    StraitGrant { number: *number, id: *id, left_ms, name, resource, by }
+    StraitGrant { number: *number, id: *id, left_ms, from_next_start: *from_next_start, name, resource, by }
 }
