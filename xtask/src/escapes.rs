@@ -8,6 +8,9 @@ use std::process::Command;
 /// Where the page is, that is written when everything is run.
 const PAGE: &str = "docs/escapes.md";
 
+/// Our jail, in every way that it is built, and what it must hold back: the positive control.
+const OURS: [&str; 5] = ["strait-root", "strait-clone", "strait-rootless", "strait-rootless-clone", "unjailed"];
+
 /// Everything, in all surroundings. Without arguments it also writes the page.
 pub fn run(root: &Path, arguments: &[String]) -> Result<bool, String> {
     if let Err(why) = packages::install(packages::FOR_ESCAPES) {
@@ -26,8 +29,7 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<bool, String> {
 /// The part that belongs to every test, with the programs that were built for all: our jail, and the positive control.
 pub fn test(root: &Path, tally: &mut Tally) -> Result<(), String> {
     let mut command = runner(root)?;
-    command
-        .args(["strait-root", "strait-clone", "strait-rootless", "unjailed"].iter().flat_map(|name| ["--only", name]));
+    command.args(OURS.iter().flat_map(|name| ["--only", name]));
     suites::run("escapes", &mut command, tally)
 }
 

@@ -6,9 +6,9 @@ use crate::raw::owned;
 use std::cell::RefCell;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use strait_memory::{Inbox, SliceFile, Writable};
-use strait_protocol::control::Request;
+use strait_protocol::control::{Answer, Request};
 use strait_protocol::handshake::{self, Welcome};
 use strait_protocol::{Endpoint, Header, Kind, RawHeader, SliceMemory, WorldId, WritableMemory};
 use strait_sys::socket;
@@ -30,7 +30,7 @@ pub struct Slices {
     /// The socket that descriptors come through.
     pub lane: OwnedFd,
     /// The two slices, mapped as a client has them.
-    endpoint: Option<RefCell<Endpoint<Writable, Inbox>>>,
+    endpoint: Option<RefCell<Pair>>,
 }
 
 impl std::fmt::Debug for Slices {
@@ -103,18 +103,35 @@ impl Slices {
         Ok(())
     }
 
+    /// Asks for so many worlds, as many at a time as fit, and reads every answer. How many were started.
+    pub fn storm(&self, count: u64) -> Result<usize, Outcome> {
+        let Some(endpoint) = &self.endpoint else { return Ok(0) };
+        let mut endpoint = endpoint.borrow_mut();
+        let (mut asked, mut answered, mut started) = (0, 0, 0);
+        let end = Instant::now() + Duration::from_secs(30);
+        while answered < count && Instant::now() < end {
+            let request = Request::Start { template: format!("any/{asked}"), name: None };
+            if asked < count && ask(&mut endpoint, &request, asked + 2).is_ok() {
+                asked += 1;
+                continue;
+            }
+            match take(&mut endpoint)? {
+                Some(answer) => (answered, started) = (answered + 1, started + usize::from(answer.is_some())),
+                None => {
+                    let _ = call!(libc::SYS_write, self.bell.as_raw_fd(), &[1u64], 8);
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        }
+        if answered == count { Ok(started) } else { Err(Outcome::Word("unanswered")) }
+    }
+
     /// Whether the broker still does its work for this world: the supervisor answers a question that goes through the switch. To be asked
     /// once.
     pub fn broker_answers(&self) -> Result<bool, Outcome> {
         let Some(endpoint) = &self.endpoint else { return Ok(false) };
         let mut endpoint = endpoint.borrow_mut();
-        let question = Request::Resolve { name: "nobody".into() }.encode();
-        let mut header = Header::new(Kind::Request, WorldId::CONTROL, question.len() as u32);
-        header.correlation = 1;
-        let slot = endpoint.reserve(question.len()).map_err(|_| Outcome::Word("no-room"))?;
-        endpoint.mine_mut().copy_in(slot.payload_offset(), &question);
-        endpoint.commit(&slot, &RawHeader::from(&header));
-        endpoint.publish();
+        ask(&mut endpoint, &Request::Resolve { name: "nobody".into() }, 1)?;
         // A bell that is full makes no sound: that is what its world did to itself.
         let _ = call!(libc::SYS_fcntl, self.bell.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK);
         let _ = call!(libc::SYS_read, self.bell.as_raw_fd(), &mut [0; 8][..], 8);
@@ -132,11 +149,35 @@ impl Slices {
     }
 }
 
-fn map(
-    outbox: &OwnedFd,
-    inbox: &OwnedFd,
-    welcome: &Welcome,
-) -> Result<Endpoint<Writable, Inbox>, Box<dyn std::error::Error>> {
+type Pair = Endpoint<Writable, Inbox>;
+
+/// Publishes a request to the control service.
+fn ask(endpoint: &mut Pair, request: &Request, correlation: u64) -> Result<(), Outcome> {
+    let request = request.encode();
+    let mut header = Header::new(Kind::Request, WorldId::CONTROL, request.len() as u32);
+    header.correlation = correlation;
+    let slot = endpoint.reserve(request.len()).map_err(|_| Outcome::Word("no-room"))?;
+    endpoint.mine_mut().copy_in(slot.payload_offset(), &request);
+    endpoint.commit(&slot, &RawHeader::from(&header));
+    endpoint.publish();
+    Ok(())
+}
+
+/// Takes the next record: the world that was started, or nothing if it was refused.
+fn take(endpoint: &mut Pair) -> Result<Option<Option<u64>>, Outcome> {
+    let corrupt = |_| Outcome::Word("corrupt");
+    let Some(next) = endpoint.peek().map_err(corrupt)? else { return Ok(None) };
+    let mut payload = vec![0; next.raw.length() as usize];
+    endpoint.theirs().copy_out(next.payload_offset(), &mut payload);
+    endpoint.advance(&next);
+    endpoint.release();
+    match Answer::decode(&payload) {
+        Ok(Answer::World { id, .. }) => Ok(Some(Some(id))),
+        _ => Ok(Some(None)),
+    }
+}
+
+fn map(outbox: &OwnedFd, inbox: &OwnedFd, welcome: &Welcome) -> Result<Pair, Box<dyn std::error::Error>> {
     let file = SliceFile::adopt(outbox.try_clone()?, welcome.outbox)?;
     let mapped = Writable::map(&file)?;
     // Who doesn't is ended when it says that it is mapped.

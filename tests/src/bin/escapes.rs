@@ -57,7 +57,7 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> std::io::Result<bool> {
     let (probe, strait) = args.probe.clone().zip(args.strait.clone()).expect("required where nothing is cloned");
-    let programs = Programs { probe, strait };
+    let programs = Programs { probe, strait, runner: std::env::current_exe()? };
     let is_root = rustix::process::geteuid().is_root();
     // Where a jail that empties the usual places for temporary files still finds it.
     let below = if is_root { PathBuf::from("/srv") } else { std::env::temp_dir() };
@@ -88,7 +88,9 @@ fn missing(kind: Kind, is_root: bool) -> Option<String> {
         Kind::Root | Kind::Clone | Kind::Unjailed if !is_root => Some("only root can".into()),
         Kind::Bubblewrap if !exists("/usr/bin/bwrap") => Some("it isn't installed: apt-get install bubblewrap".into()),
         Kind::Firejail if !exists("/usr/bin/firejail") => Some("it isn't installed: apt-get install firejail".into()),
-        Kind::Bubblewrap | Kind::Firejail if !is_root => Some("only root can become the ordinary user".into()),
+        Kind::RootlessClone | Kind::Bubblewrap | Kind::Firejail if !is_root => {
+            Some("only root can become the ordinary user".into())
+        }
         _ => None,
     }
 }
@@ -113,7 +115,7 @@ fn column(kind: Kind, place: &Place, rows: &[&Row], verbose: bool) -> std::io::R
 
 fn version(kind: Kind, place: &Place) -> String {
     let program = match kind {
-        Kind::Root | Kind::Clone | Kind::Rootless => place.programs().strait.clone(),
+        Kind::Root | Kind::Clone | Kind::Rootless | Kind::RootlessClone => place.programs().strait.clone(),
         Kind::Bubblewrap => "bwrap".into(),
         // Asked for by a shell's child as nobody: as root it leaves mounts behind.
         Kind::Firejail => {

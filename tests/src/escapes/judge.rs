@@ -62,7 +62,7 @@ pub fn judge(kind: Kind, row: &Row, name: &str, word: &str) -> Judgement {
 
 fn ours(kind: Kind, row: &Row, attempt: &Attempt, word: &str) -> Verdict {
     let held = row.held_of(attempt);
-    let rootless = attempt.rootless.filter(|(words, _)| kind == Kind::Rootless && words.contains(&word));
+    let rootless = attempt.rootless.filter(|(words, _)| kind.is_rootless() && words.contains(&word));
     let known = attempt.known.filter(|_| word == THROUGH);
     match (held.contains(&word), rootless.map(|(_, why)| why).or(known)) {
         (true, _) => Verdict::AsExpected,

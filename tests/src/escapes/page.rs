@@ -38,7 +38,7 @@ pub fn page(rows: &[&Row], columns: &BTreeMap<Kind, Column>) -> String {
         }
     }
     text += "\n## What is open in our jail, and why\n\n";
-    for kind in [Kind::Root, Kind::Rootless] {
+    for kind in Kind::ALL.into_iter().filter(|kind| kind.is_ours()) {
         for (row, attempt, verdict) in verdicts(rows, columns.get(&kind)) {
             if let Verdict::Conceded(why) = verdict {
                 let _ = writeln!(text, "- {}, {}, {}: {why}.", row.number, attempt.name, kind.name());
@@ -64,7 +64,7 @@ const HEAD: &str = "\
 # What a rogue world tries
 
 Written by `cargo xtask escapes`; not to be edited. Each row is a few attempts that one static program (`tests/escapes`) makes from inside: in
-a world of ours, started by root and by an ordinary user; in bubblewrap and firejail with the strictest of their usual options; and in no
+a world of ours, started by root and by an ordinary user, and in one that is the clone of a template, where another clone is what it attacks; in bubblewrap and firejail with the strictest of their usual options; and in no
 jail at all, as root, which is the positive control: there it must work, or the page says why it can't.
 
 A cell shows what came of the attempts, in the words of `errno(3)` and `signal(7)`: **held** if none did its work, **open** with the names of

@@ -20,6 +20,8 @@ pub struct Programs {
     pub probe: PathBuf,
     /// The product.
     pub strait: PathBuf,
+    /// This one, which is also the broker of clones.
+    pub runner: PathBuf,
 }
 
 /// A directory with everything in it, and what is open for it. All of it is gone with this value.
@@ -43,7 +45,8 @@ impl Place {
             fs::create_dir_all(dir.join(name))?;
             fs::set_permissions(dir.join(name), Permissions::from_mode(mode))?;
         }
-        let programs = Programs { probe: dir.join("ro/probe"), strait: dir.join("bin/strait") }.copy_of(programs)?;
+        let [probe, strait, runner] = ["ro/probe", "bin/strait", "bin/escapes"].map(|name| dir.join(name));
+        let programs = Programs { probe, strait, runner }.copy_of(programs)?;
         write_files(&dir, &programs.probe)?;
         let abstract_name = format!("strait-escapes-{}", std::process::id());
         let terminal = terminal()?;
@@ -114,7 +117,8 @@ const NAMES: usize = 7;
 
 impl Programs {
     fn copy_of(self, originals: &Self) -> io::Result<Self> {
-        for (from, to) in [(&originals.probe, &self.probe), (&originals.strait, &self.strait)] {
+        let Self { probe, strait, runner } = &self;
+        for (from, to) in [(&originals.probe, probe), (&originals.strait, strait), (&originals.runner, runner)] {
             fs::copy(from, to)?;
             fs::set_permissions(to, Permissions::from_mode(0o755))?;
         }

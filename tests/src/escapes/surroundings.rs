@@ -15,6 +15,8 @@ pub enum Kind {
     Clone,
     /// `strait run`, by an ordinary user.
     Rootless,
+    /// Two clones, by an ordinary user.
+    RootlessClone,
     /// bubblewrap, by an ordinary user.
     Bubblewrap,
     /// firejail, by an ordinary user.
@@ -25,12 +27,29 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in the order of the page.
-    pub const ALL: [Self; 6] =
-        [Self::Root, Self::Clone, Self::Rootless, Self::Bubblewrap, Self::Firejail, Self::Unjailed];
+    pub const ALL: [Self; 7] = [
+        Self::Root,
+        Self::Clone,
+        Self::Rootless,
+        Self::RootlessClone,
+        Self::Bubblewrap,
+        Self::Firejail,
+        Self::Unjailed,
+    ];
 
     /// Whether it is ours.
     pub fn is_ours(self) -> bool {
-        matches!(self, Self::Root | Self::Clone | Self::Rootless)
+        matches!(self, Self::Root | Self::Clone) || self.is_rootless()
+    }
+
+    /// Whether it is ours, in the hands of an ordinary user.
+    pub fn is_rootless(self) -> bool {
+        matches!(self, Self::Rootless | Self::RootlessClone)
+    }
+
+    /// Whether who attacks is a clone.
+    fn is_clone(self) -> bool {
+        matches!(self, Self::Clone | Self::RootlessClone)
     }
 
     /// Its name on the page and on the command line.
@@ -39,6 +58,7 @@ impl Kind {
             Self::Root => "strait-root",
             Self::Clone => "strait-clone",
             Self::Rootless => "strait-rootless",
+            Self::RootlessClone => "strait-rootless-clone",
             Self::Bubblewrap => "bubblewrap",
             Self::Firejail => "firejail",
             Self::Unjailed => "unjailed",
@@ -51,7 +71,7 @@ impl Kind {
             Self::Root => FIRST_WORLD,
             // Its jail stood before it was asked for.
             Self::Clone => LAST_WORLD,
-            Self::Rootless | Self::Bubblewrap | Self::Firejail => ORDINARY,
+            Self::Rootless | Self::RootlessClone | Self::Bubblewrap | Self::Firejail => ORDINARY,
             Self::Unjailed => 0,
         }
     }
@@ -59,7 +79,7 @@ impl Kind {
     /// Whether a row can be tried there.
     pub fn has(self, row: &Row) -> bool {
         // A template is started without limits here: those rows are about a world of its own.
-        let is_limited = self == Self::Clone && !row.limits.is_empty();
+        let is_limited = self.is_clone() && !row.limits.is_empty();
         (row.place == Where::Anywhere || self.is_ours() || self == Self::Unjailed) && !is_limited
     }
 
@@ -67,7 +87,7 @@ impl Kind {
     pub fn options(self) -> &'static [&'static str] {
         match self {
             Self::Root | Self::Rootless => OURS,
-            Self::Clone => CLONED,
+            Self::Clone | Self::RootlessClone => CLONED,
             Self::Bubblewrap => BUBBLEWRAP,
             Self::Firejail => FIREJAIL,
             Self::Unjailed => &[],
@@ -183,9 +203,9 @@ impl<'a> Surroundings<'a> {
     fn ground(&self) -> Ground {
         let (ro, rw) = (self.path("ro"), self.path("rw"));
         match self.kind {
-            Kind::Root | Kind::Clone | Kind::Rootless => self.place.ground("/ro", "/rw", &self.victim, true),
+            kind if kind.is_ours() => self.place.ground("/ro", "/rw", &self.victim, true),
             Kind::Bubblewrap => self.place.ground("/ro", "/rw", &self.victim, false),
-            Kind::Firejail | Kind::Unjailed => self.place.ground(&ro, &rw, &self.victim, false),
+            _ => self.place.ground(&ro, &rw, &self.victim, false),
         }
     }
 
@@ -198,7 +218,8 @@ impl<'a> Surroundings<'a> {
         let strait = &self.place.programs().strait;
         let mut command = match self.kind {
             Kind::Root => Command::new(strait),
-            Kind::Clone => Command::new("/proc/self/exe"),
+            Kind::Clone => Command::new(&self.place.programs().runner),
+            Kind::RootlessClone => as_user(ORDINARY, &self.place.programs().runner),
             Kind::Rootless => as_user(ORDINARY, strait),
             Kind::Bubblewrap => as_user(ORDINARY, "bwrap"),
             Kind::Firejail => {
@@ -216,7 +237,7 @@ impl<'a> Surroundings<'a> {
         }
         match self.kind {
             Kind::Root | Kind::Rootless | Kind::Bubblewrap => command.args(["--", "/ro/probe"]),
-            Kind::Clone => command.args(["--", "/ro/probe", "cloned"]),
+            Kind::Clone | Kind::RootlessClone => command.args(["--", "/ro/probe", "cloned"]),
             Kind::Firejail => command.args(["--".into(), self.path("ro/probe")]),
             Kind::Unjailed => command.arg(self.path("ro/probe")),
         };

@@ -149,11 +149,18 @@ pub const REUSED_PID: Row = Row::new(
 )
 .of_broker();
 
+/// What a world may do that policy lets start others: `tests/cases/starts.rs`.
 pub const FRAMES: Row = Row::new(
     60,
     "spawn storm; 1 MB frames on the control socket",
     &["EPIPE", "ECONNRESET", "EMSGSIZE"],
     &[
+        Attempt::new("5,000 starts", |ground| match ground.slices()?.storm(5000)? {
+            0 => broker_then(ground),
+            started => Ok(started),
+        })
+        .held(&["broker-unaffected"])
+        .impossible("there is nobody who starts anything"),
         Attempt::new("a frame of 1 MB", |ground| speak(&ground.slices()?.connection, 1 << 20))
             .impossible("no Unix socket takes one: EMSGSIZE"),
         Attempt::new("frames of 64 KB", |ground| {
