@@ -31,8 +31,11 @@ fn attack(ro: &Path, rw: &Path, command: &[String]) -> Result<ExitCode, HostErro
     let mut host = Host::start(&Config { templates, ..Config::default() })?;
     ready(&mut host, "probe/original")?;
     let victim = ready(&mut host, "probe/victim")?;
-    // The attacker's jail stood before it was asked for, as those of most clones do.
-    wait_for_jails(victim);
+    // The attacker's jail stood before it was asked for, as those of most clones do; an ordinary user's never do.
+    if rustix::process::geteuid().is_root() && !a_jail_waits_beside(victim) {
+        eprintln!("escapes: no jail stands ahead of the attacker");
+        return Ok(ExitCode::from(70));
+    }
     let payload = crate::payload_of(victim).unwrap_or(victim);
     // Not there: the attempts are made on the victim that the runner has named.
     let _ = fs::write(rw.join("victim"), payload.to_string());
@@ -49,8 +52,8 @@ fn attack(ro: &Path, rw: &Path, command: &[String]) -> Result<ExitCode, HostErro
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(70)))
 }
 
-/// Waits, not for ever, until beside the jails of the two there are more. As an ordinary user there never are.
-fn wait_for_jails(one: u32) {
+/// Waits, not for ever, until beside the jails of the two there is one more.
+fn a_jail_waits_beside(one: u32) -> bool {
     let parent = fs::read_to_string(format!("/proc/{one}/status")).unwrap_or_default();
     let parent = parent.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap_or_default().trim().to_owned();
     let end = Instant::now() + LONG;
@@ -60,8 +63,12 @@ fn wait_for_jails(one: u32) {
             |pid: &&str| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "strait-init\n");
         children.split_whitespace().filter(name).count()
     };
-    while stand() < 3 && Instant::now() < end {
-        std::thread::sleep(Duration::from_millis(5));
+    loop {
+        match stand() {
+            3.. => return true,
+            _ if Instant::now() > end => return false,
+            _ => std::thread::sleep(Duration::from_millis(5)),
+        }
     }
 }
 
