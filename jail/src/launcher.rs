@@ -178,7 +178,8 @@ impl Launcher {
     /// Lends a kernel uid that nobody has and nobody else will give away, for a jail that is built ahead of time. As many such jails may wait as
     /// uids were lent, and what was asked for twice is then had in a part of the time ([`Options::seats`]).
     ///
-    /// A jail that waited has its own uid ([`Process::uid`]), which isn't lent any more; the one that was ordered is, instead.
+    /// A jail that waited has its own uid ([`Process::uid`]), which isn't lent any more; the one that was ordered is, instead. So it is when the
+    /// program couldn't be started in such a jail: who orders anew after an error gives another uid if [this one was lent](Launcher::has_lent).
     pub fn lend(&mut self, uid: u32) -> Result<(), Error> {
         self.request(&Request::Lend(uid), &[])?;
         self.lent.insert(uid);

@@ -95,8 +95,7 @@ impl<'a> Service<'a> {
                 self.pool.put_seat(kind, seat);
             }
             Lack::Jail(at) => {
-                let uid = self.uids.pop_front()?;
-                if self.build_ahead(at, uid).is_err() {
+                if self.build_ahead(at).is_err() {
                     self.pool.forget(Some(at));
                 }
             }
@@ -104,15 +103,16 @@ impl<'a> Service<'a> {
         Some(())
     }
 
-    /// Adds a jail to a series.
-    fn build_ahead(&mut self, at: usize, uid: u32) -> Result<(), SpawnError> {
-        let ids = Ids::of(Some(uid))?;
+    /// Adds a jail to a series. A uid is taken for it only when there is a seat that has it from then on, and gives it back by its end.
+    fn build_ahead(&mut self, at: usize) -> Result<(), SpawnError> {
         let outdated = self.pool.series[at].look();
         self.pool.outdated.extend(outdated);
         let mut seat = self.take_seat(Kind::of(&self.pool.series[at].shape))?;
-        let named = seat.keep_names();
         let series = &mut self.pool.series[at];
-        let planned = named.and_then(|()| seat.plan(&series.shape, STAND_IN, ids, series.rendezvous.as_ref()));
+        let planned = seat.keep_names().and_then(|()| {
+            let ids = Ids::of(self.uids.pop_front())?;
+            seat.plan(&series.shape, STAND_IN, ids, series.rendezvous.as_ref())
+        });
         match planned.is_ok() {
             true => series.jails.push_back(seat),
             false => self.pool.outdated.push(seat),

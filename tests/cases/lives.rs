@@ -453,6 +453,35 @@ fn who_may_only_send_does_not_have_one_that_fails_started_without_a_pause() {
     stage.client().kill("waker", "").unwrap();
 }
 
+/// A start that fails in a jail which had waited leaves its uid to the next jails that wait, and so to other worlds; and a connection that nobody is
+/// at the other end of.
+#[test]
+fn starts_that_failed_leave_nobody_without_a_uid_of_its_own_or_without_a_connection() {
+    let mut stage = Stage::new();
+    let mut broken = sleeper(&["echo"]);
+    broken.dir = "/no/such".into();
+    let broken = stage.host.define("broken", &broken).unwrap();
+    // More often than there are uids for jails that wait, or connections that nobody has been seen to have made.
+    for _ in 0..120 {
+        let _ = stage.client().wake("broken");
+        until(&mut stage, broken, "asleep");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    for n in 0..8 {
+        let echo = stage.add(&format!("echo-{n}"), &["echo"], &[]);
+        assert_eq!(stage.ask(echo, b"?"), b"?");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let rows = stage.client().list().unwrap();
+    let mut uids: Vec<u32> = rows.iter().filter(|row| row.name.starts_with("echo-")).map(|row| row.uid).collect();
+    assert_eq!(uids.len(), 8);
+    uids.sort_unstable();
+    uids.dedup();
+    // Without root all have the broker's.
+    let wanted = if rustix::process::geteuid().is_root() { 8 } else { 1 };
+    assert_eq!(uids.len(), wanted, "{rows:#?}");
+}
+
 /// What somebody has started counts as long as it is there, asleep too, and what that has started in turn.
 #[test]
 fn an_asker_starts_so_many_and_what_sleeps_can_be_removed() {

@@ -88,6 +88,7 @@ impl Supervisor {
 
     /// Has the launcher start a world's program.
     pub(super) fn start_life(&mut self, id: WorldId) -> Result<(), String> {
+        self.leave_lent_uid(id)?;
         let granted = self.begin_granted_paths(id);
         let entry = self.worlds.get(&id).ok_or("it is gone")?;
         let world = entry.world.clone().ok_or("it runs in no jail")?;
@@ -151,6 +152,15 @@ impl Supervisor {
         })?;
         self.next_uid = at + 1;
         Ok(uids.first + at)
+    }
+
+    /// A start that failed in a jail which had waited has left the world's uid to the launcher: the next life has another.
+    fn leave_lent_uid(&mut self, id: WorldId) -> Result<(), String> {
+        if self.worlds.get(&id).is_some_and(|entry| self.is_root && self.launcher.has_lent(entry.uid)) {
+            let uid = self.take_uid()?;
+            self.worlds.entry(id).and_modify(|entry| entry.uid = uid);
+        }
+        Ok(())
     }
 
     /// Gives the launcher uids for jails that it builds ahead of time: the last ones, a fourth of all at most.
@@ -240,11 +250,19 @@ impl Supervisor {
             let id = self.worlds.values().find(|entry| is_of(entry, &peer)).map(|entry| entry.id);
             match id {
                 Some(id) => self.take_connection(id, connection),
-                None if self.unmatched.len() >= MAX_UNMATCHED => {
-                    log(&format!("a connection of pid {} is of no world and was closed", peer.pid));
-                }
-                None => self.unmatched.push((connection, peer)),
+                None => self.keep_unmatched(connection, peer),
             }
+        }
+    }
+
+    /// Jails whose program couldn't be started have connected, too: they don't keep others out.
+    fn keep_unmatched(&mut self, connection: OwnedFd, peer: Peer) {
+        if self.unmatched.len() >= MAX_UNMATCHED {
+            self.unmatched.retain(|(_, peer)| !has_ended(peer));
+        }
+        match self.unmatched.len() >= MAX_UNMATCHED {
+            true => log(&format!("a connection of pid {} is of no world and was closed", peer.pid)),
+            false => self.unmatched.push((connection, peer)),
         }
     }
 
