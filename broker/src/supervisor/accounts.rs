@@ -6,13 +6,14 @@
 use super::Supervisor;
 use super::entry::{Entry, Nature, State};
 use strait_jail::MAX_OPEN;
-use strait_protocol::{Header, Name};
+use strait_protocol::{Header, Name, WorldId};
 
-/// Starts on one account that may be under way, and those on all accounts together: what is left is for worlds that wake, for groups, and for who
-/// may everything.
+/// Starts on one account that may be under way, those on all accounts together, and worlds that wake: what is left is for groups, and for who may
+/// everything.
 const MAX_STARTING: usize = 16;
 const MAX_STARTING_OF_ALL: usize = 48;
-const _: () = assert!(MAX_STARTING < MAX_STARTING_OF_ALL && MAX_STARTING_OF_ALL < MAX_OPEN);
+const MAX_WAKING: usize = 8;
+const _: () = assert!(MAX_STARTING < MAX_STARTING_OF_ALL && MAX_STARTING_OF_ALL + MAX_WAKING < MAX_OPEN);
 
 /// Whose worlds they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,5 +69,12 @@ impl Supervisor {
     /// Whether the launcher takes an order now. Who may wait does, until one of those under way is answered.
     pub(super) fn may_launch(&self) -> bool {
         self.launches.len() < MAX_OPEN
+    }
+
+    /// The same for a world that wakes: so many that the launcher is never without work by it, and so few that worlds which wake each other without
+    /// end leave room for what is started.
+    pub(super) fn may_wake(&self) -> bool {
+        let wakes = |id: &&WorldId| self.worlds.get(id).is_some_and(Entry::has_slept);
+        self.may_launch() && self.launches.values().filter(wakes).count() < MAX_WAKING
     }
 }

@@ -264,7 +264,7 @@ impl Supervisor {
         let starts = living().filter_map(|entry| Some(entry.start_deadline()?.0));
         let strangers = self.strangers.values().map(|stranger| stranger.deadline);
         let now = Instant::now();
-        let may_wake = !self.is_closing && self.may_launch();
+        let may_wake = !self.is_closing && self.may_wake();
         let wakes = self.worlds.values().filter(|_| may_wake).filter_map(|entry| entry.wake_at(now));
         stops
             .chain(ends)

@@ -30,8 +30,8 @@ const SHORT_LIFE: Duration = Duration::from_secs(1);
 pub(super) struct Rest {
     /// It was defined, or has lived: a start that fails doesn't end it.
     pub is_kept: bool,
-    /// Something waits for it, or somebody asked that it be woken.
-    is_wanted: bool,
+    /// Since when something waits for it, or somebody asked that it be woken.
+    wanted_since: Option<Instant>,
     /// Lives in a row that failed, why the last one did, and when the next one may begin.
     failures: u32,
     why: String,
@@ -51,7 +51,7 @@ impl Rest {
         Self {
             activity: world.idle_ms.map(Activity::new),
             is_kept: false,
-            is_wanted: false,
+            wanted_since: None,
             failures: 0,
             why: String::new(),
             not_before: None,
@@ -74,7 +74,7 @@ impl Rest {
     fn count_failure(&mut self, why: String) -> Duration {
         self.failures += 1;
         let pause = FIRST_PAUSE.saturating_mul(1 << (self.failures - 1).min(16)).min(LONGEST_PAUSE);
-        (self.why, self.not_before, self.is_wanted) = (why, Some(Instant::now() + pause), false);
+        (self.why, self.not_before, self.wanted_since) = (why, Some(Instant::now() + pause), None);
         pause
     }
 
@@ -85,7 +85,7 @@ impl Rest {
 
     /// When it is to be woken, if it is.
     fn wake_at(&self, now: Instant) -> Option<Instant> {
-        self.is_wanted.then(|| self.not_before.unwrap_or(now))
+        self.wanted_since.map(|_| self.not_before.unwrap_or(now))
     }
 
     /// Why nobody should send to it for now.
@@ -100,6 +100,11 @@ impl Entry {
     pub(super) fn wake_at(&self, now: Instant) -> Option<Instant> {
         let sleeper = self.rest.as_ref().filter(|_| self.state == State::Asleep);
         sleeper.and_then(|rest| rest.wake_at(now))
+    }
+
+    /// Whether its start is one of those that need not be at once.
+    pub(super) fn has_slept(&self) -> bool {
+        self.rest.as_ref().is_some_and(|rest| rest.is_kept)
     }
 
     /// Whether the life that has just ended is one that must not begin anew at once.
@@ -221,19 +226,21 @@ impl Supervisor {
         let Some(entry) = self.worlds.get_mut(&id).filter(|entry| entry.state == State::Asleep) else { return };
         let _ = epoll::delete(&self.epoll, entry.channel.wakeup());
         if let Some(rest) = &mut entry.rest {
-            rest.is_wanted = true;
+            rest.wanted_since.get_or_insert_with(Instant::now);
         }
         self.wake_due(Instant::now());
     }
 
-    /// Begins the next life of all who are wanted and need not wait any longer.
+    /// Begins the next life of all who are wanted and need not wait any longer; where there is no room for all, of who has waited longest.
     pub(super) fn wake_due(&mut self, now: Instant) {
         let is_due = |entry: &&Entry| entry.wake_at(now).is_some_and(|at| at <= now) && !self.is_closing;
-        let due: Vec<WorldId> = self.worlds.values().filter(is_due).map(|entry| entry.id).collect();
-        for id in due {
-            if self.may_launch() {
-                self.begin_life(id);
+        let mut due: Vec<&Entry> = self.worlds.values().filter(is_due).collect();
+        due.sort_by_key(|entry| entry.rest.as_ref().and_then(|rest| rest.wanted_since));
+        for id in due.iter().map(|entry| entry.id).collect::<Vec<_>>() {
+            if !self.may_wake() {
+                return;
             }
+            self.begin_life(id);
         }
     }
 
@@ -243,7 +250,7 @@ impl Supervisor {
             if anew {
                 rest.forget_failures();
             }
-            rest.is_wanted = true;
+            rest.wanted_since.get_or_insert_with(Instant::now);
         }
         self.wake_due(Instant::now());
     }
@@ -251,7 +258,7 @@ impl Supervisor {
     fn begin_life(&mut self, id: WorldId) {
         let Some(entry) = self.worlds.get_mut(&id) else { return };
         let Some(rest) = &mut entry.rest else { return };
-        rest.is_wanted = false;
+        rest.wanted_since = None;
         rest.activity = entry.world.as_ref().and_then(|world| world.idle_ms).map(Activity::new);
         // It is there if nobody has rung.
         let _ = epoll::delete(&self.epoll, entry.channel.wakeup());
