@@ -1,6 +1,7 @@
 //! Lines to the operator: about the rare things that nobody asked for, and what worlds print.
 
 use super::journal::note_broker;
+use crate::text::one_line;
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
@@ -10,12 +11,17 @@ use std::sync::{Mutex, PoisonError};
 /// Where this process' own lines go.
 static OWN: Mutex<Option<Outlet>> = Mutex::new(None);
 
-/// Writes one line, and notes it. Worlds may share the pipe, terminal or socket that it goes to, and fill it: a line that would have to wait is
-/// lost rather than the supervisor.
+/// Writes one line, and notes it. What is quoted in it can be of a world's making, such as a path that it asks for: as any such text it is escaped
+/// where it is shown. Worlds may share the pipe, terminal or socket that it goes to, and fill it: a line that would have to wait is lost rather than
+/// the supervisor.
 pub(super) fn log(line: &str) {
     note_broker(line);
     let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
-    own.get_or_insert_with(|| Outlet::new(rustix::stdio::stderr())).show(&format!("strait: {line}\n"));
+    own.get_or_insert_with(|| Outlet::new(rustix::stdio::stderr())).show(&own_line(line));
+}
+
+fn own_line(line: &str) -> String {
+    format!("strait: {}\n", one_line(line))
 }
 
 /// Somewhere that lines are shown, where nobody ever waits.
@@ -32,15 +38,15 @@ impl Outlet {
         Self { to: open_anew(stream).or_else(|| stream.try_clone_to_owned().ok()), lost: 0 }
     }
 
-    /// Shows a line, and before it how many weren't. It is written whole or not at all if it has up to 4,096 bytes, but to a terminal.
-    pub(super) fn show(&mut self, line: &str) {
+    /// Shows lines, and before them how many weren't. They are written whole or not at all if they have up to 4,096 bytes, but to a terminal.
+    pub(super) fn show(&mut self, lines: &str) {
         if self.lost > 0
             && self.write(&format!("strait: {} lines had no room here: `strait log` has the last\n", self.lost))
         {
             self.lost = 0;
         }
-        if self.lost > 0 || !self.write(line) {
-            self.lost += 1;
+        if self.lost > 0 || !self.write(lines) {
+            self.lost += lines.lines().count() as u64;
         }
     }
 
@@ -72,6 +78,12 @@ mod tests {
     use super::*;
     use std::io::Read;
     use std::os::fd::AsFd;
+
+    #[test]
+    fn what_a_world_has_quoted_forges_no_line_and_commands_no_terminal() {
+        let line = own_line("world a asks for `read /srv/\u{1b}[2J\nstrait: world b`");
+        assert_eq!(line, "strait: world a asks for `read /srv/\\u{1b}[2J\\nstrait: world b`\n");
+    }
 
     #[test]
     fn a_full_pipe_keeps_nobody_waiting_and_says_what_it_missed() {

@@ -1,11 +1,12 @@
 //! What worlds print: read off a pipe for each of their two streams, kept as lines, and shown where the broker's own output goes.
 //!
 //! A world's pipe is read a piece at a time and then not again for a while, which grows with what reading costs: who prints more than that
-//! waits, in its own `write`, as for a slow terminal. So printing takes a tenth of the supervisor's time at most, however many print, and
-//! what is kept is bounded by the [journal](super::journal). The supervisor never waits where it shows it: what finds no
-//! room there is left out and counted.
+//! waits, in its own `write`, as for a slow terminal. So printing takes a tenth of the supervisor's time at most, however many print, and never
+//! much of it in one go; what is kept is bounded by the [journal](super::journal). The supervisor never waits where it shows it: what finds no
+//! room there is left out and counted. What costs is lines, not bytes: of what a world leaves in its pipes, which nobody could be made to wait
+//! with, the last lines count.
 
-use super::journal::note_printed;
+use super::journal::{note, note_printed};
 use super::log::Outlet;
 use super::{Supervisor, Token};
 use crate::text::{cut, one_line};
@@ -22,14 +23,17 @@ use strait_protocol::{Name, WorldId};
 const MAX_LINE_BYTES: usize = 1024;
 /// Bytes that are read of one pipe before another's turn comes.
 const PIECE_BYTES: usize = 16 * 1024;
-/// Pipes that are read in one go.
+/// Pipes that are read in one go, and how long that takes but for the last one of them.
 const MAX_IN_ONE_GO: usize = 16;
+const MAX_GO: Duration = Duration::from_millis(2);
 /// From one go to the next at least.
 const PAUSE: Duration = Duration::from_millis(10);
 /// A go that took so long is followed by a pause so many times as long.
 const PAUSE_PER_WORK: u32 = 10;
 /// Pieces that are read of what an ended world left: all of a pipe that has its usual size.
 const LAST_PIECES: usize = 5;
+/// Ends of lines among that, from the last one back.
+const LAST_LINES: usize = 4096;
 /// Bytes of a line as it is shown: what is written at once to a pipe is written whole, `pipe(7)`.
 const MAX_SHOWN_BYTES: usize = 4000;
 
@@ -69,25 +73,58 @@ impl Printed {
     fn read(&mut self, number: u64) -> Result<bool, Errno> {
         let Some(source) = self.sources.get_mut(&number) else { return Ok(false) };
         let outlet = if source.stream == Stream::Error { &mut self.error } else { &mut self.output };
-        let mut tell = |text: &str| {
-            note_printed(source.id, &source.name, source.stream, text);
-            outlet.show(&shown(&source.name, text));
-        };
         let mut piece = [0; PIECE_BYTES];
         let length = rustix::io::read(&source.pipe, &mut piece)?;
-        split(&mut source.begun, &piece[..length], &mut tell);
-        if length == 0 && !source.begun.is_empty() {
-            tell(&String::from_utf8_lossy(&source.begun));
-        }
+        source.take(&piece[..length], length == 0, outlet);
         Ok(length != 0)
     }
 
     /// Reads what is there of a source whose world is gone, and forgets it.
     fn finish(&mut self, number: u64) {
-        // Whatever it is that isn't read now, nobody is left to write more of it.
-        let _ = (0..LAST_PIECES).find(|_| self.read(number) != Ok(true));
-        self.sources.remove(&number);
+        let Some(mut source) = self.sources.remove(&number) else { return };
+        let outlet = if source.stream == Stream::Error { &mut self.error } else { &mut self.output };
+        let (mut left, mut piece) = (std::mem::take(&mut source.begun), [0; PIECE_BYTES]);
+        for _ in 0..LAST_PIECES {
+            // Whatever it is that isn't read now, nobody is left to write more of it.
+            let Ok(length @ 1..) = rustix::io::read(&source.pipe, &mut piece) else { break };
+            left.extend_from_slice(&piece[..length]);
+        }
+        let from = last_lines(&left);
+        if from > 0 {
+            let text = format!("left more lines than the last {LAST_LINES} of its {:?}", source.stream);
+            note(source.id, &source.name, &text.to_lowercase());
+        }
+        source.take(&left[from..], true, outlet);
     }
+}
+
+impl Source {
+    /// Keeps lines, and shows them, several at once: each time costs as much as many lines do.
+    fn take(&mut self, bytes: &[u8], is_end: bool, outlet: &mut Outlet) {
+        let Self { id, name, stream, begun, .. } = self;
+        let mut together = String::new();
+        let mut tell = |text: &str| {
+            note_printed(*id, name, *stream, text);
+            let line = shown(name, text);
+            if together.len() + line.len() > MAX_SHOWN_BYTES {
+                outlet.show(&std::mem::take(&mut together));
+            }
+            together.push_str(&line);
+        };
+        split(begun, bytes, &mut tell);
+        if is_end && !begun.is_empty() {
+            tell(&String::from_utf8_lossy(begun));
+        }
+        if !together.is_empty() {
+            outlet.show(&together);
+        }
+    }
+}
+
+/// Where the last lines of a text begin.
+fn last_lines(text: &[u8]) -> usize {
+    let ends = text.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
+    ends.map(|(at, _)| at + 1).nth(LAST_LINES).unwrap_or(0)
 }
 
 /// Puts the bytes behind the line that was begun, and tells each one that is whole, or as long as a line may be.
@@ -142,15 +179,18 @@ impl Supervisor {
         if self.printed.not_before.is_some_and(|at| at > now) || self.printed.ready.is_empty() {
             return;
         }
+        let begun = Instant::now();
         for _ in 0..MAX_IN_ONE_GO {
             let Some(number) = self.printed.ready.pop_front() else { break };
             match self.printed.read(number) {
                 Ok(true) | Err(Errno::AGAIN | Errno::INTR) => self.listen_again(number),
                 Ok(false) | Err(_) => drop(self.printed.sources.remove(&number)),
             }
+            if begun.elapsed() >= MAX_GO {
+                break;
+            }
         }
-        let end = Instant::now();
-        self.printed.not_before = Some(end + PAUSE.max(end.saturating_duration_since(now) * PAUSE_PER_WORK));
+        self.printed.not_before = Some(Instant::now() + PAUSE.max(begun.elapsed() * PAUSE_PER_WORK));
     }
 
     fn listen_again(&self, number: u64) {
@@ -189,6 +229,15 @@ mod tests {
         let longer = lines(&[&b"x".repeat(MAX_LINE_BYTES + 1), b"\n"]);
         assert_eq!(longer.0, ["x".repeat(MAX_LINE_BYTES), "x".into()]);
         assert_eq!(lines(&[b"\xff\xfe\n"]).0, ["\u{fffd}\u{fffd}"]);
+    }
+
+    #[test]
+    fn of_what_is_left_the_last_lines_count() {
+        assert_eq!(last_lines(b"a\nb"), 0);
+        let many = "x\n".repeat(LAST_LINES);
+        assert_eq!(last_lines(many.as_bytes()), 0);
+        assert_eq!(last_lines(format!("first\n{many}").as_bytes()), 6);
+        assert_eq!(last_lines(format!("first\n{many}no end").as_bytes()), 6);
     }
 
     #[test]
