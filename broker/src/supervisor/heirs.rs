@@ -181,6 +181,10 @@ impl Supervisor {
     pub(super) fn begin_succession(&mut self, id: WorldId, asker: Option<Header>) {
         let has_lived = self.worlds.get(&id).is_some_and(|entry| entry.exit.is_some());
         let before = if has_lived { self.conclude(id, true) } else { None };
+        if !has_lived {
+            // One that didn't come to life may have been to have a path that was revoked meanwhile.
+            self.forget_grants(id, true);
+        }
         let Some(entry) = self.worlds.get_mut(&id) else { return };
         entry.forget_life();
         entry.before = before;
