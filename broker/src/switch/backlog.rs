@@ -213,7 +213,7 @@ impl Switch {
         }
         let mut parcel = None;
         if flags & FLAG_TOPIC != 0 {
-            let Ok(later) = self.bring_later(slot, receiver, raw) else { return false };
+            let Ok(later) = self.bring_later(slot, receiver, raw, 0) else { return false };
             parcel = later;
         } else {
             match self.bring(slot, receiver, raw) {
@@ -289,6 +289,12 @@ impl Switch {
         self.miss(slot, &held.raw);
     }
 
+    /// Some of what was held for a port is not any more: what is behind it may have room, in the inbox or in line.
+    pub(super) fn close_ranks(&mut self, slot: usize) {
+        self.activate(slot);
+        self.call_next(slot);
+    }
+
     pub(super) fn uncharge(&mut self, account: WorldId, window: WorldId, bytes: u64) {
         let Some(slot) = self.by_id.get(&account).copied() else { return };
         let port = self.port(slot);
@@ -349,11 +355,11 @@ impl Switch {
     }
 
     /// What was held for others before its sender died is charged to who gets it. Beyond that one's budget it is lost, and nobody is left to be
-    /// told.
+    /// told but a subscription, by its next.
     pub(super) fn inherit(&mut self, gone: WorldId) {
-        let mut lost = Vec::new();
-        for port in self.ports.iter_mut().flatten() {
-            let (id, mut inherited) = (port.id, 0);
+        for slot in 0..self.ports.len() {
+            let Some(port) = &mut self.ports[slot] else { continue };
+            let (id, mut inherited, mut lost) = (port.id, 0, Vec::new());
             let room = port.budget_bytes.saturating_sub(port.held_bytes);
             port.held.retain_mut(|held| {
                 if held.charged != gone {
@@ -364,12 +370,18 @@ impl Switch {
                 let fits = inherited <= room;
                 if !fits {
                     inherited -= held.bytes();
-                    lost.extend(held.parcel.take().inspect(|parcel| port.holdings.end_wait(gone, parcel)));
+                    lost.push((held.raw, held.parcel.take()));
                 }
                 fits
             });
             port.held_bytes += inherited;
+            if !lost.is_empty() {
+                self.close_ranks(slot);
+            }
+            for (raw, parcel) in lost {
+                self.miss(slot, &raw);
+                parcel.into_iter().for_each(|parcel| self.bring_never(slot, gone, parcel));
+            }
         }
-        lost.into_iter().for_each(|parcel| self.let_go(parcel));
     }
 }

@@ -66,6 +66,9 @@ impl Switch {
             let (refused, kept): (VecDeque<Held>, _) =
                 held.into_iter().partition(|held| self.is_without_leave(slot, world, held));
             self.port(slot).held = kept;
+            if !refused.is_empty() {
+                self.close_ranks(slot);
+            }
             refused.iter().for_each(|held| self.return_held(id, held));
         }
     }

@@ -6,7 +6,7 @@
 
 use super::Switch;
 use super::deliver::Outcome;
-use super::port::Held;
+use super::port::{Held, Port};
 use crate::link::Event as Report;
 use std::collections::HashMap;
 use std::os::fd::AsFd;
@@ -29,7 +29,7 @@ pub(super) struct Parcel {
 }
 
 impl Parcel {
-    fn charge(&self) -> u64 {
+    pub(super) fn charge(&self) -> u64 {
         self.file.bytes().next_multiple_of(PAGE_BYTES)
     }
 }
@@ -246,12 +246,14 @@ impl Switch {
         }
     }
 
-    /// The parcel that a message by a topic brings which has to wait: its receiver is charged for it from now on.
+    /// The parcel that a message by a topic brings which has to wait: its receiver is charged for it from now on. There is room for it in any
+    /// case if it comes in the place of one that was charged as much, `freed` bytes.
     pub(super) fn bring_later(
         &mut self,
         slot: usize,
         receiver: usize,
         raw: &RawHeader,
+        freed: u64,
     ) -> Result<Option<Rc<Parcel>>, Reason> {
         if raw.parcel() == 0 {
             return Ok(None);
@@ -259,7 +261,7 @@ impl Switch {
         let sender = self.port(slot);
         let (from, parcel) = (sender.id, sender.holdings.sendable(raw.parcel())?);
         let target = self.port(receiver);
-        if !target.holdings.has_room(from, target.id, parcel.charge()) {
+        if parcel.charge() > freed && !target.holdings.has_room(from, target.id, parcel.charge()) {
             return Err(Reason::ParcelQuota);
         }
         target.holdings.begin_to_wait(from, &parcel);
@@ -267,7 +269,7 @@ impl Switch {
     }
 
     /// Hands over what waited with a message by a topic, if that has room now and its receiver takes up what it is handed. False if it
-    /// is lost: it may not be held after all.
+    /// is lost: the kernel hands over no more descriptors.
     pub(super) fn bring_now(&mut self, slot: usize, held: &mut Held) -> bool {
         let port = self.port(slot);
         let has_room = port.endpoint.room().is_ok_and(|room| room >= held.raw.stride());
@@ -277,7 +279,8 @@ impl Switch {
         let Some(parcel) = held.parcel.take() else { return true };
         let from = held.raw.source();
         port.holdings.end_wait(from, &parcel);
-        match self.give_parcel(from, &parcel, slot) {
+        // It was counted while it waited: so there is room, whatever others have brought meanwhile.
+        match self.hand_parcel(from, &parcel, slot) {
             Ok(number) => held.raw = held.raw.with_number(FLAG_PARCEL, number),
             Err(NotGiven::LaneFull) => {
                 let port = self.port(slot);
@@ -307,6 +310,15 @@ impl Switch {
     }
 
     pub(super) fn give_parcel(&mut self, from: WorldId, parcel: &Rc<Parcel>, receiver: usize) -> Result<u32, NotGiven> {
+        let Port { id, holdings, .. } = self.port(receiver);
+        match holdings.numbers.contains_key(&parcel.serial) || holdings.has_room(from, *id, parcel.charge()) {
+            true => self.hand_parcel(from, parcel, receiver),
+            false => Err(NotGiven::Quota),
+        }
+    }
+
+    /// The same for a receiver that has room for it, or has it.
+    fn hand_parcel(&mut self, from: WorldId, parcel: &Rc<Parcel>, receiver: usize) -> Result<u32, NotGiven> {
         let target = self.port(receiver);
         let holdings = &mut target.holdings;
         if let Some(number) = holdings.numbers.get(&parcel.serial).copied()
@@ -314,9 +326,6 @@ impl Switch {
         {
             holding.uses += 1;
             return Ok(number);
-        }
-        if !holdings.has_room(from, target.id, parcel.charge()) {
-            return Err(NotGiven::Quota);
         }
         let number = holdings.next_number();
         let note = Note { what: Handed::Parcel, number, bytes: parcel.file.bytes() };

@@ -177,7 +177,7 @@ impl Switch {
     }
 
     /// What is held for a world and was published on topics, as far as nobody is to get it any more: who published it could not go on for as
-    /// long as that world reads nothing.
+    /// long as that world reads nothing. A subscription that goes on is told by its next.
     fn forgo_held(&mut self, slot: usize, is_gone: impl Fn(&RawHeader) -> bool) {
         let port = self.port(slot);
         if !port.held.iter().any(|held| is_gone(&held.raw)) {
@@ -188,10 +188,12 @@ impl Switch {
         self.port(slot).held = kept;
         for held in gone {
             self.uncharge(held.charged, held.window(id), held.bytes());
+            self.miss(slot, &held.raw);
             if let Some(parcel) = held.parcel {
                 self.bring_never(slot, held.raw.source(), parcel);
             }
         }
+        self.close_ranks(slot);
     }
 
     /// A world is not to get after all what was held for one of its subscriptions.
@@ -379,7 +381,8 @@ impl Switch {
         if let Some((from, parcel)) = &before {
             self.port(subscriber.slot).holdings.end_wait(*from, parcel);
         }
-        let parcel = self.bring_later(slot, subscriber.slot, one);
+        let freed = before.as_ref().map_or(0, |(_, parcel)| parcel.charge());
+        let parcel = self.bring_later(slot, subscriber.slot, one, freed);
         let is_kept = parcel.is_ok_and(|parcel| {
             self.see_held(slot, subscriber.slot, &raw, &payload);
             let is_kept = self.put_or_keep(subscriber.slot, (raw, payload), parcel.clone(), &mut subscriber.seat);

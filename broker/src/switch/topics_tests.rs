@@ -103,10 +103,49 @@ fn what_is_held_of_who_may_publish_no_more_goes_nowhere() {
     assert_eq!(sources.last(), Some(&WorldId(22)), "what others published there comes");
 }
 
+#[test]
+fn what_waits_behind_what_is_withdrawn_goes_on() {
+    let mut bench = Bench::new();
+    let (mut publisher, mut other) = (bench.attach(20, "publisher", &["*"]), bench.attach(22, "other", &["*"]));
+    let mut reader = bench.attach(21, "reader", &[]);
+    bench.say(&Command::OpenTopic { topic: 1, publisher: 20 });
+    bench.say(&Command::Subscribe { subscriptions: vec![lossless(21)], topics: vec![1] });
+    bench.count(20);
+    // The second one finds no room; there is enough for the short one behind it.
+    let large = vec![0; (SliceSize::MIN.bytes() - HEADER_BYTES) as usize / 3 * 2];
+    for _ in 0..2 {
+        publisher.send(TOPIC, &large).unwrap();
+    }
+    other.send(WorldId(21), b"short").unwrap();
+    // By then the switch sleeps, and looks at nobody by itself.
+    std::thread::sleep(Duration::from_millis(200));
+    let counters = bench.count(21).counters;
+    assert_eq!((counters.received, counters.held_records, counters.waiters), (1, 1, 1));
+    bench.say(&Command::LeaveTopic { topic: 1, publisher: 20 });
+    bench.say(&Command::Withdraw { topic: 1, publisher: 20 });
+    let end = Instant::now() + SECOND.unwrap();
+    while bench.count(21).counters.received < 2 {
+        assert!(Instant::now() < end, "it waits for nothing");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // And who publishes there from then on says how many were missed.
+    bench.say(&Command::OpenTopic { topic: 1, publisher: 22 });
+    bench.count(22);
+    other.send(TOPIC, b"").unwrap();
+    let missed =
+        std::iter::from_fn(|| reader.receive(Some(Duration::from_millis(200))).unwrap().map(|r| r.published()));
+    let missed: Vec<_> = missed.flatten().map(|published| published.missed).collect();
+    assert_eq!(missed, [0, 1]);
+}
+
 const TOPIC: WorldId = WorldId::topic(1);
 
 fn parcel(client: &mut Client, fill: u8) -> Parcel {
-    let mut parcel = client.new_parcel(4096).unwrap();
+    sized(client, fill, 4096)
+}
+
+fn sized(client: &mut Client, fill: u8, bytes: usize) -> Parcel {
+    let mut parcel = client.new_parcel(bytes).unwrap();
     parcel.fill(fill);
     parcel.seal().unwrap()
 }
@@ -165,6 +204,55 @@ fn the_newest_parcel_takes_the_place_of_the_one_that_waits() {
     let (brought, missed) = read(&mut subscriber);
     assert_eq!(brought, [20]);
     assert!(missed >= 19, "{missed}");
+    assert!(subscriber.receive(Some(Duration::from_millis(50))).unwrap().is_none());
+    assert_eq!(parcels(&mut bench, 21), (0, 0));
+}
+
+#[test]
+fn the_newest_parcel_takes_that_place_however_much_others_have_brought() {
+    let mut bench = Bench::new();
+    let (mut publisher, mut subscriber) = full(&mut bench, true);
+    let mut others = [bench.attach(22, "one", &["*"]), bench.attach(23, "two", &["*"])];
+    for publisher in [22, 23] {
+        bench.say(&Command::OpenTopic { topic: 2, publisher });
+    }
+    let subscription = Subscription { number: 2, ..lossless(21) };
+    bench.say(&Command::Subscribe { subscriptions: vec![subscription], topics: vec![2] });
+    bench.count(21);
+    let first = sized(&mut publisher, 1, 16 * 1024);
+    publisher.send_parcel(TOPIC, &first, b"").unwrap();
+    settle(&mut bench, &mut publisher);
+    // Each as much as it may. Now the first has more than half of what these leave.
+    for (other, (fill, kib)) in others.iter_mut().zip([(2, 24), (3, 12)]) {
+        let parcel = sized(other, fill, kib * 1024);
+        other.send_parcel(WorldId::topic(2), &parcel, b"").unwrap();
+        settle(&mut bench, other);
+    }
+    assert_eq!(parcels(&mut bench, 21), (3, 52 * 1024));
+    let next = sized(&mut publisher, 4, 16 * 1024);
+    publisher.send_parcel(TOPIC, &next, b"").unwrap();
+    settle(&mut bench, &mut publisher);
+    assert_eq!(read(&mut subscriber).0, [4, 2, 3]);
+}
+
+#[test]
+fn a_parcel_that_waits_comes_whatever_others_bring_meanwhile() {
+    let mut bench = Bench::new();
+    let (mut publisher, mut subscriber) = full(&mut bench, false);
+    let mut other = bench.attach(22, "other", &["*"]);
+    bench.say(&Command::OpenTopic { topic: 1, publisher: 22 });
+    bench.count(22);
+    // Two are half of what the subscriber may hold, and one half of what those leave.
+    let sent = [1, 2].map(|fill| parcel(&mut publisher, fill));
+    for parcel in &sent {
+        publisher.send_parcel(TOPIC, parcel, b"").unwrap();
+    }
+    settle(&mut bench, &mut publisher);
+    let third = parcel(&mut other, 3);
+    other.send_parcel(TOPIC, &third, b"").unwrap();
+    settle(&mut bench, &mut other);
+    assert_eq!(parcels(&mut bench, 21), (3, 3 * 4096));
+    assert_eq!(read(&mut subscriber), (vec![1, 2, 3], 0));
     assert!(subscriber.receive(Some(Duration::from_millis(50))).unwrap().is_none());
     assert_eq!(parcels(&mut bench, 21), (0, 0));
 }

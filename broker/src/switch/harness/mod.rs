@@ -80,7 +80,7 @@ impl Play {
                 self.put(honest(from), Kind::Message, &[topic], bytes, |header| header.flags = flags);
             }
             Operation::Open { who, topic } => self.open(who, topic),
-            Operation::Leave { who, topic } => self.leave(who, topic),
+            Operation::Leave { who, topic, withdraws } => self.leave(who, topic, withdraws),
             Operation::Subscribe { who, topic, how } => self.subscribe(who, topic, how),
             Operation::Unsubscribe { who, which } => self.unsubscribe(who, which),
             Operation::Feed { from, stream, bytes, is_last } => self.feed(honest(from), stream, bytes, is_last),
@@ -186,11 +186,15 @@ impl Play {
         }
     }
 
-    fn leave(&mut self, who: u8, topic: u8) {
+    fn leave(&mut self, who: u8, topic: u8, withdraws: bool) {
         let (world, topic) = self.concerned(who, topic);
-        let publisher = self.stage.ledger.worlds[world].id.0;
+        let (number, publisher) = (topic.0 as u32, self.stage.ledger.worlds[world].id.0);
         self.stage.ledger.leaves(world, topic);
-        self.stage.command(&Command::LeaveTopic { topic: topic.0 as u32, publisher });
+        self.stage.command(&Command::LeaveTopic { topic: number, publisher });
+        if withdraws {
+            self.stage.ledger.withdraws(world, topic);
+            self.stage.command(&Command::Withdraw { topic: number, publisher });
+        }
     }
 
     fn subscribe(&mut self, who: u8, topic: u8, how: u8) {

@@ -19,8 +19,8 @@ pub enum Operation {
     Publish { from: u8, topic: u8, bytes: u16, retain: bool },
     /// A world of any kind may publish on a topic from now on.
     Open { who: u8, topic: u8 },
-    /// It may no longer.
-    Leave { who: u8, topic: u8 },
+    /// It may no longer. With `withdraws`, what it published there and waits goes to nobody.
+    Leave { who: u8, topic: u8, withdraws: bool },
     /// A world of any kind subscribes: bit 0 for the newest, bit 1 for what was kept, too, bit 2 for some tags only.
     Subscribe { who: u8, topic: u8, how: u8 },
     /// One of its subscriptions ends.
@@ -127,7 +127,10 @@ impl Input<'_> {
             19 => Operation::Time { seconds: self.byte() },
             20 => Operation::Piece { from: self.byte(), which: self.byte(), bytes: self.short() },
             21 => Operation::Open { who: self.byte(), topic: self.byte() },
-            22 => Operation::Leave { who: self.byte(), topic: self.byte() },
+            22 => {
+                let (who, topic) = (self.byte(), self.byte());
+                Operation::Leave { who, topic, withdraws: topic & 4 != 0 }
+            }
             23 | 24 => Operation::Subscribe { who: self.byte(), topic: self.byte(), how: self.byte() },
             25 => Operation::Unsubscribe { who: self.byte(), which: self.byte() },
             26 | 27 => {

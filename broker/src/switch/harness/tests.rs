@@ -34,7 +34,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         6 => (from.clone(), any::<u8>(), bytes(), any::<bool>())
             .prop_map(|(from, topic, bytes, retain)| Operation::Publish { from, topic, bytes, retain }),
         2 => (any::<u8>(), any::<u8>()).prop_map(|(who, topic)| Operation::Open { who, topic }),
-        1 => (any::<u8>(), any::<u8>()).prop_map(|(who, topic)| Operation::Leave { who, topic }),
+        1 => (any::<u8>(), any::<u8>(), any::<bool>())
+            .prop_map(|(who, topic, withdraws)| Operation::Leave { who, topic, withdraws }),
         2 => (any::<u8>(), any::<u8>()).prop_map(|(who, how)| Operation::Tap { who, how }),
         3 => (any::<u8>(), any::<u8>(), any::<u8>()).prop_map(|(who, topic, how)| Operation::Subscribe { who, topic, how }),
         1 => (any::<u8>(), any::<u8>()).prop_map(|(who, which)| Operation::Unsubscribe { who, which }),

@@ -3,7 +3,7 @@
 use super::ledger::{Ledger, Sent};
 use super::mark::{MAX_WORLDS, Mark};
 use crate::link::Subscription;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use strait_protocol::{FIRST_FLAG_OF_WORLDS, FLAG_RETAIN, FLAG_TOPIC, Header, Kind, RawHeader, Reason, WorldId};
 
 /// Topics of a script. Hostile worlds have to do with the first alone.
@@ -39,6 +39,8 @@ pub(super) struct Topics {
     publishers: Vec<(usize, WorldId, usize)>,
     /// Who ever might.
     ever: HashSet<(usize, WorldId)>,
+    /// How much it had published when what waited of it was withdrawn.
+    withdrawn: HashMap<(usize, WorldId), usize>,
 }
 
 impl Ledger {
@@ -63,6 +65,16 @@ impl Ledger {
 
     pub(super) fn leaves(&mut self, world: usize, topic: WorldId) {
         self.topics.publishers.retain(|(who, what, _)| (*who, *what) != (world, topic));
+    }
+
+    /// What a world published on a topic and waits goes to nobody.
+    pub(super) fn withdraws(&mut self, world: usize, topic: WorldId) {
+        self.topics.withdrawn.insert((world, topic), self.worlds[world].sent.len());
+    }
+
+    fn may_be_withdrawn(&self, world: usize, sent: &Sent) -> bool {
+        let until = self.topics.withdrawn.get(&(world, sent.header.destination));
+        until.is_some_and(|until| sent.index() < *until)
     }
 
     /// A life of a world is over.
@@ -153,7 +165,12 @@ impl Ledger {
             for (source, sent) in owed.iter().filter(|(_, sent)| !mine.subscription.newest && fits(sent)) {
                 let is_there = mine.got.contains(&(*source, sent.header.sequence));
                 // It waits on its own account, if it was kept and is delivered late, and that may be full.
-                assert!(is_there, "subscription {} lost {:?}", mine.subscription.number, sent.header);
+                assert!(
+                    is_there || self.may_be_withdrawn(*source, sent),
+                    "subscription {} lost {:?}",
+                    mine.subscription.number,
+                    sent.header
+                );
             }
             let unfit = owed.iter().rev().take_while(|(_, sent)| !fits(sent)).count() as u64;
             assert!(
