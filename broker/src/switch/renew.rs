@@ -15,6 +15,9 @@ use std::collections::HashSet;
 use std::os::fd::OwnedFd;
 use strait_protocol::{FLAG_MARK, FLAG_MORE, Kind, RawHeader, Reason, SliceMemory, WorldId};
 
+/// Stands for whichever member of a group has a request.
+const ANY_MEMBER: WorldId = WorldId::SWITCH;
+
 /// A record that a life has left unread.
 #[derive(Debug)]
 struct Left {
@@ -60,6 +63,7 @@ impl Switch {
     /// Sees to what a life has left: `former` has its slices and parcels.
     fn settle_life(&mut self, slot: usize, former: &mut Port, gives_back: bool) -> bool {
         let (left, has_taken) = self.take_left(slot, former);
+        let ended = self.ended_in(&left);
         let mut waiting = HashSet::new();
         for left in left {
             match gives_back {
@@ -67,7 +71,7 @@ impl Switch {
                     self.send_back(slot, &left, Reason::CantStart);
                     left.record.parcel.into_iter().for_each(|parcel| self.let_go(parcel));
                 }
-                false => waiting.extend(self.hand_down(slot, &mut former.holdings, left)),
+                false => waiting.extend(self.hand_down(slot, &mut former.holdings, left, &ended)),
             }
         }
         former.holdings.drain().for_each(|parcel| self.let_go(parcel));
@@ -92,10 +96,18 @@ impl Switch {
         (left, has_taken)
     }
 
+    /// The requests of a life whose ends it hasn't read, by who was to answer and correlation.
+    fn ended_in(&self, left: &[Left]) -> HashSet<Key> {
+        let raws = left.iter().map(|left| &left.record.raw);
+        let ends = raws.filter(|raw| raw.kind() == Kind::Reply || raw.ends_request(raw.correlation()));
+        let by = |id: WorldId| if self.groups.contains(id) { ANY_MEMBER } else { id };
+        ends.map(|raw| (by(raw.source()), raw.correlation())).collect()
+    }
+
     /// Gives a record to the next life: what was in the inbox has room in the new one, what was held is held. Returns the request
     /// that it is, if it is one.
-    fn hand_down(&mut self, slot: usize, parcels: &mut Holdings, left: Left) -> Option<Key> {
-        if !self.outlives(slot, &left.record.raw) {
+    fn hand_down(&mut self, slot: usize, parcels: &mut Holdings, left: Left, ended: &HashSet<Key>) -> Option<Key> {
+        if !self.outlives(slot, &left.record.raw, ended) {
             self.forgo(slot, &left);
             // Nothing is counted any more: what it was counted among has gone with the last life.
             left.record.parcel.into_iter().for_each(|parcel| self.let_go(parcel));
@@ -120,14 +132,18 @@ impl Switch {
 
     /// Whether a record means anything to a life that it wasn't sent to. Not an answer to the last one, nor what the control service
     /// told that one to do, nor what nobody waits for any more.
-    fn outlives(&self, slot: usize, raw: &RawHeader) -> bool {
+    fn outlives(&self, slot: usize, raw: &RawHeader, ended: &HashSet<Key>) -> bool {
         let id = self.ports[slot].as_ref().map_or(WorldId::SWITCH, |port| port.id);
         let source = raw.header().source;
         match raw.kind() {
             Kind::Request => source != WorldId::CONTROL && self.requests.waits_for((source, raw.correlation()), id),
             // Of a link, or of a subscription, that has ended with the last life.
             Kind::Message if raw.flags() & FLAG_MARK != 0 || raw.topic().is_some() => false,
-            Kind::Message if raw.flags() & FLAG_MORE != 0 => !self.requests.is_open((id, raw.correlation()), source),
+            // A piece of an answer: what ends that comes behind it, if it came.
+            Kind::Message if raw.flags() & FLAG_MORE != 0 => {
+                let is_ended = [source, ANY_MEMBER].iter().any(|who| ended.contains(&(*who, raw.correlation())));
+                !is_ended && !self.requests.is_open((id, raw.correlation()), source)
+            }
             Kind::Message => true,
             Kind::Reply | Kind::Notice | Kind::Multicast => false,
         }

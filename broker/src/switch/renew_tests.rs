@@ -4,6 +4,7 @@ use super::tests::{Bench, SECOND, receive};
 use super::*;
 use crate::link::GroupPassport;
 use rustix::fs::{SealFlags, fcntl_add_seals};
+use std::io::Write;
 use std::time::Duration;
 use strait_client::Client;
 use strait_protocol::{FLAG_REPEATABLE, Header, Kind};
@@ -66,6 +67,26 @@ fn a_request_that_was_read_is_told_and_one_that_waits_is_answered() {
     // What the last life read can't be answered by this one.
     b.reply(&Header { correlation: read, ..request }, 0, b"late").unwrap();
     assert_eq!(receive(&mut b).0.code, Reason::NoSuchRequest as u16);
+}
+
+#[test]
+fn of_an_answer_that_has_ended_no_piece_comes_to_the_next_life() {
+    let mut bench = Bench::new();
+    let (mut a, mut b) = (bench.attach(19, "a", &["*"]), bench.attach(20, "b", &["*"]));
+    b.start_request(WorldId(19), b"?", SECOND.unwrap()).unwrap();
+    let (request, _) = receive(&mut a);
+    let mut writer = a.reply_writer(&request, 0);
+    writer.write_all(&[7; 8000]).unwrap();
+    writer.finish().unwrap();
+    assert!(a.drain(SECOND.unwrap()).unwrap());
+    let counters = bench.count(20).counters;
+    assert_eq!((counters.held_records, counters.open_requests), (0, 0), "all of it is there");
+    assert!(counters.received > 1, "in pieces");
+    drop(b);
+    let (mut b, _) = bench.renew(false);
+    a.send(WorldId(20), b"next").unwrap();
+    let record = b.receive_piece(SECOND).unwrap().expect("a record");
+    assert_eq!((record.payload(), record.piece()), (&b"next"[..], None));
 }
 
 #[test]

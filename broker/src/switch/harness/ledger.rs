@@ -371,6 +371,7 @@ impl Ledger {
         let has_lost = |world: &World| !world.is_alive || !world.lives.is_empty();
         let a_member_died = self.worlds.iter().any(|world| world.was_member && has_lost(world));
         let a_life_ended = receiver.is_some_and(|world| has_lost(&self.worlds[world]));
+        let a_life_ended_before = receiver.is_some_and(|world| !self.worlds[world].lives.is_empty());
         let concerned = |world: &World| world.id == header.source || is_of_group && world.was_member;
         let was_given_back = self.worlds.iter().any(|world| concerned(world) && world.has_given_back);
         let honest: Vec<bool> = self.worlds.iter().map(|world| world.is_honest).collect();
@@ -411,8 +412,9 @@ impl Ledger {
         if kind {
             self.end(me, header.correlation, None);
         }
+        // Of a request it may be about a life that ended, after which others began.
         if reason == Reason::Died
-            && !is_alive
+            && !(is_alive || kind && a_life_ended_before)
             && let Some(dead) = receiver
         {
             self.worlds[me].knows_dead[dead] = true;
