@@ -90,12 +90,31 @@ pub(crate) unsafe fn fill<R, T>(
     Ok(c_int::try_from(rows.len()).unwrap_or(c_int::MAX))
 }
 
-/// A text with a NUL at its end, cut where it would not fit, without those that it has inside.
+/// A text with a NUL at its end, cut between two characters where it would not fit, without those that it has inside.
 pub(crate) fn in_place<const N: usize>(text: &str) -> [c_char; N] {
+    let mut end = 0;
+    let fits = |one: &char| {
+        end += one.len_utf8();
+        end < N
+    };
+    let text: String = text.chars().filter(|one| *one != '\0').take_while(fits).collect();
     let mut place = [0; N];
-    let bytes = text.bytes().filter(|byte| *byte != 0).take(N - 1);
-    place.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte as c_char);
+    place.iter_mut().zip(text.bytes()).for_each(|(to, byte)| *to = byte as c_char);
     place
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_in_place_is_whole_characters_and_ends() {
+        let bytes = |text| in_place::<5>(text).map(|byte| byte as u8);
+        assert_eq!(bytes("abcd"), *b"abcd\0");
+        assert_eq!(bytes("abcde"), *b"abcd\0");
+        assert_eq!(bytes("abcé"), *b"abc\0\0");
+        assert_eq!(bytes("a\0bé"), *b"ab\xc3\xa9\0");
+    }
 }
 
 /// Writes a result that the caller may not be interested in.
