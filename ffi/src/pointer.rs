@@ -103,6 +103,13 @@ pub(crate) fn in_place<const N: usize>(text: &str) -> [c_char; N] {
     place
 }
 
+/// Writes a result that the caller may not be interested in.
+pub(crate) fn give<T>(out: Option<&mut MaybeUninit<T>>, value: T) {
+    if let Some(out) = out {
+        out.write(value);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,12 +121,5 @@ mod tests {
         assert_eq!(bytes("abcde"), *b"abcd\0");
         assert_eq!(bytes("abcé"), *b"abc\0\0");
         assert_eq!(bytes("a\0bé"), *b"ab\xc3\xa9\0");
-    }
-}
-
-/// Writes a result that the caller may not be interested in.
-pub(crate) fn give<T>(out: Option<&mut MaybeUninit<T>>, value: T) {
-    if let Some(out) = out {
-        out.write(value);
     }
 }
