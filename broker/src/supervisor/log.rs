@@ -1,7 +1,8 @@
 //! Lines to the operator: about the rare things that nobody asked for, and what worlds print.
 
 use super::journal::note_broker;
-use crate::text::one_line;
+use crate::text::{cut, one_line};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
@@ -21,8 +22,11 @@ pub(super) fn log(line: &str) {
 }
 
 fn own_line(line: &str) -> String {
-    format!("strait: {}\n", one_line(line))
+    format!("strait: {}\n", cut(&one_line(line), MAX_OWN_BYTES))
 }
+
+/// Bytes of a line of our own as it is shown: what finds room in a pipe at once.
+const MAX_OWN_BYTES: usize = 4000;
 
 /// Somewhere that lines are shown, where nobody ever waits.
 #[derive(Debug, Default)]
@@ -54,11 +58,18 @@ impl Outlet {
         let Some(to) = &self.to else { return true };
         // A socket can't be opened anew, and a file has its place in the one description.
         let written = match send(to, text.as_bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Err(Errno::NOTSOCK) if !has_room(to) => Err(Errno::AGAIN),
             Err(Errno::NOTSOCK) => rustix::io::write(to, text.as_bytes()),
             other => other,
         };
         written.is_ok()
     }
+}
+
+/// Whether a short write would not wait, where the description isn't our own: that of a pipe or terminal that only another user may open.
+fn has_room(to: &OwnedFd) -> bool {
+    let mut ready = [PollFd::new(to, PollFlags::OUT)];
+    poll(&mut ready, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
 /// For what can make a writer wait.
@@ -83,6 +94,15 @@ mod tests {
     fn what_a_world_has_quoted_forges_no_line_and_commands_no_terminal() {
         let line = own_line("world a asks for `read /srv/\u{1b}[2J\nstrait: world b`");
         assert_eq!(line, "strait: world a asks for `read /srv/\\u{1b}[2J\\nstrait: world b`\n");
+    }
+
+    #[test]
+    fn a_full_pipe_that_cant_be_opened_anew_keeps_nobody_waiting_either() {
+        let (_reader, writer) = std::io::pipe().unwrap();
+        let mut outlet = Outlet { to: Some(writer.into()), lost: 0 };
+        let line = format!("{}\n", "x".repeat(3999));
+        (0..100).for_each(|_| outlet.show(&line));
+        assert!(outlet.lost > 80, "{} of 100 lost: a pipe has 64 KiB", outlet.lost);
     }
 
     #[test]
