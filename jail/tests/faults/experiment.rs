@@ -48,14 +48,17 @@ impl Bench {
         let launcher = wait_for("a launcher", || launcher_of(subject.pid()));
         let tracer = Tracer::of(Pid::from_raw(launcher)).expect("ptrace");
         let mut bench = Bench { subject, tracer, uid, open: 0 };
-        // The first spawn leaves things open that stay so.
-        for _ in 0..2 {
+        // The first spawns leave things open that stay so.
+        for _ in 0..10 {
             let outcome = bench.order(|_| None).expect("an answer");
             assert!(outcome.error.is_none(), "what all else is compared with: {outcome:?}");
             assert!(bench.rest(), "the launcher ended");
-            bench.open = bench.descriptors();
+            let open = bench.descriptors();
+            if std::mem::replace(&mut bench.open, open) == open {
+                return bench;
+            }
         }
-        bench
+        panic!("every spawn leaves a descriptor open");
     }
 
     /// Every call on the way of a spawn, and what comes of it when nothing fails.

@@ -115,7 +115,9 @@ fn describe(mut report: strait_jail::Report) -> (String, Vec<String>) {
     }
     // Whose a grant's files are is not part of the jail.
     let describe = |mount: &strait_jail::Mount| format!("{mount:?}").replace(",idmapped", "");
-    let mounts = std::mem::take(&mut report.mounts).iter().map(describe).collect();
+    let mut mounts: Vec<_> = std::mem::take(&mut report.mounts).iter().map(describe).collect();
+    // A grant for writing is mapped to its owner by the launcher, while others are attached already: its number may be any.
+    mounts.sort();
     (format!("{report:?}"), mounts)
 }
 
