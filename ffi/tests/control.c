@@ -143,12 +143,14 @@ static int decide(strait_client *client)
         return failed("what is granted");
     if (strait_revoke(client, grant.number) < 0 || strait_revoke(client, grant.number) != STRAIT_ERROR_REFUSED)
         return failed("revoking");
-    return strait_grants(client, NULL, 0) != 0 || strait_grant(client, 999, 1, NULL) != STRAIT_ERROR_REFUSED
-               ? failed("granting what nobody asked") : EXIT_SUCCESS;
+    if (strait_grants(client, NULL, 0) != 0 || strait_grant(client, 999, 1, NULL) != STRAIT_ERROR_REFUSED)
+        return failed("granting what nobody asked");
+    return strait_send(client, asked.id, "over", 4, LONG, NULL) < 0 ? failed("saying so") : EXIT_SUCCESS;
 }
 
 static int ask(strait_client *client)
 {
+    strait_record record;
     uint64_t commander;
 
     if (strait_ask_for(client, "send commander", "to talk", LONG, NULL) < 0 || strait_resolve(client, "commander", &commander) < 0)
@@ -159,7 +161,14 @@ static int ask(strait_client *client)
         return failed("not denied");
     if (strait_send(client, commander, "denied", 6, -1, NULL) < 0)
         return failed("talking on");
-    return strait_drain(client, LONG) == 1 ? EXIT_SUCCESS : failed("draining");
+    if (strait_drain(client, LONG) != 1)
+        return failed("draining");
+    /* What is granted ends with the world, and is to be revoked before. */
+    do {
+        if (strait_receive(client, LONG, &record) != 1)
+            return failed("nobody says that it is over");
+    } while (record.length != 4 || memcmp(record.payload, "over", 4));
+    return EXIT_SUCCESS;
 }
 
 int main(int argc, char **argv)

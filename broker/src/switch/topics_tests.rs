@@ -116,11 +116,11 @@ fn what_waits_behind_what_is_withdrawn_goes_on() {
     for _ in 0..2 {
         publisher.send(TOPIC, &large).unwrap();
     }
+    until(&mut bench, (1, 1, 0));
     other.send(WorldId(21), b"short").unwrap();
+    until(&mut bench, (1, 1, 1));
     // By then the switch sleeps, and looks at nobody by itself.
     std::thread::sleep(Duration::from_millis(200));
-    let counters = bench.count(21).counters;
-    assert_eq!((counters.received, counters.held_records, counters.waiters), (1, 1, 1));
     bench.say(&Command::LeaveTopic { topic: 1, publisher: 20 });
     bench.say(&Command::Withdraw { topic: 1, publisher: 20 });
     let end = Instant::now() + SECOND.unwrap();
@@ -136,6 +136,20 @@ fn what_waits_behind_what_is_withdrawn_goes_on() {
         std::iter::from_fn(|| reader.receive(Some(Duration::from_millis(200))).unwrap().map(|r| r.published()));
     let missed: Vec<_> = missed.flatten().map(|published| published.missed).collect();
     assert_eq!(missed, [0, 1]);
+}
+
+/// Until the reader has got so many, so many are held for it, and so many senders wait for it.
+fn until(bench: &mut Bench, wanted: (u64, u64, u64)) {
+    let end = Instant::now() + SECOND.unwrap();
+    loop {
+        let counters = bench.count(21).counters;
+        let is = (counters.received, counters.held_records, counters.waiters);
+        if is == wanted {
+            return;
+        }
+        assert!(Instant::now() < end, "{is:?} instead of {wanted:?}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 const TOPIC: WorldId = WorldId::topic(1);

@@ -31,10 +31,9 @@ fn attack(ro: &Path, rw: &Path, command: &[String]) -> Result<ExitCode, HostErro
     let mut host = Host::start(&Config { templates, ..Config::default() })?;
     ready(&mut host, "probe/original")?;
     let victim = ready(&mut host, "probe/victim")?;
-    // The attacker's jail stood before it was asked for, as those of most clones do; an ordinary user's never do.
-    if rustix::process::geteuid().is_root() && !a_jail_waits_beside(victim) {
-        eprintln!("escapes: no jail stands ahead of the attacker");
-        return Ok(ExitCode::from(70));
+    // The attacker's jail stood before it was asked for, as those of most clones do. An ordinary user's never do.
+    if rustix::process::geteuid().is_root() {
+        wait_for_a_jail_beside(victim);
     }
     let payload = crate::payload_of(victim).unwrap_or(victim);
     // Not there: the attempts are made on the victim that the runner has named.
@@ -52,23 +51,20 @@ fn attack(ro: &Path, rw: &Path, command: &[String]) -> Result<ExitCode, HostErro
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(70)))
 }
 
-/// Waits, not for ever, until beside the jails of the two there is one more.
-fn a_jail_waits_beside(one: u32) -> bool {
+/// Waits until beside the jails of the two there is one more; not for long, since where the system's files change meanwhile there is none until
+/// another clone is ordered.
+fn wait_for_a_jail_beside(one: u32) {
     let parent = fs::read_to_string(format!("/proc/{one}/status")).unwrap_or_default();
     let parent = parent.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap_or_default().trim().to_owned();
-    let end = Instant::now() + LONG;
+    let end = Instant::now() + Duration::from_secs(3);
     let stand = || {
         let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
         let name =
             |pid: &&str| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "strait-init\n");
         children.split_whitespace().filter(name).count()
     };
-    loop {
-        match stand() {
-            3.. => return true,
-            _ if Instant::now() > end => return false,
-            _ => std::thread::sleep(Duration::from_millis(5)),
-        }
+    while stand() < 3 && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
