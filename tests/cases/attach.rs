@@ -119,11 +119,14 @@ fn slow_to_close(lingers: Duration) -> (OwnedFd, TcpListener) {
 /// Who sends a descriptor decides what closing it takes, so nobody may send one: not even who would be refused anyway.
 #[test]
 fn a_descriptor_that_is_slow_to_close_holds_nobody_up() {
-    // The positive control: whoever closes it waits.
-    let (connection, _peer) = slow_to_close(Duration::from_secs(1));
-    let begun = Instant::now();
-    drop(connection);
-    assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
+    // The positive control: whoever closes it waits. Not if it isn't the last close, because another test has just forked: then once more.
+    let waits = || {
+        let (connection, _peer) = slow_to_close(Duration::from_secs(1));
+        let begun = Instant::now();
+        drop(connection);
+        begun.elapsed() >= Duration::from_millis(900)
+    };
+    assert!((0..10).any(|_| waits()), "closing it takes no time");
 
     let scratch = Scratch::new("slow");
     let config = config(&scratch);

@@ -293,9 +293,10 @@ fn nothing_is_published_after_revoke_returns() {
         world.ask = vec!["publish sensors.>".into()];
         let sensor = stage.host.spawn(&format!("sensor-{round}"), &world).unwrap();
         let number = grant(&mut stage, sensor, "publish sensors.>");
-        // It reads nothing while the publisher fills its inbox, and what the switch holds.
+        // It reads nothing while the publisher fills its inbox, and what the switch holds. More than can be published until the sensor is killed: it
+        // has to wait, even if the slow one wakes before it has begun.
         stage.client().start_request(slow, b"sleep 700", LONG).unwrap();
-        stage.client().start_request(sensor, b"publish sensors.a 100000", LONG).unwrap();
+        stage.client().start_request(sensor, format!("publish sensors.a {}", u64::MAX).as_bytes(), LONG).unwrap();
         let end = Instant::now() + LONG;
         while stage.row(sensor).counters.waits_for().is_none() {
             assert!(Instant::now() < end, "it doesn't wait for the slow one");
