@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use strait_broker::{Config, Error, Kind, Reason, Wake, World, WorldId};
+use strait_protocol::control::{Answer, Request};
 use strait_tests::{LONG, Stage, actor, kill_payload};
 
 const SENDERS: u64 = 10;
@@ -45,6 +46,13 @@ impl Starts {
     fn world(&self, step: &str) -> World {
         let mut world = sleeper(&["failing", step, "/starts"]);
         world.write = vec![format!("{}:/starts", self.0.display())];
+        world
+    }
+
+    /// A world that is ready when that is written to.
+    fn gated(&self) -> World {
+        let mut world = actor(&["late", "/gate"], &[]);
+        world.read.push(format!("{}:/gate", self.0.display()));
         world
     }
 
@@ -412,6 +420,90 @@ fn a_version_beside_that_never_is_ready_changes_nothing() {
     assert_eq!(stage.ask(old, b"?"), b"?");
     assert_eq!(stage.client().resolve("old").unwrap(), old);
     assert_eq!(stage.client().list().unwrap().iter().filter(|row| row.name == "old").count(), 1);
+}
+
+/// Has a new version of a world come up beside it, which isn't ready yet: the number of that request.
+fn begin_beside(stage: &mut Stage, name: &str, gate: &Starts) -> u64 {
+    let request = Request::Upgrade {
+        name: name.into(),
+        template: None,
+        specification: gate.gated().specification(name),
+        beside: true,
+        deadline_ms: 5000,
+        reason: "next".into(),
+    };
+    let asked = stage.client().start_request(WorldId::CONTROL, &request.encode(), LONG).unwrap();
+    let end = Instant::now() + LONG;
+    while versions(stage, name).len() < 2 {
+        assert!(Instant::now() < end, "it doesn't come up");
+    }
+    asked
+}
+
+/// The ids of the worlds of this name, the oldest first.
+fn versions(stage: &mut Stage, name: &str) -> Vec<WorldId> {
+    let rows = stage.client().list().unwrap();
+    rows.iter().filter(|row| row.name == name).map(|row| WorldId(row.id)).collect()
+}
+
+/// Waits until a version has taken over and is the only one: what is sent to either id it answers.
+fn ends_alone(stage: &mut Stage, name: &str, gate: &Starts, asked: u64, old: WorldId) {
+    fs::write(&gate.0, "open").unwrap();
+    let (header, answer) = stage.receive();
+    assert_eq!(header.correlation, asked);
+    let Answer::World { id, .. } = Answer::decode(&answer).unwrap() else { panic!("{:?}", Answer::decode(&answer)) };
+    let end = Instant::now() + LONG;
+    while versions(stage, name) != [WorldId(id)] {
+        assert!(Instant::now() < end, "{:?} beside {id}", versions(stage, name));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(stage.client().resolve(name).unwrap(), WorldId(id));
+    assert_eq!(stage.ask(old, b"?"), b"?");
+}
+
+#[test]
+fn no_life_of_the_old_one_begins_while_another_version_comes_up() {
+    let (gate, mut stage) = (Starts::new("anew"), Stage::new());
+    let old = stage.add("world", &["echo"], &[]);
+    let asked = begin_beside(&mut stage, "world", &gate);
+    let (again, next) = (Duration::from_secs(5), actor(&["echo"], &[]));
+    let refusals = [
+        stage.client().restart("world", again, "again").map(drop).unwrap_err(),
+        stage.client().remove("world", again, "away").map(drop).unwrap_err(),
+        stage.client().upgrade("world", None, &next.specification("world"), again, "next").map(drop).unwrap_err(),
+    ];
+    for refused in refusals {
+        assert!(matches!(&refused, Error::Refused(why) if why.contains("being replaced")), "{refused}");
+    }
+    ends_alone(&mut stage, "world", &gate, asked, old);
+    stage.client().restart("world", again, "now").unwrap();
+}
+
+#[test]
+fn an_old_version_that_sleeps_when_another_takes_over_is_gone() {
+    let (gate, mut stage) = (Starts::new("asleep"), Stage::new());
+    let old = stage.host.define("world", &sleeper(&["echo"])).unwrap();
+    assert_eq!(stage.ask(old, b"?"), b"?");
+    let asked = begin_beside(&mut stage, "world", &gate);
+    assert!(stage.client().stop("world", LONG, "sleep").unwrap().sleeps);
+    ends_alone(&mut stage, "world", &gate, asked, old);
+}
+
+/// It sleeps, and what has come for it can't wake it for a while.
+#[test]
+fn what_waits_for_a_sleeper_that_is_removed_goes_back() {
+    let starts = Starts::new("removed");
+    let mut stage = Stage::new();
+    let world = stage.host.define("sleeper", &starts.world("at-once")).unwrap();
+    let sent = stage.client().send(world, b"waits").unwrap();
+    let end = Instant::now() + LONG;
+    while starts.count() < 3 || state(&mut stage, world) != "asleep" {
+        assert!(Instant::now() < end);
+    }
+    let ended = stage.client().remove("sleeper", LONG, "not needed").unwrap();
+    assert_eq!((&*ended.note, ended.sleeps), ("it slept, and was removed", false));
+    let (notice, _) = stage.receive();
+    assert_eq!((notice.kind, notice.code, notice.sequence), (Kind::Notice, Reason::CantStart as u16, sent));
 }
 
 /// The new version may kill another world, the old one may not, and asks for it with its last word.

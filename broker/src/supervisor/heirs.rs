@@ -53,7 +53,7 @@ pub(super) struct Beside {
 impl Entry {
     /// Whether this version can take over now, or why not.
     fn check_heir(&self, heir: &World) -> Result<Policy, String> {
-        if self.state >= State::Stopping || self.heir.is_some() {
+        if self.state >= State::Stopping {
             return Err(format!("`{}` is ending: try again when it has", self.name));
         }
         // What waits in the one inbox must fit the other.
@@ -72,6 +72,8 @@ impl Supervisor {
     /// Tells a world to make way for a new version. Whoever asks is answered when that runs, or why it doesn't.
     pub(super) fn begin_upgrade(&mut self, id: WorldId, heir: Heir, farewell: &Farewell) -> Result<(), String> {
         let entry = self.worlds.get(&id).ok_or("it is gone")?;
+        // Its next life would be one that nothing is sent to any more, without the name.
+        self.check_not_replaced(entry)?;
         let policy = entry.check_heir(&heir.world)?;
         if policy.role != entry.policy.role {
             self.check_role(&policy)?;
@@ -103,13 +105,27 @@ impl Supervisor {
         self.begin_upgrade(id, heir, farewell)
     }
 
+    /// Whether no version is about to take over from a world.
+    pub(super) fn check_not_replaced(&self, old: &Entry) -> Result<(), String> {
+        match old.heir.is_some() || self.comes_up_beside(old.id).is_some() {
+            true => Err(format!("`{}` is being replaced: try again when it has been", old.name)),
+            false => Ok(()),
+        }
+    }
+
+    /// The version that is to take over from a world beside which it comes up.
+    pub(super) fn comes_up_beside(&self, old: WorldId) -> Option<WorldId> {
+        let is_of_old = |new: &&Entry| !new.was_killed && new.beside.as_ref().is_some_and(|beside| beside.old == old);
+        self.worlds.values().find(is_of_old).map(|new| new.id)
+    }
+
     /// Starts a new version beside a world that runs. Whoever asked is answered when it is ready and gets what comes, or why it isn't: then
     /// the old one goes on as if nothing had been.
     pub(super) fn begin_beside(&mut self, old: WorldId, heir: Heir, farewell: Farewell) -> Result<(), String> {
         let entry = self.worlds.get(&old).ok_or("it is gone")?;
-        let is_replaced = self.worlds.values().any(|other| other.beside.as_ref().is_some_and(|new| new.old == old));
-        if entry.state >= State::Stopping || entry.heir.is_some() || is_replaced {
-            return Err(format!("`{}` is ending or being replaced: try again when it has", entry.name));
+        self.check_not_replaced(entry)?;
+        if entry.state >= State::Stopping {
+            return Err(format!("`{}` is ending: try again when it has", entry.name));
         }
         let Heir { world, template, asked_by, .. } = heir;
         let (name, account) = (entry.name.clone(), entry.account.clone());
@@ -149,13 +165,21 @@ impl Supervisor {
         let Some(Beside { old, farewell, asked_by, .. }) = entry.beside.take() else { return };
         let name = entry.name.clone();
         self.names.insert(name.clone(), id);
-        if let Some(entry) = self.worlds.get_mut(&old) {
-            // It ends for good.
-            entry.rest = None;
-        }
         self.tell_store_of_end(old);
-        self.begin_stop(old, None, farewell.deadline, &farewell.reason);
+        self.end_for_good(old, &farewell);
         asked_by.iter().for_each(|asker| self.answer(asker, &Answer::World { id: id.0, name: name.to_string() }));
+    }
+
+    /// Whatever an old version would do after this life, it ends.
+    fn end_for_good(&mut self, old: WorldId, farewell: &Farewell) {
+        let Some(entry) = self.worlds.get_mut(&old) else { return };
+        match entry.state == State::Asleep {
+            true => self.forget_sleeper(old, "it slept, and a newer version took over"),
+            false => {
+                entry.rest = None;
+                self.begin_stop(old, None, farewell.deadline, &farewell.reason);
+            }
+        }
     }
 
     /// The old version is gone: the switch takes fresh slices; then comes [`begin_succession`](Self::begin_succession).

@@ -180,8 +180,8 @@ impl Supervisor {
         match (entry.channel.inbox.seal_writes(), succession) {
             (Err(error), _) => self.abandon(id, &error.to_string()),
             (Ok(()), Some(herald)) => self.begin_succession(id, herald),
-            // While its last life ended.
-            _ if entry.rest.is_none() => self.abandon(id, "it was removed"),
+            // It slept, or was removed while its last life ended.
+            _ if entry.rest.is_none() => self.detach_renewed(id),
             _ if entry.rest.as_ref().is_some_and(|rest| rest.gives_back) => self.fall_asleep(id),
             _ => self.judge_life(id, has_taken),
         }
@@ -272,12 +272,14 @@ impl Supervisor {
     }
 
     /// A world that sleeps is made unknown: what waits for it goes back to its senders.
-    pub(super) fn forget_sleeper(&mut self, id: WorldId, asker: &Header) {
+    pub(super) fn forget_sleeper(&mut self, id: WorldId, why: &str) {
         let Some(entry) = self.worlds.get_mut(&id) else { return };
-        entry.add_waiter(*asker);
-        entry.note = "it slept, and was removed".into();
         let _ = epoll::delete(&self.epoll, entry.channel.wakeup());
-        self.detach(id);
+        entry.note = why.into();
+        self.renew(id, true);
+        if let Some(entry) = self.worlds.get_mut(&id) {
+            entry.rest = None;
+        }
     }
 
     /// The switch doesn't take a world's slices.
@@ -292,7 +294,15 @@ impl Supervisor {
     fn abandon(&mut self, id: WorldId, why: &str) {
         if let Some(entry) = self.worlds.get_mut(&id) {
             log(&format!("world {} ends for good: {why}", entry.name));
-            (entry.note, entry.state) = (why.into(), State::Asleep);
+            entry.note = why.into();
+        }
+        self.detach_renewed(id);
+    }
+
+    /// Ends a world between two lives.
+    fn detach_renewed(&mut self, id: WorldId) {
+        if let Some(entry) = self.worlds.get_mut(&id) {
+            entry.state = State::Asleep;
         }
         self.detach(id);
     }

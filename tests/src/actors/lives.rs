@@ -1,7 +1,7 @@
 //! Worlds that live more than once, or try to.
 
 use super::Outcome;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::time::Duration;
 use strait_client::{Client, Kind, WorldId};
@@ -58,6 +58,14 @@ pub fn failing(step: &str, file: &str) -> Outcome<()> {
         }
         _ => Err(format!("no such step: {step}").into()),
     }
+}
+
+/// Opens its connection when something is in this file, and then returns requests to their senders.
+pub fn late(gate: &str) -> Outcome<()> {
+    while fs::metadata(gate)?.len() == 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    super::honest::echo()
 }
 
 /// When it is told to end, asks that another world be killed, and ends without waiting for what comes of it.

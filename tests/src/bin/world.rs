@@ -56,6 +56,7 @@ fn main() -> ExitCode {
         ["recorder", lasts, host] => lives::recorder(lasts, host),
         ["counter", peer, count] => lives::counter(peer, count),
         ["failing", step, file] => lives::failing(step, file),
+        ["late", gate] => lives::late(gate),
         ["parting", victim] => lives::parting(victim),
         ["waker", peer] => lives::waker(peer),
         ["linker", peer] => honest::linker(peer),

@@ -72,18 +72,17 @@ impl Supervisor {
     pub(super) fn remove(&mut self, asker: &Header, name: &str, deadline_ms: u32, reason: &str) -> Result<(), String> {
         let target = self.find(asker, name, Permission::Kill)?;
         self.check_endable(target)?;
-        if target.heir.is_some() {
-            return Err(format!("`{name}` is being replaced: try again when it has been"));
-        }
+        self.check_not_replaced(target)?;
         let (id, sleeps) = (target.id, target.state == State::Asleep);
-        if let Some(target) = self.worlds.get_mut(&id) {
-            // Without a next life.
-            target.rest = None;
+        let Some(target) = self.worlds.get_mut(&id) else { return Ok(()) };
+        if sleeps {
+            target.add_waiter(*asker);
+            self.forget_sleeper(id, "it slept, and was removed");
+            return Ok(());
         }
-        match sleeps {
-            true => self.forget_sleeper(id, asker),
-            false => self.begin_stop(id, Some(*asker), Duration::from_millis(deadline_ms.into()), reason),
-        }
+        // Without a next life.
+        target.rest = None;
+        self.begin_stop(id, Some(*asker), Duration::from_millis(deadline_ms.into()), reason);
         Ok(())
     }
 
