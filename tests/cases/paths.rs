@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use strait_broker::{Error, Granted, Wake, World, WorldId};
+use strait_protocol::control::{Answer, Request};
 use strait_tests::{LONG, Stage, actor};
 
 /// A directory that goes with the value, for everybody to enter.
@@ -208,6 +209,87 @@ fn a_new_version_keeps_what_it_may_ask_for() {
     upgrade(&mut stage, &[read]);
     assert_eq!(tell(&mut stage, world, "cat /given/inner/file"), "old");
     upgrade(&mut stage, &[]);
+    assert_eq!(tell(&mut stage, world, "cat /given/inner/file"), NOTHING);
+    assert!(stage.client().grants().unwrap().is_empty());
+}
+
+/// A world that has its path, and a number to revoke it by.
+fn with_path(stage: &mut Stage, read: &str) -> (WorldId, u64) {
+    let world = stage.host.spawn("asker", &asker(Wake::Never, &[read.into()])).unwrap();
+    let granted = grant(stage, world, read, None);
+    stage.client().restart("asker", Duration::from_secs(5), "a path").unwrap();
+    (world, granted.number)
+}
+
+#[test]
+fn a_version_beside_has_what_it_may_ask_for_and_holds_the_grant() {
+    let (place, mut stage) = (Place::new("beside"), Stage::new());
+    let read = format!("read {}", place.inner());
+    let (old, number) = with_path(&mut stage, &read);
+    // The old one takes its time, with the path in its hands.
+    let stopped = stage.pid(old);
+    let payload = strait_tests::payload_of(stopped).unwrap();
+    let pid = rustix::process::Pid::from_raw(payload.cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let next = asker(Wake::Never, std::slice::from_ref(&read));
+    let new = stage.host.upgrade_beside("asker", &next, LONG).unwrap();
+    assert_eq!(tell(&mut stage, new, "cat /given/inner/file"), "old");
+    let holders: Vec<_> = stage.client().grants().unwrap().iter().map(|grant| (grant.number, grant.id)).collect();
+    assert_eq!(holders, [(number, new.0)]);
+    assert!(Path::new(&format!("/proc/{stopped}")).exists());
+    let pid = stage.pid(new);
+    stage.client().revoke(number).unwrap();
+    assert!(!Path::new(&format!("/proc/{pid}")).exists() && !Path::new(&format!("/proc/{stopped}")).exists());
+    assert_eq!(tell(&mut stage, new, "cat /given/inner/file"), NOTHING);
+}
+
+#[test]
+fn a_version_beside_that_may_not_ask_for_a_path_has_none() {
+    let (place, mut stage) = (Place::new("beyond"), Stage::new());
+    with_path(&mut stage, &format!("read {}", place.inner()));
+    let new = stage.host.upgrade_beside("asker", &asker(Wake::Never, &[]), Duration::from_secs(1)).unwrap();
+    assert_eq!(tell(&mut stage, new, "cat /given/inner/file"), NOTHING);
+    let end = Instant::now() + LONG;
+    while !stage.client().grants().unwrap().is_empty() {
+        assert!(Instant::now() < end, "it outlasts who held it");
+    }
+}
+
+#[test]
+fn a_path_that_is_revoked_while_a_version_comes_up_is_gone_from_both() {
+    let (place, mut stage) = (Place::new("coming"), Stage::new());
+    let read = format!("read {}", place.inner());
+    let (world, number) = with_path(&mut stage, &read);
+    let mut next = asker(Wake::Never, std::slice::from_ref(&read));
+    next.command = vec!["sleep".into(), "1000".into()];
+    let request = Request::Upgrade {
+        name: "asker".into(),
+        template: None,
+        specification: next.specification("asker"),
+        beside: true,
+        deadline_ms: 1000,
+        reason: "next".into(),
+    };
+    let asked = stage.client().start_request(WorldId::CONTROL, &request.encode(), LONG).unwrap();
+    let end = Instant::now() + LONG;
+    let coming = loop {
+        let rows = stage.client().list().unwrap();
+        if let Some(row) = rows.iter().find(|row| row.name == "asker" && row.id != world.0 && row.pid != 0) {
+            break row.pid;
+        }
+        assert!(Instant::now() < end, "it doesn't come up");
+    };
+    let pid = stage.pid(world);
+    stage.client().revoke(number).unwrap();
+    for pid in [coming.cast_unsigned(), pid] {
+        assert!(!Path::new(&format!("/proc/{pid}")).exists(), "a life that had it goes on");
+    }
+    let (header, answer) = stage.receive();
+    assert_eq!(header.correlation, asked);
+    assert!(
+        matches!(Answer::decode(&answer).unwrap(), Answer::Refused(why) if why.contains("is over")),
+        "who asked for the new one is told"
+    );
     assert_eq!(tell(&mut stage, world, "cat /given/inner/file"), NOTHING);
     assert!(stage.client().grants().unwrap().is_empty());
 }

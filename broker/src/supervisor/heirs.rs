@@ -166,6 +166,7 @@ impl Supervisor {
         let name = entry.name.clone();
         self.names.insert(name.clone(), id);
         self.tell_store_of_end(old);
+        self.pass_paths_on(old, id);
         self.end_for_good(old, &farewell);
         asked_by.iter().for_each(|asker| self.answer(asker, &Answer::World { id: id.0, name: name.to_string() }));
     }

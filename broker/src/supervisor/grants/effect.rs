@@ -19,7 +19,7 @@ impl Grant {
         by: String,
         answered: Vec<Header>,
     ) -> Self {
-        Self { world, resource, until, by, state: State::Opening(answered), is_there: false }
+        Self { world, resource, until, by, state: State::Opening(answered), lives: Vec::new() }
     }
 
     pub(super) fn is_in_force(&self) -> bool {
@@ -99,12 +99,12 @@ impl Supervisor {
         let closing = State::Closing(asker.into_iter().collect());
         let before = std::mem::replace(&mut grant.state, closing);
         let (world, resource) = (grant.world, grant.resource.clone());
+        for id in grant.lives.iter().chain([&world]) {
+            self.worlds.entry(*id).and_modify(|entry| entry.policy.revoke(number));
+        }
         if let State::Opening(waiting) = before {
             let revoked = Answer::Denied { why: "it was revoked before it began".into() };
             waiting.iter().for_each(|header| self.answer(header, &revoked));
-        }
-        if let Some(entry) = self.worlds.get_mut(&world) {
-            entry.policy.revoke(number);
         }
         match resource {
             Resource::Reach(..) => return self.tell_or_end(Command::Revoke { grant: number, world: world.0 }),
@@ -149,8 +149,15 @@ impl Supervisor {
     /// A life is over, and with it what it asked for and was granted; what is granted to its world's next one stays, if there is one.
     pub(in super::super) fn forget_grants(&mut self, world: WorldId, goes_on: bool) {
         self.grants.questions.retain(|_, question| question.asker.source != world);
-        self.keep_paths(world);
-        let is_over = |grant: &Grant| grant.world == world && !(goes_on && grant.outlasts_life());
+        self.end_paths_of(world);
+        if let Some(new) = self.comes_up_beside(world).filter(|_| !goes_on) {
+            self.pass_paths_on(world, new);
+        }
+        let is_over = |grant: &Grant| match (&grant.resource, &grant.state) {
+            // Revoked: when the last life that has it has ended.
+            (Resource::Path(_), State::Closing(_)) => grant.lives.is_empty(),
+            _ => grant.world == world && !(goes_on && grant.outlasts_life()),
+        };
         let held = self.grants.granted.iter().filter(|(_, grant)| is_over(grant));
         for number in held.map(|(number, _)| *number).collect::<Vec<_>>() {
             self.drop_grant(number, &Answer::Done);

@@ -59,8 +59,8 @@ struct Grant {
     until: Option<Instant>,
     by: String,
     state: State,
-    /// Of a path: the life that its world has now has it.
-    is_there: bool,
+    /// Of a path: the worlds whose lives have it. More than one while a new version comes up, or an old one finishes, beside its holder.
+    lives: Vec<WorldId>,
 }
 
 #[derive(Debug)]
@@ -85,7 +85,7 @@ impl Grants {
 
     /// Whether a world may come to hold one more.
     fn has_room_for(&self, world: WorldId) -> bool {
-        let held = self.granted.values().filter(|grant| grant.world == world).count();
+        let held = self.granted.values().filter(|grant| grant.concerns(world)).count();
         self.granted.len() < MAX_GRANTS && held < MAX_GRANTS_PER_WORLD
     }
 
