@@ -3,11 +3,17 @@
 //! The old one finishes: it gets the answers to what it asked, and gives those it owes; what it was sent before is its own. So the order holds for each sender, but
 //! for a payload in pieces that was under way, of which the new version gets the end and its sender is told that it didn't arrive whole.
 //! What the system's services say is for the world that they name.
+//!
+//! Nobody can say who still knows the id of a version that is gone. So those of the last [`MAX_FORMERS`] that a world came in the place of go on to
+//! stand for it, as long as it is there; to who sends to an older one there is no such world, and the name says which there is.
 
 use super::Switch;
 use std::collections::HashMap;
 use strait_protocol::wait::Event;
 use strait_protocol::{Kind, RawHeader, WorldId};
+
+/// Versions that are gone whose ids stand for one world.
+const MAX_FORMERS: usize = 16;
 
 impl Switch {
     /// False if there is no such new version, or no more: then the old one goes on as before.
@@ -27,7 +33,23 @@ impl Switch {
             let waiters = std::mem::take(&mut self.port(slot).waiters);
             self.let_go_on(&waiters);
         }
+        self.forget_formers(to);
         true
+    }
+
+    /// Ids are given in order: the smallest are of those that are gone longest.
+    fn forget_formers(&mut self, heir: WorldId) {
+        let is_gone = |id: &WorldId| !self.by_id.contains_key(id);
+        let mut gone: Vec<WorldId> = formers(&self.forwards, heir).filter(is_gone).collect();
+        gone.sort_unstable();
+        for former in gone.iter().take(gone.len().saturating_sub(MAX_FORMERS)) {
+            self.forwards.remove(former);
+            for port in self.ports.iter_mut().flatten() {
+                if port.go_on(*former) {
+                    port.ring(Event::ROOM);
+                }
+            }
+        }
     }
 
     /// Whoever was told to send nothing to the old version may, unless the new one has no room either.

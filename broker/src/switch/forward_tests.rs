@@ -1,5 +1,6 @@
 //! Old and new versions side by side: what goes to which, whatever senders, the old one and the new one do.
 
+use super::MAX_FORMERS;
 use crate::link::{Command, Event as Report};
 use crate::switch::tests::{Bench, SECOND, receive};
 use std::time::{Duration, Instant};
@@ -188,6 +189,27 @@ fn an_address_stands_for_the_newest_version_and_never_for_a_circle() {
     // Nobody sends to itself, by whichever address.
     old.send(NEW, b"me").unwrap();
     assert_eq!(receive(&mut old).0.code, Reason::Refused as u16);
+}
+
+#[test]
+fn an_address_of_many_versions_ago_stands_for_nobody() {
+    let mut bench = Bench::new();
+    let mut a = bench.attach(19, "a", &["*"]);
+    let mut last = bench.attach(OLD.0, "b", &[]);
+    let newest = OLD.0 + MAX_FORMERS as u64 + 3;
+    for id in OLD.0 + 1..=newest {
+        last = bench.attach(id, "b", &[]);
+        bench.forward(WorldId(id - 1), WorldId(id));
+        bench.detach(id - 1);
+    }
+    for forgotten in [OLD, NEW] {
+        a.send(forgotten, b"").unwrap();
+        assert_eq!(receive(&mut a).0.code, Reason::NoSuchWorld as u16);
+    }
+    for known in NEW.0 + 1..=newest {
+        a.send(WorldId(known), &known.to_ne_bytes()).unwrap();
+        assert_eq!(receive(&mut last).1, known.to_ne_bytes());
+    }
 }
 
 #[test]
