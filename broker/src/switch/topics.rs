@@ -138,9 +138,17 @@ impl Switch {
     fn subscribe_one(&mut self, topic: WorldId, subscription: &Subscription) {
         let world = WorldId(subscription.world);
         let Some(slot) = self.by_id.get(&world).copied() else { return };
-        let Some(open) = self.topics.open.get_mut(&topic) else { return };
+        if !self.topics.open.contains_key(&topic) {
+            return;
+        }
         self.topics.subscribed += 1;
         let (serial, subscription) = (self.topics.subscribed, subscription.clone());
+        let met = self.port(slot).subscriptions.entry(subscription.number).or_default();
+        // Said twice, it is one: the other would outlive its world, in a slot that is another's by then.
+        if *met.entry(topic).or_insert(serial) != serial {
+            return;
+        }
+        let Some(open) = self.topics.open.get(&topic) else { return };
         let mut subscriber = Subscriber { world, slot, subscription, missed: 0, seat: None };
         let kept =
             open.retained.as_ref().filter(|kept| subscriber.subscription.retained && subscriber.wants(&kept.raw));
@@ -148,7 +156,6 @@ impl Switch {
             let raw = kept.raw.by_topic(world, subscriber.subscription.number, 0);
             (raw.with_flags(FLAG_TOPIC | FLAG_RETAIN), kept.payload.clone())
         });
-        self.port(slot).subscriptions.entry(subscriber.subscription.number).or_default().insert(topic, serial);
         if let Some((raw, payload)) = kept
             && !self.put_or_keep(slot, (raw, payload), None, &mut subscriber.seat)
         {

@@ -58,6 +58,29 @@ fn what_a_dead_world_leaves_for_many_is_bounded() {
 }
 
 #[test]
+fn a_subscription_that_is_said_twice_is_one_and_goes_with_its_world() {
+    let mut bench = Bench::new();
+    let (mut publisher, mut subscriber) = (bench.attach(20, "a", &[]), bench.attach(21, "b", &[]));
+    bench.say(&Command::OpenTopic { topic: 1, publisher: 20 });
+    for _ in 0..2 {
+        bench.say(&Command::Subscribe { subscriptions: vec![lossless(21)], topics: vec![1] });
+    }
+    bench.count(20);
+    for tag in 1..=2 {
+        let mut draft = publisher.draft(Kind::Message, WorldId::topic(1), 0).unwrap();
+        draft.header_mut().tag = tag;
+        draft.send().unwrap();
+        assert_eq!(receive(&mut subscriber).0.tag, tag, "one copy of each");
+    }
+    bench.detach(21);
+    // Where that one was.
+    let mut other = bench.attach(22, "c", &[]);
+    publisher.send(WorldId::topic(1), b"").unwrap();
+    assert_eq!(bench.count(20).counters.sent, 3);
+    assert!(other.receive(Some(Duration::from_millis(50))).unwrap().is_none());
+}
+
+#[test]
 fn what_is_held_for_a_subscription_goes_with_it() {
     let mut bench = Bench::new();
     let mut rogue = bench.rogue(20, &["*"]);
