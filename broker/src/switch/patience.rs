@@ -4,8 +4,9 @@
 //! here has anything new, and their answer may be there before two changes of process are over. So it looks some more first: as long as that pays,
 //! which the last waits tell, and tried anew now and then. Where a world runs is its own word; an untrue one costs a bounded look each time.
 
-/// Passes without a yield, at most: about two microseconds with few worlds.
-const LOOKS: u32 = 64;
+/// What is looked at without a yield, each pass and each port in it, at most: about two microseconds, however many ports there are, but for the last
+/// pass.
+const LOOKS: u32 = 192;
 /// Waits between two trials, where looking didn't help.
 const WAITS_PER_TRIAL: u32 = 32;
 
@@ -14,10 +15,10 @@ pub(super) struct Patience {
     /// Since the last pass that moved something, records were shown to a world on another processor, or on this one.
     went_far: bool,
     went_near: bool,
-    /// How often it pays to look, as far as is known; and how many waits there were.
+    /// How much it pays to look at, as far as is known; and how many waits there were.
     worth: u32,
     waits: u32,
-    /// How often this wait looks at most, and has looked.
+    /// How much this wait looks at, at most, and has looked at.
     limit: u32,
     looks: u32,
 }
@@ -46,11 +47,13 @@ impl Patience {
         (self.went_far, self.went_near) = (false, false);
     }
 
-    /// A pass has moved nothing: whether to look again at once.
+    /// A pass over so many ports has moved nothing: whether to look at them again at once.
     #[inline]
-    pub(super) fn looks_again(&mut self) -> bool {
+    pub(super) fn looks_again(&mut self, ports: usize) -> bool {
         let again = self.looks < self.limit;
-        self.looks += u32::from(again);
+        if again {
+            self.looks += 1 + u32::try_from(ports).unwrap_or(LOOKS);
+        }
         again
     }
 }
@@ -59,11 +62,14 @@ impl Patience {
 mod tests {
     use super::*;
 
+    /// With so many, a full wait is 64 passes.
+    const PORTS: usize = 2;
+
     /// A wait after something was shown there and there, in which the next record comes after so many idle passes. How many of those were looks.
     fn wait(patience: &mut Patience, shown: &[bool], comes_after: u32) -> u32 {
         shown.iter().for_each(|is_far| patience.note(*is_far));
         patience.renew();
-        (0..comes_after).take_while(|_| patience.looks_again()).count() as u32
+        (0..comes_after).take_while(|_| patience.looks_again(PORTS)).count() as u32
     }
 
     #[test]
@@ -82,7 +88,19 @@ mod tests {
         assert!((0..1000).all(|_| wait(&mut patience, &[true], 5) == 5));
         // The answers become slow: it gives up, but for the trials.
         let looks: Vec<u32> = (0..1000).map(|_| wait(&mut patience, &[true], 1000)).collect();
-        assert_eq!(looks[..8], [64, 32, 16, 8, 4, 2, 1, 0]);
-        assert_eq!(looks[8..].iter().filter(|looks| **looks > 0).count() as u32, 1000 / WAITS_PER_TRIAL);
+        assert_eq!(looks[..9], [64, 32, 16, 8, 4, 2, 1, 1, 0]);
+        assert_eq!(looks[9..].iter().filter(|looks| **looks > 0).count() as u32, 1000 / WAITS_PER_TRIAL);
+    }
+
+    #[test]
+    fn a_wait_looks_at_so_many_ports_however_many_there_are() {
+        for ports in [0, 1, 10, 100, 10_000] {
+            let mut patience = Patience::default();
+            for _ in 0..WAITS_PER_TRIAL {
+                wait(&mut patience, &[true], 0);
+            }
+            let passes = (0..1000).take_while(|_| patience.looks_again(ports)).count();
+            assert!((1..=LOOKS as usize).contains(&passes) && (passes - 1) * (1 + ports) < LOOKS as usize, "{passes}");
+        }
     }
 }
