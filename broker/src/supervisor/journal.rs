@@ -20,6 +20,8 @@ const MAX_PRINTED_BYTES: usize = 32 * 1024;
 const LINE_BYTES: usize = size_of::<LogLine>() + Name::MAX_BYTES;
 /// Worlds that are gone of which is kept what they printed.
 const MAX_GONE: usize = 64;
+/// What all of it comes to: as many worlds as there may be, each with all that it may have printed.
+const _: () = assert!((super::MAX_WORLDS + MAX_GONE) * MAX_PRINTED_BYTES <= 130 * 1024 * 1024);
 /// Bytes of text in one answer.
 const MAX_ANSWER_BYTES: usize = 16 * 1024;
 
