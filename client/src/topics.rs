@@ -31,7 +31,8 @@ pub struct Published {
     pub topic: WorldId,
     /// The number of our subscription. Each that covers the topic gets a message of its own.
     pub subscription: u32,
-    /// Messages of this topic that were for this subscription since the last one, and are lost.
+    /// Messages of this topic that were for this subscription since the last one, and are lost. What a publisher left when it ended counts as far as
+    /// it was looked at, which is for copies of sixteen times its outbox.
     pub missed: u32,
     /// It was there before we subscribed: the topic's last value.
     pub is_retained: bool,

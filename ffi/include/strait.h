@@ -525,7 +525,8 @@ typedef struct strait_publication {
      */
     uint32_t subscription;
     /**
-     * Messages of this topic that were for this subscription since the last one, and are lost.
+     * Messages of this topic that were for this subscription since the last one, and are lost. What a publisher left when it ended counts as far as
+     * it was looked at, which is for copies of sixteen times its outbox.
      */
     uint32_t missed;
     /**
