@@ -25,6 +25,7 @@ mod topics;
 
 use crate::config::Config;
 use crate::link::{Event, Link};
+use accounts::Pace;
 use attach::Stranger;
 use entry::{Entry, Nature};
 use grants::Grants;
@@ -136,6 +137,7 @@ struct Supervisor {
     names: HashMap<Name, WorldId>,
     history: VecDeque<Ended>,
     shares: Shares,
+    pace: Pace,
     grants: Grants,
     /// Worlds that see what passes between others.
     tappers: BTreeSet<WorldId>,

@@ -55,7 +55,7 @@ impl Supervisor {
     /// Gives a world its name, its id and its place in the switch.
     fn enter(&mut self, order: Order) -> Result<WorldId, String> {
         self.check_name(&order.name)?;
-        order.account.iter().try_for_each(|account| self.check_account(account))?;
+        order.account.iter().try_for_each(|account| self.count_start(account))?;
         self.enter_beside(order)
     }
 

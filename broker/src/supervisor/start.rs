@@ -1,5 +1,6 @@
 //! The supervisor's first moments: everything that must happen before the first world, in order.
 
+use super::accounts::Pace;
 use super::entry::{Channel, Entry, Nature, State};
 use super::grants::Grants;
 use super::pools::Pools;
@@ -117,6 +118,7 @@ fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
         worlds: BTreeMap::from([(control_entry.id, control_entry)]),
         history: VecDeque::new(),
         shares: Shares::default(),
+        pace: Pace::default(),
         grants: Grants::default(),
         tappers: BTreeSet::new(),
         topics: Topics::default(),

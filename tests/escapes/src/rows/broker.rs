@@ -149,7 +149,7 @@ pub const REUSED_PID: Row = Row::new(
 )
 .of_broker();
 
-/// What a world may do that policy lets start others: `tests/cases/starts.rs`.
+/// What a world may do that policy lets start others: `tests/cases/bombs.rs`.
 pub const FRAMES: Row = Row::new(
     60,
     "spawn storm; 1 MB frames on the control socket",
