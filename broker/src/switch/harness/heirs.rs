@@ -1,6 +1,7 @@
 //! The oracle of what belongs to more than one process: new versions that take what is sent to old ones, and the lives of one world.
 
-use super::ledger::{Ledger, Sent, Share};
+use super::entries::{Sent, Share};
+use super::ledger::Ledger;
 use super::stage::{GROUP, GROUP_BUDGET};
 use crate::switch::port::Held;
 use std::collections::HashMap;

@@ -17,6 +17,8 @@
 //! - each step ends, the switch comes to rest, and nobody sleeps on what has arrived.
 
 mod audit;
+mod balance;
+mod entries;
 mod heirs;
 mod honest;
 mod hostile;

@@ -1,9 +1,10 @@
 //! The switch with its worlds around it: real slices and bells, one thread, no step but those that the script names.
 
+use super::entries::World;
 use super::heirs::ends_with_life;
 use super::honest::Honest;
 use super::hostile::Hostile;
-use super::ledger::{Ledger, World};
+use super::ledger::Ledger;
 use super::mark::MAX_WORLDS;
 use super::operation::Act;
 use super::race::Races;

@@ -1,6 +1,7 @@
 //! The oracle of topics: who may publish, who subscribes, and what each subscription is owed.
 
-use super::ledger::{Ledger, Sent};
+use super::entries::Sent;
+use super::ledger::Ledger;
 use super::mark::{MAX_WORLDS, Mark};
 use crate::link::Subscription;
 use std::collections::{HashMap, HashSet};
