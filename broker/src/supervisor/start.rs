@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode};
 use std::time::{Duration, Instant};
@@ -229,7 +229,7 @@ fn control_service(link: &mut Link) -> Result<(Entry, Client), String> {
 
 /// A listening socket without a name: jails connect to its inode, which only the launcher is given.
 fn rendezvous() -> Result<(OwnedFd, OwnedFd), String> {
-    let dir = private_dir().map_err(|error| format!("a private directory for the worlds' socket: {error}"))?;
+    let dir = private_dir()?;
     let path = dir.join("worlds");
     let made = make_rendezvous(&path).map_err(|error| format!("{}: {error}", path.display()));
     let _ = fs::remove_file(&path);
@@ -244,9 +244,16 @@ fn make_rendezvous(path: &Path) -> std::io::Result<(OwnedFd, OwnedFd)> {
     Ok((listener, open_path(path)?))
 }
 
-fn private_dir() -> std::io::Result<PathBuf> {
+fn private_dir() -> Result<PathBuf, String> {
     let base = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_dir());
     let base = base.unwrap_or_else(std::env::temp_dir);
+    make_private_dir(&base).map_err(|error| {
+        let place = base.display();
+        format!("a private directory can't be made in {place} ($XDG_RUNTIME_DIR, else $TMPDIR or /tmp): {error}")
+    })
+}
+
+fn make_private_dir(base: &Path) -> std::io::Result<PathBuf> {
     let pid = std::process::id();
     for attempt in 0..100 {
         let dir = base.join(format!("strait-{pid}-{attempt}"));
@@ -260,10 +267,18 @@ fn private_dir() -> std::io::Result<PathBuf> {
     Err(ErrorKind::AlreadyExists.into())
 }
 
+/// To `connect(2)` any other file is a socket that nobody listens on.
+fn is_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
+}
+
 /// The listener for host programs. One that somebody listens on is left alone; one that nobody does is replaced.
 fn public(path: &Path) -> Result<OwnedFd, String> {
     let say = |why: &str| format!("{}: {why}", path.display());
     let listener = match socket::listen(path) {
+        Err(Errno::ADDRINUSE) if !is_socket(path) => {
+            return Err(say("something is here that is no socket: choose another place"));
+        }
         Err(Errno::ADDRINUSE) => match socket::connect(path) {
             Ok(_) => return Err(say("another strait is listening here: stop it, or choose another socket")),
             Err(Errno::CONNREFUSED) => {

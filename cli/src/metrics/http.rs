@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::text::say;
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -28,6 +29,9 @@ pub fn serve(path: &Path, mut page: impl FnMut() -> Result<String, Failure>) -> 
 /// Takes the place of a socket that nobody listens on any more.
 fn listen(path: &Path) -> io::Result<UnixListener> {
     match UnixListener::bind(path) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse && !is_socket(path) => {
+            Err(io::Error::new(ErrorKind::AddrInUse, "something is here that is no socket: name another place"))
+        }
         Err(error) if error.kind() == ErrorKind::AddrInUse => match UnixStream::connect(path) {
             Err(refused) if refused.kind() == ErrorKind::ConnectionRefused => {
                 fs::remove_file(path)?;
@@ -37,6 +41,11 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
         },
         other => other,
     }
+}
+
+/// To `connect(2)` any other file is a socket that nobody listens on.
+fn is_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
 }
 
 fn answer(mut connection: UnixStream, page: &str) -> io::Result<()> {
