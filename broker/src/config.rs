@@ -13,7 +13,7 @@ use crate::policy::{Permission, Policy};
 use crate::quantity::in_bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use strait_jail::ProfileError;
 use strait_protocol::{Name, NameError, Pattern, SliceSizeError, TopicError};
 
@@ -181,8 +181,8 @@ pub enum ConfigError {
     /// More groups than a broker has.
     #[error("there are {0} groups: {max} is the most", max = Group::MAX)]
     Groups(usize),
-    /// A granted path that isn't absolute.
-    #[error("`{0}`: a granted path is absolute, `/path` or `/path:/inside`")]
+    /// A granted path that isn't absolute, or goes up inside.
+    #[error("`{0}`: a granted path is absolute, without `..` inside: `/path` or `/path:/inside`")]
     Path(String),
     /// Uids that reach into those of people or of the kernel.
     #[error("`uids`: worlds take uids from 1000 to 4294967293, at least one")]
@@ -215,7 +215,8 @@ pub(crate) fn patterns(texts: &[String]) -> Result<Vec<Pattern>, ConfigError> {
 /// The host path of a grant, and where it is inside.
 pub(crate) fn grant_paths(text: &str) -> Result<(PathBuf, PathBuf), ConfigError> {
     let (source, target) = text.split_once(':').unwrap_or((text, text));
-    match source.starts_with('/') && target.starts_with('/') {
+    let goes_up = Path::new(target).components().any(|part| part == Component::ParentDir);
+    match source.starts_with('/') && target.starts_with('/') && !goes_up {
         true => Ok((source.into(), target.into())),
         false => Err(ConfigError::Path(text.into())),
     }

@@ -1,6 +1,6 @@
 //! What a command says when it fails: what is wrong, where, and what to do next.
 
-use crate::text;
+use crate::{refusal, text};
 use std::fmt;
 use std::process::ExitCode;
 use strait_broker::{Error, HostError, Reason};
@@ -22,11 +22,6 @@ const SWITCH_FAILED: &str = "the switch ended";
 /// By far the most common reason for that, and what helps.
 const NAMESPACES: &str = "without root, user namespaces must be allowed: see `sysctl user.max_user_namespaces` (more than 0) and, \
 where there is one, `sysctl kernel.apparmor_restrict_unprivileged_userns` (0); Landlock must be on, at ABI 6 (Linux 6.12)";
-
-/// How a broker begins to say that policy is against it; it goes on with the line that would allow it.
-const NOT_ALLOWED: &str = "policy doesn't let you";
-const RULE: &str =
-    "that line belongs to the [[attach]] rule for your uid, in the file that the broker was started with";
 
 /// Why a command failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,11 +64,6 @@ impl Failure {
         Self { message: format!("{whom}: {}", self.message), ..self }
     }
 
-    /// What is wrong.
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-
     /// What is wrong, and what to do next if that is known.
     pub fn into_words(self) -> (String, Option<String>) {
         (self.message, self.hint)
@@ -114,7 +104,7 @@ impl From<Error> for Failure {
             Error::Handshake(HandshakeError::Refused(why)) if why.starts_with(SWITCH_FAILED) => {
                 failure.hint(NAMESPACES)
             }
-            Error::Refused(why) if why.starts_with(NOT_ALLOWED) => failure.hint(RULE),
+            Error::Refused(why) => Self { hint: refusal::hint(&why).map(Into::into), ..failure },
             Error::TooLarge { .. } => failure.hint("send less at a time: the `cli/*` attachment has slices of 64 KiB"),
             Error::BrokerGone => failure
                 .hint("its worlds are gone with it: start it again; the last lines of its `strait up` may say why"),
@@ -128,7 +118,10 @@ impl From<Reason> for Failure {
         let failure = Self::new(reason.to_string());
         match reason {
             Reason::NoSuchWorld => failure.hint("`strait ps` lists the worlds there are"),
-            Reason::Deadline => failure.hint("give it longer with --timeout"),
+            Reason::Deadline => {
+                failure.hint("give it longer with --timeout; one that never answers may know nothing of strait (`strait ps`: those are never `ready`)")
+            }
+            Reason::CantStart => failure.hint("`strait log` with its name says why"),
             _ => failure,
         }
     }

@@ -2,7 +2,6 @@
 
 use crate::Outcome;
 use crate::args::{Deny, Grant, Listing, Revoke};
-use crate::failure::Failure;
 use crate::table::{Column, Side, table};
 use crate::{socket, text, units};
 use serde_json::json;
@@ -63,7 +62,7 @@ fn granted_cells(row: &Granted) -> [String; 5] {
 }
 
 pub fn grant(args: &Grant) -> Outcome {
-    let granted = socket::attach(&args.socket)?.grant(args.number, args.time).map_err(hinted("strait requests"))?;
+    let granted = socket::attach(&args.socket)?.grant(args.number, args.time)?;
     let [name, resource, ..] = [&granted.name, &granted.resource].map(|cell| text::one_line(cell));
     let end = granted.left_ms.map_or_else(
         || format!("until `strait revoke {}`", granted.number),
@@ -77,17 +76,13 @@ pub fn grant(args: &Grant) -> Outcome {
 }
 
 pub fn deny(args: &Deny) -> Outcome {
-    socket::attach(&args.socket)?.deny(args.number, &args.why).map_err(hinted("strait requests"))?;
+    socket::attach(&args.socket)?.deny(args.number, &args.why)?;
     Ok(ExitCode::SUCCESS)
 }
 
 pub fn revoke(args: &Revoke) -> Outcome {
-    socket::attach(&args.socket)?.revoke(args.number).map_err(hinted("strait grants"))?;
+    socket::attach(&args.socket)?.revoke(args.number)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn hinted(list: &'static str) -> impl Fn(strait_broker::Error) -> Failure {
-    move |error| Failure::from(error).or_hint(&format!("`{list}` lists what there is"))
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub fn log(args: &Log) -> Outcome {
     let own = client.id().0;
     let (mut next, mut gaps) = (0, Gaps::default());
     let since_ms = args.since.map_or(0, since_ms);
+    let mut is_known = false;
     loop {
         let lines = client.log(next)?;
         let is_all = lines.is_empty();
@@ -28,8 +29,12 @@ pub fn log(args: &Log) -> Outcome {
             let gap = gaps.before(line, args.json);
             is_wanted(line).then(|| gap + &written(line, args.json))
         };
+        is_known |= args.world.as_ref().is_none_or(|world| lines.iter().any(|line| line.world == *world));
         let written: String = lines.iter().filter_map(shown).collect();
         if !text::print_on(written.as_bytes())? || is_all && !args.follow {
+            if let Some(world) = args.world.as_ref().filter(|_| !is_known) {
+                text::say(&format!("there is nothing about `{world}`: `strait ps` lists the worlds there are"));
+            }
             return Ok(ExitCode::SUCCESS);
         }
         if is_all {

@@ -21,6 +21,7 @@ mod metrics;
 mod mistake;
 mod policy;
 mod ps;
+mod refusal;
 mod run;
 mod service;
 mod signals;

@@ -2,11 +2,11 @@
 
 use crate::Outcome;
 use crate::args::{Run, WorldOptions};
-use crate::failure::{Failure, NO_PROGRAM, NOT_EXECUTABLE, OURS};
+use crate::failure::{Failure, OURS};
 use crate::keeper::{Happening, Keeper};
 use crate::text::{nearest, say};
-use crate::{ended, file};
-use std::path::Path;
+use crate::{ended, file, refusal};
+use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 use strait_broker::{Config, ConfigError, Ended, Error, Host, HostError, Name, Stdio, World, WorldId};
 use strait_jail::ProfileError;
@@ -129,10 +129,14 @@ fn failure(error: &ConfigError) -> Failure {
     }
 }
 
-/// On a command line a path may be relative, to where the command was given.
+/// On a command line a path may be relative, to where the command was given, and go up from there.
 fn absolute(grant: &str) -> Result<String, Failure> {
     let (source, inside) = grant.split_once(':').map_or((grant, None), |(source, inside)| (source, Some(inside)));
     let path = std::path::absolute(source).map_err(|error| Failure::new(format!("`{grant}`: {error}")))?;
+    let path = path.components().fold(PathBuf::new(), |path, part| match part {
+        Component::ParentDir => path.parent().map_or_else(|| path.clone(), Path::to_path_buf),
+        part => path.join(part),
+    });
     let path = path.to_str().ok_or_else(|| Failure::new(format!("`{grant}`: not UTF-8")))?;
     Ok(inside.map_or_else(|| path.into(), |inside| format!("{path}:{inside}")))
 }
@@ -149,47 +153,13 @@ fn name(args: &Run, config: &Config) -> String {
 
 /// Tells a program that can't be started from a broker that can't start one.
 fn no_start(error: HostError) -> Jail {
-    let HostError::Client(Error::Refused(why)) = error else { return Jail::Ours(error.into()) };
-    let failure = Failure::new(&*why);
-    match code_of(&why) {
-        NO_PROGRAM => Jail::Program(failure.code(NO_PROGRAM).hint(
-            "the jail has the host's /usr (without --no-system) and what --read or --write grant: is the program, or its interpreter, there?",
-        )),
-        NOT_EXECUTABLE => Jail::Program(failure.code(NOT_EXECUTABLE).hint(
-            "is it a program, of this machine's kind, with its executable bit set, and readable by others than its owner?",
-        )),
-        _ => {
-            let hint = no_jail_hint(&why).unwrap_or("`strait doctor` says what this machine has for you");
-            Jail::Ours(failure.hint(hint))
-        }
-    }
-}
-
-/// What to do where the jail of a world, or of what it was granted, can't be built, if it is the configuration that has to change.
-pub fn no_jail_hint(why: &str) -> Option<&'static str> {
-    let is_absent = why.ends_with("(os error 2)") || why.ends_with("(os error 20)");
-    match why.split_once(": ").map(|(step, _)| step) {
-        Some("opening what the jail may see") if is_absent => Some(
-            "what is granted for reading or writing must be there before: make it, or name another path of this machine",
-        ),
-        Some("entering the working directory") => Some(
-            "the directory is one inside the jail: `/`, `/tmp`, a granted path (for PATH:INSIDE it is INSIDE), or one of the system's",
-        ),
-        _ => None,
-    }
-}
-
-/// The broker's words are all there is: `starting the program: execve PATH: TEXT (os error N)`, or `no such program ...`.
-fn code_of(why: &str) -> u8 {
-    const ENOENT: &str = "(os error 2)";
-    const ENOTDIR: &str = "(os error 20)";
-    if why.contains("no such program ") {
-        return NO_PROGRAM;
-    }
-    match why.split_once("starting the program: execve ") {
-        Some((_, rest)) if rest.ends_with(ENOENT) || rest.ends_with(ENOTDIR) => NO_PROGRAM,
-        Some(_) => NOT_EXECUTABLE,
-        None => OURS,
+    let code = match &error {
+        HostError::Client(Error::Refused(why)) => refusal::exit_code(why),
+        _ => OURS,
+    };
+    match code {
+        OURS => Jail::Ours(error.into()),
+        code => Jail::Program(Failure::from(error).code(code)),
     }
 }
 
@@ -198,19 +168,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_become_codes() {
-        assert_eq!(code_of("no such program 'x' in the jail (looked in /usr/bin)"), NO_PROGRAM);
-        assert_eq!(code_of("starting the program: execve /x: No such file or directory (os error 2)"), NO_PROGRAM);
-        assert_eq!(code_of("starting the program: execve /x: Permission denied (os error 13)"), NOT_EXECUTABLE);
-        assert_eq!(code_of("making /tmp: mount: Operation not permitted (os error 1)"), OURS);
-    }
-
-    #[test]
     fn grants_may_be_relative() {
         assert_eq!(absolute("/a:/b").unwrap(), "/a:/b");
         let here = std::env::current_dir().unwrap();
         assert_eq!(absolute("x").unwrap(), here.join("x").to_str().unwrap());
         assert_eq!(absolute(".:/work").unwrap(), format!("{}:/work", here.display()));
+        assert_eq!(absolute("../x").unwrap(), here.with_file_name("x").to_str().unwrap());
+        assert_eq!(absolute("/a/../../b").unwrap(), "/b");
     }
 
     #[test]

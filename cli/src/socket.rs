@@ -2,11 +2,19 @@
 
 use crate::args::Socket;
 use crate::failure::Failure;
+use crate::text;
 use rustix::process::geteuid;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 use strait_broker::{Client, Error};
+use strait_protocol::handshake::HandshakeError;
+
+/// So long an answer may take before it is said that one is waited for: a broker that its socket starts may take longer.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The socket that was asked for, or else the one everybody of this uid uses.
 pub fn path(asked: Option<&Path>) -> Result<PathBuf, Failure> {
@@ -33,7 +41,16 @@ pub fn attach(socket: &Socket) -> Result<Client, Failure> {
     if socket.socket.is_none() {
         check_owner(&path)?;
     }
-    Client::attach(&path, &format!("cli/{}", std::process::id())).map_err(|error| refused(error, &path))
+    let (done, is_done) = mpsc::channel::<()>();
+    let place = path.display().to_string();
+    thread::spawn(move || {
+        if is_done.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            text::say(&format!("{place}: who listens there takes its time, or is no strait; Ctrl-C ends this"));
+        }
+    });
+    let attached = Client::attach(&path, &format!("cli/{}", std::process::id()));
+    drop(done);
+    attached.map_err(|error| refused(error, &path))
 }
 
 /// In `/tmp` anybody can put a socket where ours is expected. One that somebody named is that one's business.
@@ -49,13 +66,16 @@ fn check_owner(path: &Path) -> Result<(), Failure> {
 }
 
 fn refused(error: Error, path: &Path) -> Failure {
+    const NO_STRAIT: &str = "it may be no strait, or another version: name your broker's socket with --socket";
+    let failure = |why: &str| Failure::new(format!("the broker at {}: {why}", path.display()));
     match error {
-        Error::Handshake(why) => {
-            let uid = geteuid().as_raw();
-            let rule = format!("[[attach]] name = \"cli/*\", uid = {uid}");
-            Failure::new(format!("the broker at {}: {why}", path.display()))
-                .hint(format!("use the uid that started it, or add a rule to its configuration: {rule}"))
+        Error::Handshake(why @ HandshakeError::Refused(_)) => {
+            let rule = format!("[[attach]]\n  name = \"cli/*\"\n  uid = {}\n  may = [\"list\"]", geteuid().as_raw());
+            failure(&why.to_string())
+                .hint(format!("use the uid that started it, or add a rule to the end of its configuration:\n  {rule}"))
         }
+        Error::Handshake(why) => failure(&why.to_string()).hint(NO_STRAIT),
+        Error::BrokerGone => failure("it hung up before it said anything").hint(NO_STRAIT),
         other => other.into(),
     }
 }

@@ -6,7 +6,7 @@ use crate::{Outcome, ended, socket, text};
 use std::collections::HashMap;
 use std::process::ExitCode;
 use std::time::Duration;
-use strait_broker::{Client, Ended, WorldId};
+use strait_broker::{Client, Ended, Error, WorldId};
 use strait_protocol::control::{Answer, Request};
 
 /// What an answer may take beyond the worlds' deadline.
@@ -32,7 +32,7 @@ pub fn stop(args: &Stop) -> Outcome {
             }
             Err(failure) => {
                 sum.failed += 1;
-                failure.about(&name).or_hint("`strait ps` lists the worlds there are").tell();
+                failure.about(&name).tell();
             }
         }
     }
@@ -56,8 +56,8 @@ fn next(client: &mut Client, asked: &mut HashMap<u64, String>) -> Result<(String
         let answer = match (record.notice(), Answer::decode(record.payload())) {
             (Some(reason), _) => Err(Failure::from(reason)),
             (None, Ok(Answer::Ended(ended))) => Ok(ended),
-            (None, Ok(Answer::Refused(why))) => Err(Failure::new(why)),
-            (None, _) => Err(strait_broker::Error::Unexpected.into()),
+            (None, Ok(Answer::Refused(why))) => Err(Error::Refused(why).into()),
+            (None, _) => Err(Error::Unexpected.into()),
         };
         return Ok((name, answer));
     }

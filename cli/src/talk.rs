@@ -78,8 +78,7 @@ fn prepare(
     data: Option<&str>,
 ) -> Result<(Client, WorldId, Vec<u8>), Failure> {
     let mut client = socket::attach(socket)?;
-    let known = client.resolve(world);
-    let known = known.map_err(|error| Failure::from(error).or_hint("`strait ps` lists the worlds there are"))?;
+    let known = client.resolve(world)?;
     let payload = payload(data, MAX_BYTES)?;
     Ok((client, known, payload))
 }

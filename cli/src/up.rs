@@ -5,14 +5,13 @@ use crate::args::Up;
 use crate::failure::{FAILED, Failure};
 use crate::file::{self, Plan};
 use crate::keeper::{Happening, Keeper};
-use crate::run::no_jail_hint;
 use crate::text::say;
 use crate::{ended, service, socket};
 use rustix::process::geteuid;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
-use strait_broker::{AttachRule, Config, Ended, Error, Host, HostError};
+use strait_broker::{AttachRule, Config, Ended, Error, Host, HostError, Wake};
 use strait_sys::socket::{inherited_listener, path_of};
 
 pub fn up(args: &Up) -> Outcome {
@@ -73,14 +72,9 @@ fn no_broker(error: HostError, path: &Path) -> Failure {
 
 fn start(keeper: &mut Keeper, plan: &Plan) -> Result<(), Failure> {
     for (name, world) in &plan.worlds {
-        let id = keeper.spawn(name, world).map_err(|error| {
-            let failure = Failure::from(error);
-            let hint = match no_jail_hint(failure.message()) {
-                Some(hint) => hint.into(),
-                None => format!("try it alone: strait run -- {}", world.command.join(" ")),
-            };
-            failure.about(&format!("world `{name}` doesn't start")).or_hint(&hint)
-        })?;
+        let id = keeper
+            .spawn(name, world)
+            .map_err(|error| Failure::from(error).about(&format!("world `{name}` doesn't start")))?;
         say(&format!("started {name} ({id})"));
     }
     for (name, world) in &plan.asleep {
@@ -98,21 +92,25 @@ fn start(keeper: &mut Keeper, plan: &Plan) -> Result<(), Failure> {
 
 /// Until a signal, or until every world has ended by itself; a broker that was given none waits for others to start some.
 fn attend(keeper: &mut Keeper, plan: &Plan) -> Outcome {
-    let mut is_well = true;
+    let mut failed = 0;
     let has_worlds = !plan.worlds.is_empty() || !plan.asleep.is_empty();
     loop {
         if keeper.is_idle() && has_worlds {
             keeper.adopt_others()?;
         }
         if keeper.is_idle() && has_worlds {
-            say("every world has ended by itself");
-            return Ok(ExitCode::from(if is_well { 0 } else { FAILED }));
+            return Ok(all_ended(failed));
         }
         match keeper.next()? {
             Happening::Signal => return wind_down(keeper),
             Happening::Ended { name, ended } => {
-                is_well &= ended.sleeps || ended::is_well(&ended);
-                let end = if ended.sleeps { "sleeps" } else { "ended" };
+                failed += usize::from(!ended.sleeps && !ended::is_well(&ended));
+                let wakes = plan.world(&name).is_none_or(|world| world.wake == Wake::Message);
+                let end = match (ended.sleeps, wakes) {
+                    (true, true) => "sleeps",
+                    (true, false) => "begins anew",
+                    (false, _) => "ended",
+                };
                 say(&format!("{name} (#{}) {end}: {}", ended.id, ended::how(&ended)));
                 if let Some(hint) = plan.world(&name).and_then(|world| ended::hint(world, &ended)) {
                     say(&format!("hint for {name}: {hint}"));
@@ -120,6 +118,14 @@ fn attend(keeper: &mut Keeper, plan: &Plan) -> Outcome {
             }
         }
     }
+}
+
+fn all_ended(failed: usize) -> ExitCode {
+    match failed {
+        0 => say("every world has ended"),
+        failed => say(&format!("every world has ended, {failed} of them failed: exit code {FAILED}")),
+    }
+    ExitCode::from(if failed == 0 { 0 } else { FAILED })
 }
 
 fn wind_down(keeper: &mut Keeper) -> Outcome {

@@ -13,11 +13,8 @@ use strait_protocol::control::{Answer, Request as ControlRequest};
 /// What an answer may take beyond the deadline of a life that is to end.
 const ENDING: Duration = Duration::from_secs(10);
 
-const WORLDS: &str = "`strait ps` lists the worlds there are";
-
 pub fn kill(args: &Kill) -> Outcome {
-    let ended = socket::attach(&args.socket)?.kill(&args.world, &args.reason);
-    let ended = ended.map_err(|error| Failure::from(error).or_hint(WORLDS))?;
+    let ended = socket::attach(&args.socket)?.kill(&args.world, &args.reason)?;
     text::print(format!("{}: {}\n", args.world, ended::how(&ended)).as_bytes())
 }
 
@@ -29,7 +26,7 @@ pub fn rm(args: &Rm) -> Outcome {
             Ok(line) => drop(text::print(format!("{world} {line}\n").as_bytes())?),
             Err(failure) => {
                 is_done = false;
-                failure.about(world).or_hint(WORLDS).tell();
+                failure.about(world).tell();
             }
         }
     }
@@ -62,12 +59,11 @@ pub fn spawn(args: &Spawn) -> Outcome {
             client.spawn(&world.specification(name))
         }
     };
-    tell(started, "`strait spawn --help` says what it takes")
+    tell(started?)
 }
 
 pub fn wake(args: &Wake) -> Outcome {
-    let woken = socket::attach(&args.socket)?.wake(&args.world);
-    tell(woken, WORLDS)
+    tell(socket::attach(&args.socket)?.wake(&args.world)?)
 }
 
 pub fn upgrade(args: &Upgrade) -> Outcome {
@@ -103,7 +99,7 @@ fn milliseconds(time: Duration) -> u32 {
 
 /// Has a world begin a new life, and says how the one before ended.
 fn replace(client: &mut Client, request: &ControlRequest, deadline: Duration) -> Outcome {
-    let answer = client.ask(request, deadline + ENDING).map_err(|error| Failure::from(error).or_hint(WORLDS))?;
+    let answer = client.ask(request, deadline + ENDING)?;
     let text = match answer {
         Answer::World { id, name } => format!("{name} is world {id}\n"),
         Answer::Replaced { id, name, before } => {
@@ -115,11 +111,9 @@ fn replace(client: &mut Client, request: &ControlRequest, deadline: Duration) ->
 }
 
 pub fn clone(args: &Clone) -> Outcome {
-    let cloned = socket::attach(&args.socket)?.clone_world(&args.world);
-    tell(cloned, WORLDS)
+    tell(socket::attach(&args.socket)?.clone_world(&args.world)?)
 }
 
-fn tell(started: Result<(WorldId, Name), Error>, hint: &str) -> Outcome {
-    let (id, name) = started.map_err(|error| Failure::from(error).or_hint(hint))?;
+fn tell((id, name): (WorldId, Name)) -> Outcome {
     text::print(format!("{name} is world {}\n", id.0).as_bytes())
 }

@@ -76,7 +76,7 @@ fn a_person_decides_from_the_command_line() {
     done(&socket, &["revoke", &number]);
     assert_eq!(done(&socket, &["grants", "--json"]), "[]\n");
     let unknown = say(&socket, &["grant", "99"]);
-    assert!(unknown.code == Some(1) && unknown.err.contains("no question 99 waits"), "{}", unknown.err);
+    assert!(unknown.code == Some(1) && unknown.err.contains("no request 99 waits"), "{}", unknown.err);
 }
 
 #[test]

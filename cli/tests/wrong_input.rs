@@ -3,6 +3,8 @@
 mod common;
 
 use common::{Dir, Foreground, Said, ask, run, strait, up};
+use std::io::Write;
+use std::os::unix::net::UnixListener;
 
 /// One line says what is wrong, one what to do.
 fn assert_says(said: &Said, code: i32, what: &str, hint: &str) {
@@ -33,7 +35,7 @@ fn a_missing_command_is_shown_at_its_world() {
 fn a_file_that_isnt_there_is_named() {
     let dir = Dir::new("no-file");
     let said = run(up(&dir.path("none.toml"), &dir.path("s")));
-    assert_says(&said, 1, "none.toml: No such file", "examples/two-worlds.toml");
+    assert_says(&said, 1, "none.toml: No such file", "`strait up --help` has one to begin with");
 }
 
 #[test]
@@ -62,6 +64,65 @@ fn two_brokers_dont_share_a_socket() {
     assert!(!socket.exists(), "the socket is gone with its broker");
 }
 
+/// Who mixes up two paths loses no file by it.
+#[test]
+fn a_file_that_is_no_socket_is_left_alone() {
+    let dir = Dir::new("no-socket");
+    let (file, socket) = (dir.file("w.toml", "[worlds.a]\ncommand = [\"sleep\", \"60\"]\n"), dir.path("s"));
+    assert_says(&run(up(&file, &file)), 1, "w.toml: something is here that is no socket", "--socket");
+    let mut first = Foreground::up(&file, &socket);
+    first.expect("started a");
+    let said = ask(&socket, ["metrics", "--listen", file.to_str().expect("UTF-8")]);
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("w.toml: something is here that is no socket: name another place"), "{}", said.err);
+    assert!(std::fs::read_to_string(&file).is_ok_and(|text| text.starts_with("[worlds.a]")));
+}
+
+#[test]
+fn a_socket_of_somebody_else_is_named() {
+    let dir = Dir::new("stranger");
+    let socket = dir.path("s");
+    let listener = UnixListener::from(strait_sys::socket::listen(&socket).expect("a socket"));
+    listener.set_nonblocking(false).expect("fcntl(2)");
+    let stranger = std::thread::spawn(move || {
+        let (mut first, _) = listener.accept().expect("a connection");
+        first.write_all(b"hello").expect("sent");
+        drop(listener.accept().expect("another"));
+    });
+    let hint = "it may be no strait";
+    assert_says(&ask(&socket, ["ps"]), 1, "not a handshake message of strait", hint);
+    assert_says(&ask(&socket, ["ps"]), 1, "it hung up before it said anything", hint);
+    stranger.join().expect("it served both");
+}
+
+#[test]
+fn who_isnt_in_a_broker_is_told_what_there_is() {
+    const WORLDS: &str = "[worlds.a]\ncommand = [\"sleep\", \"60\"]\n[templates.t]\ncommand = [\"sleep\", \"60\"]\n[groups.g]\ntemplate = \"t\"\n";
+    let dir = Dir::new("nobody");
+    let (file, socket) = (dir.file("w.toml", WORLDS), dir.path("s"));
+    let mut up = Foreground::up(&file, &socket);
+    up.expect("started a");
+    for command in ["send", "stop", "kill", "rm", "wake", "restart", "snapshot", "inspect", "clone"] {
+        assert_says(&ask(&socket, [command, "nope"]), 1, "there is no world named `nope`", "`strait ps`");
+    }
+    for command in ["stop", "kill", "rm", "restart"] {
+        let said = ask(&socket, [command, "g"]);
+        assert!(
+            said.code == Some(1) && said.err.contains("`g` is a group: `strait groups`"),
+            "{command}: {}",
+            said.err
+        );
+    }
+    // What says itself what to do has no hint beside it.
+    let said = ask(&socket, ["upgrade", "a", "--template", "x"]);
+    assert_eq!((said.code, &*said.err), (Some(1), "strait: there is no template `x` (there are: t)\n"));
+    assert_says(&ask(&socket, ["spawn", "b", "--", "no-such"]), 1, "no such program 'no-such'", "is the program");
+    let said = ask(&socket, ["log", "nope"]);
+    assert!(said.code == Some(0) && said.err.contains("there is nothing about `nope`"), "{}", said.err);
+    let said = ask(&socket, ["pub", "strait.x", "y"]);
+    assert!(said.err.contains("policy lets nobody: topics that start with `strait.`"), "{}", said.err);
+}
+
 #[test]
 fn usage_is_2_but_125_for_run() {
     assert_eq!(run(strait(["up"])).code, Some(2));
@@ -71,15 +132,6 @@ fn usage_is_2_but_125_for_run() {
     assert_eq!(run(strait(["run", "--slice", "100", "--", "true"])).code, Some(125));
     assert_eq!(run(strait(["run", "--may", "fly", "--", "true"])).code, Some(125));
     assert_eq!(run(strait(["run", "--help"])).code, Some(0));
-}
-
-#[test]
-fn every_command_explains_itself() {
-    for command in ["up", "run", "ps", "send", "request", "stop", "inspect", "doctor", "completions"] {
-        let said = run(strait([command, "--help"]));
-        assert!(said.code == Some(0) && said.out.contains("Usage: strait"), "{command}: {}", said.err);
-    }
-    assert!(run(strait(["--help"])).out.contains("Exit codes:"));
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn a_person_grants_and_revokes_or_nobody_does() {
     stage.client().revoke(number).unwrap();
     assert!(stage.tell(world, "send echo").ends_with("policy doesn't allow sending to it"));
     assert!(matches!(stage.client().revoke(number), Err(Error::Refused(why)) if why.starts_with("there is no grant")));
-    assert!(matches!(stage.client().deny(number, ""), Err(Error::Refused(why)) if why.starts_with("no question")));
+    assert!(matches!(stage.client().deny(number, ""), Err(Error::Refused(why)) if why.starts_with("no request")));
 }
 
 #[test]

@@ -501,7 +501,7 @@ fn what_waits_for_a_sleeper_that_is_removed_goes_back() {
         assert!(Instant::now() < end);
     }
     let ended = stage.client().remove("sleeper", LONG, "not needed").unwrap();
-    assert_eq!((&*ended.note, ended.sleeps), ("it slept, and was removed", false));
+    assert_eq!((&*ended.note, ended.sleeps), ("slept, and was removed", false));
     let (notice, _) = stage.receive();
     assert_eq!((notice.kind, notice.code, notice.sequence), (Kind::Notice, Reason::CantStart as u16, sent));
 }

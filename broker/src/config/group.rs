@@ -71,7 +71,8 @@ impl Group {
         self.pattern(&name)?;
         if !templates.contains_key(&self.template) {
             let known = templates.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-            return Err(wrong("template", format!("there is no template `{}` (there are: {known})", self.template)));
+            let known = if known.is_empty() { "there are none".into() } else { format!("there are: {known}") };
+            return Err(wrong("template", format!("there is no template `{}` ({known})", self.template)));
         }
         match () {
             // A member that has ended is replaced, and one that then slept would be a world more each time.

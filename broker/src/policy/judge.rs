@@ -30,12 +30,17 @@ pub fn judge(from: &str, what: &str, find: impl Fn(&Name) -> Option<Policy>) -> 
 }
 
 fn told(own: &Name, verdict: Verdict) -> Judgement {
-    let may_not = |what: String| Judgement { is_allowed: false, why: format!("`{own}` may not: it takes {what}") };
+    let may_not = |why: String| Judgement { is_allowed: false, why: format!("`{own}` may not: {why}") };
     match verdict {
         Ok(line) => Judgement { is_allowed: true, why: format!("`{own}` may: {line}") },
-        Err(Missing { line, may_ask: false }) => may_not(format!("`{line}`")),
-        Err(Missing { line, may_ask: true }) if line == GRANT => may_not("a grant, which it may ask for".into()),
-        Err(Missing { line, may_ask: true }) => may_not(format!("`{line}`, or a grant, which it may ask for")),
+        Err(Missing::Never(why)) => may_not(why.into()),
+        Err(Missing::Line { line, may_ask: false }) => may_not(format!("it takes `{line}`")),
+        Err(Missing::Line { line, may_ask: true }) if line == GRANT => {
+            may_not("it takes a grant, which it may ask for".into())
+        }
+        Err(Missing::Line { line, may_ask: true }) => {
+            may_not(format!("it takes `{line}`, or a grant, which it may ask for"))
+        }
     }
 }
 
@@ -57,6 +62,6 @@ fn verdict(own: &Name, policy: &Policy, resource: &Resource, find: impl Fn(&Name
         Resource::Command(asked) => policy.command(asked),
         Resource::Path(asked) => policy.path(asked),
         // There is no line that gives these to a world that runs: it can only ask.
-        other => policy.ask(other).and_then(|_| Err(Missing { line: GRANT.into(), may_ask: true })),
+        other => policy.ask(other).and_then(|_| Err(Missing::Line { line: GRANT.into(), may_ask: true })),
     }
 }

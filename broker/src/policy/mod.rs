@@ -76,12 +76,13 @@ pub(crate) type Verdict = Result<Line, Missing>;
 
 /// What would allow it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("policy doesn't let you: it takes `{line}`{}", if *.may_ask { ", which you may ask for" } else { "" })]
-pub(crate) struct Missing {
-    /// As one would write it in the configuration.
-    pub line: String,
-    /// Whether it may be asked for.
-    pub may_ask: bool,
+pub(crate) enum Missing {
+    /// As one would write it in the configuration, and whether it may be asked for.
+    #[error("policy doesn't let you: it takes `{line}`{}", if *.may_ask { ", which you may ask for" } else { "" })]
+    Line { line: String, may_ask: bool },
+    /// No line does.
+    #[error("policy lets nobody: {0}")]
+    Never(&'static str),
 }
 
 /// What one world, or host program, may do.
@@ -176,7 +177,7 @@ impl Policy {
     /// Whether what it sends gets to another world: by its own lines, or because both agree to a link.
     pub(crate) fn send(&self, own: &Name, to: &Name, other: Option<&Self>) -> Verdict {
         if own == to {
-            return Err(Missing { line: "nothing: no world sends to itself".into(), may_ask: false });
+            return Err(Missing::Never("no world sends to itself"));
         }
         if to.as_str() == "strait.control" {
             return Ok(Line::Always("everybody may send to it"));
@@ -192,7 +193,7 @@ impl Policy {
         };
         match other.and_then(|other| other.reach.line(Way::Link, own)) {
             Some(there) => Ok(Line::Both(here.into(), there.into())),
-            None => Err(Missing { line: format!("link = [\"{own}\"]` of `{to}"), may_ask: false }),
+            None => Err(Missing::Line { line: format!("link = [\"{own}\"]` of `{to}"), may_ask: false }),
         }
     }
 
@@ -200,7 +201,7 @@ impl Policy {
     pub(crate) fn ask(&self, asked: &Resource) -> Verdict {
         match self.ask.iter().find(|line| line.covers(asked)) {
             Some(line) => Ok(Line::Key { key: "ask", value: line.to_string() }),
-            None => Err(Missing { line: format!("ask = [\"{asked}\"]"), may_ask: false }),
+            None => Err(Missing::Line { line: format!("ask = [\"{asked}\"]"), may_ask: false }),
         }
     }
 
@@ -246,6 +247,6 @@ impl Policy {
     }
 
     fn missing(&self, key: &str, value: &str, resource: &Resource) -> Missing {
-        Missing { line: format!("{key} = [\"{value}\"]"), may_ask: self.ask(resource).is_ok() }
+        Missing::Line { line: format!("{key} = [\"{value}\"]"), may_ask: self.ask(resource).is_ok() }
     }
 }

@@ -4,7 +4,7 @@ use super::{Permission, Way};
 use crate::config::{ConfigError, grant_paths};
 use crate::quantity;
 use std::fmt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, PathBuf};
 use std::str::FromStr;
 use strait_protocol::{Pattern, TopicPattern};
 
@@ -93,10 +93,9 @@ impl FromStr for Place {
 impl HostPath {
     pub(super) fn new(text: &str, is_writable: bool) -> Result<Self, ConfigError> {
         let (source, target) = grant_paths(text)?;
-        let is_plain = |path: &Path| !path.components().any(|part| part == Component::ParentDir);
-        match is_plain(&source) && is_plain(&target) {
-            true => Ok(Self { text: text.into(), is_writable, source, target }),
-            false => Err(ConfigError::Path(text.into())),
+        match source.components().any(|part| part == Component::ParentDir) {
+            false => Ok(Self { text: text.into(), is_writable, source, target }),
+            true => Err(ConfigError::Path(text.into())),
         }
     }
 

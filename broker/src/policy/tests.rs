@@ -73,7 +73,7 @@ fn every_answer_names_its_line() {
     for (from, what, is_allowed, why) in [
         ("sender", "db/1", true, "`sender` may: send = [\"db/*\"]"),
         ("sender", "db", false, "`sender` may not: it takes `send = [\"db\"]`"),
-        ("sender", "sender", false, "`sender` may not: it takes `nothing: no world sends to itself`"),
+        ("sender", "sender", false, "`sender` may not: no world sends to itself"),
         ("plain", "strait.control", true, "`plain` may: everybody may send to it"),
         ("pair/1", "pair/2", true, "`pair/1` may: link = [\"pair/2\"] here and link = [\"pair/*\"] there"),
         ("pair/2", "pair/3", false, "`pair/2` may not: it takes `send = [\"pair/3\"]`"),

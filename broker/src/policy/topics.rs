@@ -57,8 +57,7 @@ impl Policy {
     /// Whether it may publish on a topic. Nobody may on the system's own.
     pub(crate) fn publish(&self, topic: &Topic) -> Verdict {
         if topic.is_reserved() {
-            let line = "nothing: topics that start with `strait.` belong to the system".into();
-            return Err(Missing { line, may_ask: false });
+            return Err(Missing::Never("topics that start with `strait.` belong to the system"));
         }
         let line = self.feeds.publish.iter().find(|feed| feed.topics.covers(topic)).map(|feed| feed.line("publish"));
         line.or_else(|| self.admin()).ok_or_else(|| {
@@ -106,7 +105,7 @@ impl Policy {
 
     fn unfed(&self, key: &str, topics: &dyn fmt::Display, asked: Option<Resource>) -> Missing {
         let may_ask = asked.is_some_and(|asked| self.ask(&asked).is_ok());
-        Missing { line: format!("{key} = [\"{topics}\"]"), may_ask }
+        Missing::Line { line: format!("{key} = [\"{topics}\"]"), may_ask }
     }
 }
 

@@ -175,7 +175,7 @@ impl Supervisor {
     fn end_for_good(&mut self, old: WorldId, farewell: &Farewell) {
         let Some(entry) = self.worlds.get_mut(&old) else { return };
         match entry.state == State::Asleep {
-            true => self.forget_sleeper(old, "it slept, and a newer version took over"),
+            true => self.forget_sleeper(old, "slept, and a newer version took over"),
             false => {
                 entry.rest = None;
                 self.begin_stop(old, None, farewell.deadline, &farewell.reason);

@@ -22,7 +22,10 @@ impl Supervisor {
     }
 
     pub(super) fn named(&self, name: &Name) -> Result<&Entry, String> {
-        let id = self.names.get(name).ok_or_else(|| format!("there is no world named `{name}`"))?;
+        let id = self.names.get(name).ok_or_else(|| match self.pools.named(name) {
+            Some(_) => format!("`{name}` is a group: `strait groups` lists its members, which are worlds"),
+            None => format!("there is no world named `{name}`"),
+        })?;
         Ok(&self.worlds[id])
     }
 

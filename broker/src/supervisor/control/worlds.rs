@@ -77,7 +77,7 @@ impl Supervisor {
         let Some(target) = self.worlds.get_mut(&id) else { return Ok(()) };
         if sleeps {
             target.add_waiter(*asker);
-            self.forget_sleeper(id, "it slept, and was removed");
+            self.forget_sleeper(id, "slept, and was removed");
             return Ok(());
         }
         // Without a next life.

@@ -191,7 +191,7 @@ impl Supervisor {
     /// Somebody who may decides.
     pub(in super::super) fn decide(&mut self, decider: &Header, number: u64, decision: Decision) -> Result<(), String> {
         if !self.grants.questions.contains_key(&number) {
-            return Err(format!("no question {number} waits: `strait requests` lists those that do"));
+            return Err(format!("no request {number} waits: `strait requests` lists those that do"));
         }
         match decision {
             Decision::Grant { for_ms } => {
