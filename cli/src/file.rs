@@ -44,7 +44,7 @@ struct Document {
     start: Option<Vec<Spanned<String>>>,
     attach: Vec<AttachRule>,
     uids: Uids,
-    state: Option<PathBuf>,
+    state: Option<Spanned<PathBuf>>,
     #[serde(deserialize_with = "in_bytes::optional")]
     state_bytes: Option<u64>,
     starts: Option<usize>,
@@ -55,10 +55,18 @@ struct Document {
 
 /// Reads a file; a failure says where in it the mistake is.
 pub fn read(path: &Path) -> Result<Plan, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        Failure::new(format!("{}: {error}", path.display())).hint("examples/two-worlds.toml is one to begin with")
+    let bytes = std::fs::read(path).map_err(|error| {
+        Failure::new(format!("{}: {error}", path.display())).hint("`strait up --help` has one to begin with")
     })?;
-    parse(&text).map_err(|mistake| mistake.in_file(path, &text))
+    let text = String::from_utf8_lossy(&bytes);
+    let parsed = match std::str::from_utf8(&bytes) {
+        Ok(text) => parse(text),
+        Err(error) => Err(Mistake::new(
+            error.valid_up_to()..error.valid_up_to() + 1,
+            "a configuration is UTF-8, and this byte isn't",
+        )),
+    };
+    parsed.map_err(|mistake| mistake.in_file(path, &text))
 }
 
 /// Reads the text of a file.
@@ -86,7 +94,7 @@ fn order(document: &Document, table: &DeTable<'_>) -> Result<Vec<String>, Mistak
 
 fn plan(document: Document, order: &[String]) -> Plan {
     let Document { socket, attach, uids, state, state_bytes, starts, templates, groups, mut worlds, .. } = document;
-    let socket = socket.map(Spanned::into_inner);
+    let (socket, state) = (socket.map(Spanned::into_inner), state.map(Spanned::into_inner));
     let default = Config::default();
     let state_bytes = state_bytes.unwrap_or(default.state_bytes);
     let starts = starts.unwrap_or(default.starts);

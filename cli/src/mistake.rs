@@ -58,10 +58,10 @@ impl Mistake {
             Some((key, _)) if message.starts_with("missing field `") => {
                 Self::new(span, format!("`{key}` is missing here"))
             }
-            _ if message.ends_with("expected a sequence") => {
-                Self::new(span, message).hint("a list is written in brackets: [\"one\", \"two\"]")
+            _ => {
+                let hint = form(&message);
+                Self { hint: hint.map(Into::into), ..Self::new(span, message) }
             }
-            _ => Self::new(span, message),
         }
     }
 
@@ -78,6 +78,29 @@ impl Mistake {
             Some(hint) => failure.hint(hint),
             None => failure,
         }
+    }
+}
+
+/// How TOML writes what serde expected: its words are those of programs.
+fn form(message: &str) -> Option<&'static str> {
+    let (found, expected) = message.split_once(", expected ").unwrap_or((message, ""));
+    match expected {
+        _ if message == "duplicate key" => {
+            Some("it stands above already: write each key, and the head of each table, once")
+        }
+        "a sequence" if found.ends_with("map") => {
+            Some("there may be several: each has a head in two brackets, as in [[attach]]")
+        }
+        "a sequence" => Some("a list is written in brackets: [\"one\", \"two\"]"),
+        "a boolean" => Some("write true or false, without quotes"),
+        "u32" | "u64" | "usize" => Some("write a whole number from 0 on, without quotes"),
+        kind if kind == "a string" || message == "wanted string or table" => {
+            Some("a text is written in quotes: \"text\"")
+        }
+        kind if kind == "a map" || kind.starts_with("struct ") => {
+            Some("a table is written { key = \"value\" }, or under a head of its own such as [worlds.NAME]")
+        }
+        _ => None,
     }
 }
 

@@ -7,6 +7,7 @@ use crate::mistake::Mistake;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::path::PathBuf;
 use strait_broker::{Config, ConfigError, Permission, World};
 use strait_jail::ProfileError;
 use toml::Spanned;
@@ -20,7 +21,8 @@ pub fn entry<'t, 'i>(table: &'t DeTable<'i>, key: &str) -> Option<Entry<'t, 'i>>
 }
 
 pub fn document(document: &Document, table: &DeTable<'_>) -> Result<(), Mistake> {
-    socket(document)?;
+    absolute("socket", document.socket.as_ref())?;
+    absolute("state", document.state.as_ref())?;
     uids(document, table)?;
     worlds("templates", &document.templates, document, table)?;
     worlds("worlds", &document.worlds, document, table)?;
@@ -45,10 +47,11 @@ pub fn start(names: &[Spanned<String>], worlds: &BTreeMap<String, World>) -> Res
     Ok(names.iter().map(|name| name.get_ref().clone()).collect())
 }
 
-fn socket(document: &Document) -> Result<(), Mistake> {
-    match &document.socket {
+/// Where the broker is started says nothing about where its things are.
+fn absolute(key: &str, path: Option<&Spanned<PathBuf>>) -> Result<(), Mistake> {
+    match path {
         Some(path) if !path.get_ref().is_absolute() => {
-            let what = format!("`socket`: {} isn't absolute", path.get_ref().display());
+            let what = format!("`{key}`: {} isn't absolute", path.get_ref().display());
             Err(Mistake::new(path.span(), what))
         }
         _ => Ok(()),
@@ -125,10 +128,14 @@ impl Section<'_, '_> {
     fn mistake(&self, error: &ConfigError) -> Mistake {
         let span = match error {
             ConfigError::NoCommand => self.key("command"),
+            ConfigError::Idle => self.key("idle"),
+            ConfigError::Checkpoint => self.key("checkpoint"),
+            ConfigError::Snapshots(_) => self.value("snapshots"),
             ConfigError::Slice(_) => self.value("slice"),
             ConfigError::Reach { key, .. } => self.key(key),
             ConfigError::Group { key, .. } => self.value(key),
             ConfigError::Pattern { text, .. }
+            | ConfigError::Topic { text, .. }
             | ConfigError::Ask { text, .. }
             | ConfigError::Permission(text)
             | ConfigError::Path(text) => self.text(text),
@@ -176,8 +183,19 @@ impl Section<'_, '_> {
 
     /// Where this text stands, as a value or in a list.
     fn text(&self, text: &str) -> Option<Range<usize>> {
-        const KEYS: [&str; 9] =
-            ["name", "send", "link", "may", "ask", "read", "write", "allow_syscalls", "deny_syscalls"];
+        const KEYS: [&str; 11] = [
+            "name",
+            "send",
+            "link",
+            "publish",
+            "subscribe",
+            "may",
+            "ask",
+            "read",
+            "write",
+            "allow_syscalls",
+            "deny_syscalls",
+        ];
         let values = KEYS.iter().filter_map(|key| entry(self.table?, key).map(|(_, value)| value));
         let is_text = |value: &&Spanned<DeValue<'_>>| value.get_ref().as_str() == Some(text);
         let each = values.flat_map(|value| match value.get_ref().as_array() {

@@ -92,6 +92,23 @@ fn unknown_and_mistyped_values_are_found() {
 }
 
 #[test]
+fn what_has_another_form_is_told_how_it_is_written() {
+    for (text, hint) in [
+        ("limits = 3", "a table is written {"),
+        ("env = [\"A=b\"]", "a table is written {"),
+        ("wake = true", "a text is written in quotes"),
+        ("system = \"no\"", "write true or false"),
+        ("snapshots = -1", "write a whole number"),
+        ("read = \"/a\"", "a list is written in brackets"),
+        ("command = [\"x\"]", "it stands above already"),
+        ("[attach]\nname = \"x\"", "a head in two brackets"),
+    ] {
+        let (.., told) = world(text);
+        assert!(told.contains(hint), "{text}: {told}");
+    }
+}
+
+#[test]
 fn quantities_are_read_as_people_write_them() {
     let text = "[worlds.a]\ncommand = [\"x\"]\nslice = \"1 MiB\"\ngrace = \"2s\"\nlimits = { memory = \"64 MiB\", cpu = 0.5, time = \"1m\", tmp = 4096, pids = 9 }\n";
     let plan = parse(text).unwrap();
@@ -139,8 +156,19 @@ fn what_the_broker_refuses_is_found_at_its_key() {
     assert_eq!((line, column), (4, 9));
     let (line, column, message, _) = world("send = [\n  \"b\",\n  \"c*d\",\n]");
     assert_eq!((line, column, &*message), (5, 3, "`c*d`: a pattern can have one `*`, at its end"));
+    let (line, column, message, _) = world("publish = [\n  \"b\",\n  \"c..d\",\n]");
+    assert_eq!((line, column, &*message), (5, 3, "`c..d`: a topic has something on both sides of each dot"));
+    let (line, column, message, _) = world("grace = \"1s\"\nidle = \"3s\"");
+    assert_eq!((line, column), (4, 1), "{message}");
+    let (line, column, message, _) = world("read = [\"/a:/../b\"]");
+    assert_eq!((line, column), (3, 9), "{message}");
+    let (line, column, message, _) = mistake("state = \"x\"\n");
+    assert_eq!((line, column, &*message), (1, 9, "`state`: x isn't absolute"));
     let (line, column, message, _) = world("read = [\"/a\"]\nwrite = [\"/b\", \"c\"]");
-    assert_eq!((line, column, &*message), (4, 16, "`c`: a granted path is absolute, `/path` or `/path:/inside`"));
+    assert_eq!(
+        (line, column, &*message),
+        (4, 16, "`c`: a granted path is absolute, without `..` inside: `/path` or `/path:/inside`")
+    );
 }
 
 #[test]
