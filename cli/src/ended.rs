@@ -1,7 +1,7 @@
 //! The end of a world in words, and as an exit code.
 
 use crate::{text, units};
-use signal_hook::consts::{SIGABRT, SIGBUS, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
+use signal_hook::consts::{SIGABRT, SIGBUS, SIGILL, SIGSEGV, SIGSYS, SIGTERM, SIGTRAP};
 use std::path::Path;
 use strait_broker::{Ended, World};
 use strait_jail::Base;
@@ -12,6 +12,7 @@ pub fn how(ended: &Ended) -> String {
     let end = match (ended.code, ended.signal) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => signal_text(signal),
+        (None, None) if !ended.note.is_empty() => return text::one_line(&ended.note),
         (None, None) => "no exit status".into(),
     };
     match ended.note.is_empty() {
@@ -28,8 +29,7 @@ fn signal_text(signal: i32) -> String {
 /// How it ended after it was told to.
 pub fn after_request(ended: &Ended) -> String {
     let Ended { took_ms, .. } = ended;
-    if (ended.code, ended.signal, ended.killed) == (None, None, false) {
-        // Nothing of it ran.
+    if nothing_ran(ended) {
         return text::one_line(&ended.note);
     }
     let end = match (ended.killed, ended.acknowledged) {
@@ -69,9 +69,14 @@ pub fn hint(world: &World, ended: &Ended) -> Option<&'static str> {
 /// What a program dies of that takes a refusal for impossible.
 const CRASHES: [i32; 6] = [SIGTRAP, SIGSEGV, SIGABRT, SIGILL, SIGBUS, SIGSYS];
 
-/// Whether it ended as a program ends that has done its work.
+/// It slept, and was stopped or removed.
+fn nothing_ran(ended: &Ended) -> bool {
+    (ended.code, ended.signal, ended.killed) == (None, None, false)
+}
+
+/// Whether it ended as a program ends that has done its work, or that was told to end and knows nothing of strait.
 pub fn is_well(ended: &Ended) -> bool {
-    ended.code == Some(0) && !ended.killed
+    !ended.killed && (ended.code == Some(0) || ended.signal == Some(SIGTERM) || nothing_ran(ended))
 }
 
 /// The exit code that tells the same, as a shell does it.
@@ -104,6 +109,7 @@ mod tests {
         assert_eq!(exit_code(&end(None, Some(9))), 137);
         assert_eq!(exit_code(&end(None, None)), 125);
         assert!(is_well(&end(Some(0), None)) && !is_well(&end(Some(1), None)) && !is_well(&end(None, Some(9))));
+        assert!(is_well(&end(None, Some(15))) && is_well(&end(None, None)));
     }
 
     #[test]

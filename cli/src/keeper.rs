@@ -158,7 +158,8 @@ impl Keeper {
     /// Also minds the worlds that other worlds or host programs have started.
     pub fn adopt_others(&mut self) -> Result<(), Failure> {
         for row in self.host.client().list()? {
-            let is_jailed = !matches!(row.state.as_str(), "service" | "attached");
+            // What is ending already may be a host program that has left.
+            let is_jailed = !matches!(row.state.as_str(), "service" | "attached" | "ending");
             if is_jailed && !self.running.contains_key(&row.id) {
                 let template = row.name.rsplit_once('/').map_or(row.name.as_str(), |(template, _)| template);
                 let grace_ms = self.graces.get(template).copied().unwrap_or(GRACE_MS);
