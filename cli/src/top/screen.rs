@@ -5,6 +5,7 @@ use super::sample::{Load, Sample, Sampler};
 use crate::Outcome;
 use crate::args::Order;
 use crate::failure::Failure;
+use crate::signals::Signals;
 use crate::table::Side;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::layout::{Alignment, Constraint, Layout};
@@ -13,6 +14,7 @@ use ratatui::text::{Line, Text};
 use ratatui::widgets::{Cell, Paragraph, Row, Table};
 use ratatui::{DefaultTerminal, Frame};
 use std::io;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -45,8 +47,10 @@ impl Wish {
 }
 
 pub fn run(sampler: &mut Sampler, interval: Duration, order: Order) -> Outcome {
+    // Whoever ends it from outside gets the terminal back, too.
+    let mut signals = Signals::catch()?;
     let mut terminal = ratatui::try_init().map_err(|error| terminal_failed(&error))?;
-    let result = attend(&mut terminal, sampler, interval, order);
+    let result = attend(&mut terminal, &mut signals, sampler, interval, order);
     ratatui::restore();
     result.map(|()| ExitCode::SUCCESS)
 }
@@ -57,6 +61,7 @@ fn terminal_failed(error: &io::Error) -> Failure {
 
 fn attend(
     terminal: &mut DefaultTerminal,
+    signals: &mut Signals,
     sampler: &mut Sampler,
     interval: Duration,
     mut order: Order,
@@ -66,10 +71,16 @@ fn attend(
     let is_coloured = std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
     loop {
         terminal.draw(|frame| draw(frame, &sample, order, is_coloured)).map_err(|error| terminal_failed(&error))?;
-        let left = next.saturating_duration_since(Instant::now());
-        if !event::poll(left).map_err(|error| terminal_failed(&error))? {
-            sample = sampler.next()?;
-            next = Instant::now() + interval;
+        if signals.take() {
+            return Ok(());
+        }
+        if !event::poll(Duration::ZERO).map_err(|error| terminal_failed(&error))? {
+            let left = next.saturating_duration_since(Instant::now());
+            match left.is_zero() {
+                true => (sample, next) = (sampler.next()?, Instant::now() + interval),
+                // What changes the terminal's size is a signal, and ends this, too.
+                false => signals.wait_or(io::stdin().as_fd(), Some(left))?,
+            }
             continue;
         }
         match Wish::of(&event::read().map_err(|error| terminal_failed(&error))?) {
