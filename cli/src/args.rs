@@ -35,8 +35,10 @@ pub enum Command {
     #[command(after_help = RUN_HELP)]
     Run(Box<Run>),
     /// List the worlds of a broker
+    #[command(after_help = PS_HELP)]
     Ps(Ps),
     /// List the groups: what waits for each, its members, and what each of these has to do
+    #[command(after_help = GROUPS_HELP)]
     Groups(Ps),
     /// Show what the worlds do now: rates, queues, who waits for whom, who is denied
     #[command(after_help = watch::TOP_HELP)]
@@ -99,6 +101,7 @@ pub enum Command {
     #[command(after_help = grants::DENY_HELP)]
     Deny(Deny),
     /// List what worlds were granted
+    #[command(after_help = grants::GRANTS_HELP)]
     Grants(Listing),
     /// Take a grant back, at once
     #[command(after_help = grants::REVOKE_HELP)]
@@ -110,6 +113,7 @@ pub enum Command {
     #[command(after_help = states::SNAPSHOTS_HELP)]
     Snapshots(Snapshots),
     /// Show what the kernel enforces for a world: what is, not what was configured
+    #[command(after_help = INSPECT_HELP)]
     Inspect(Inspect),
     /// Say who may do what, and by which line of whose policy
     #[command(after_help = POLICY_HELP)]
@@ -226,7 +230,7 @@ pub enum PolicyAction {
     Check {
         /// The world's name, or that of one that a template would make
         from: String,
-        /// Another world's name: may it send there? Or `list`, `link NAME`, `start TEMPLATE`, `memory 2 GiB` and so on
+        /// Another world's name: may it send there? Or what `may` and `ask` take: `link NAME`, `start TEMPLATE`, `memory 2 GiB`, `publish TOPIC`, `read PATH`
         #[arg(value_name = "TO")]
         what: String,
         /// Print JSON
@@ -236,6 +240,7 @@ pub enum PolicyAction {
         source: PolicySource,
     },
     /// List the lines of a world's policy, and what it was granted
+    #[command(after_help = SHOW_HELP)]
     Show {
         /// The world's name, or that of one that a template would make
         world: String,
@@ -289,7 +294,42 @@ Examples:
 Exit codes: 0 done; 1 it failed, and standard error says why and what to do next; 2 bad usage.
 `strait run` has others: see `strait run --help`.";
 
+const PS_HELP: &str = "\
+A world that speaks strait is `ready` once it has opened its connection; one that doesn't stays `running`. SENT and RECEIVED count records, HELD are bytes \
+that wait on its account for others' room, LINKED those that it says it wrote to its direct links.
+
+Examples:
+  strait ps
+  strait ps --json | jq -r '.[].name'
+
+Exit codes: 0 listed; 1 the broker can't be asked, and standard error says why; 2 bad usage.";
+
+const GROUPS_HELP: &str = "\
+A member counts once it has opened its connection: a program that knows nothing of strait stays among those that are STARTING. WAITING is what no member \
+has room for yet, LOAD what members have to do, TAKEN what they were given so far. Groups are made in the file, as [groups.NAME].
+
+Examples:
+  strait groups
+  strait groups --json
+
+Exit codes: 0 listed; 1 the broker can't be asked, and standard error says why; 2 bad usage.";
+
+const INSPECT_HELP: &str = "\
+Read from the kernel at that moment, for the program's process: ids, capabilities, filters, namespaces, limits, control groups, descriptors. `missing` is \
+what this machine or user couldn't have.
+
+Examples:
+  strait inspect clock
+  strait inspect clock --json | jq .limits
+
+Exit codes: 0 shown; 1 it isn't in a jail, or can't be looked into, and standard error says why; 2 bad usage.";
+
 const UP_HELP: &str = "\
+A whole file:
+  [worlds.clock]
+  command = [\"sh\", \"-c\", \"while date; do sleep 1; done\"]
+  limits = { memory = \"64M\" }
+
 The file has a table for each world: [worlds.NAME] with `command = [...]`, the options of `strait run` as keys (--allow-syscalls is `allow_syscalls`; \
 --memory and other limits are in `limits = { memory = \"64M\" }`), and beside them `wake = \"message\"` and \
 `idle = \"30s\"` (it sleeps until a message comes for it), `checkpoint`, `role`, `stdio` (`\"log\"`, the default: what it prints is shown here, line by \
@@ -298,7 +338,7 @@ line, and kept for `strait log`; `\"output\"`: shown as it is; `\"inherit\"`, `\
 what worlds save, `starts` how many worlds one asker may have started. A key that isn't known is answered with those that are.
 
 Worlds start in the order of `start = [\"a\", \"b\"]`, or of the file, and stop in reverse. The first Ctrl-C tells each \
-to end and gives it its grace; a second one kills them all at once.
+to end and gives it its grace; a second one kills them all at once. When every world has ended, this ends, too; those that sleep have not.
 
 Examples:
   strait up worlds.toml
@@ -306,7 +346,7 @@ Examples:
 
 A service manager may hand it its socket (sd_listen_fds) and is told when the worlds are started (sd_notify): see dist/systemd.
 
-Exit codes: 0 stopped in order, or every world ended well by itself; 1 an error, a world that failed, or a second Ctrl-C; \
+Exit codes: 0 stopped in order, or every world has ended well, with code 0 or as it was told to; 1 an error, a world that failed, or a second Ctrl-C; \
 2 bad usage.";
 
 const RUN_HELP: &str = "\
@@ -318,9 +358,10 @@ it its grace; a second one kills it.
 Examples:
   strait run -- sh -c 'id; ls /'
   strait run --read .:/work --dir /work -- python3 world.py
-  strait run --read ./converter:/converter --write /srv/out --memory 256M --cpu 0.5 --time 30s -- /converter
+  strait run --read ./tool:/tool --write /srv/out -- /tool
+  strait run --memory 256M --cpu 0.5 --time 30s -- python3 -c 'print(1)'
   strait run --profile jit -- node -e 'console.log(1)'
-  strait run --config worlds.toml --may 'start worker' --send 'worker/*' --read ./driver:/driver -- /driver
+  strait run --config worlds.toml --may 'start worker' --read ./a:/a -- /a
 
 Exit codes: the program's own; 128 + N when signal N ended it; 125 when strait failed; 126 when the program can't be \
 executed; 127 when it doesn't exist in the jail.";
@@ -349,7 +390,16 @@ Examples:
   strait policy check loader db                  may `loader` send to `db`?
   strait policy check loader 'start worker'      may it start one?
   strait policy show loader
-  strait policy check loader db --file worlds.toml";
+  strait policy check loader db --file worlds.toml
+
+Exit codes: those of `strait policy check --help` and `strait policy show --help`.";
+
+const SHOW_HELP: &str = "\
+Examples:
+  strait policy show loader
+  strait policy show worker/1 --file worlds.toml
+
+Exit codes: 0 shown; 1 an error, and standard error says why; 2 bad usage.";
 
 const CHECK_HELP: &str = "\
 Examples:
@@ -363,11 +413,21 @@ const DOCTOR_HELP: &str = "\
 It starts a broker and jails of its own, which end with it, and changes nothing else. Root and other users have different \
 answers. What is degraded costs a promise, which `strait inspect` names for each world; without what is missing nothing runs.
 
+Examples:
+  strait doctor
+  strait doctor --json | jq '.checks[] | select(.state != \"ok\")'
+
 Exit codes: 0 nothing is missing; 1 something is; 2 bad usage.";
 
 const DEMO_HELP: &str = "\
-A client world asks for a compressor, streams FILE to it, checks what comes back and has it shut down; then a rogue world
-attacks; last come figures. It needs no broker and no set-up. Exit code 0 only if every step was verified.";
+A client world asks for a compressor, streams FILE to it, checks what comes back and has it shut down; then a rogue world \
+attacks; last come figures. It needs no broker and no set-up.
+
+Examples:
+  strait demo
+  strait demo /usr/share/dict/words
+
+Exit codes: 0 every step was verified; 1 one wasn't; 2 bad usage.";
 
 const MAN_HELP: &str = "\
 Examples:
@@ -377,8 +437,11 @@ Exit codes: 0 done; 1 the directory can't be written to; 2 bad usage.";
 
 const COMPLETIONS_HELP: &str = "\
 Examples:
+  . <(strait completions bash)
   strait completions bash > ~/.local/share/bash-completion/completions/strait
-  strait completions fish > ~/.config/fish/completions/strait.fish";
+  strait completions fish > ~/.config/fish/completions/strait.fish
+
+Exit codes: 0 printed; 2 bad usage.";
 
 #[cfg(test)]
 mod tests {
@@ -431,5 +494,29 @@ mod tests {
         let Command::Run(run) = args.command else { panic!("not run") };
         assert_eq!((run.world.tmp, run.command), (Some(2 << 20), vec!["sh".into(), "-c".into(), "--name".into()]));
         assert!(Args::try_parse_from(["strait", "run", "--bogus", "--", "sh"]).is_err());
+    }
+
+    /// The commands that do something, those below others too, with their names.
+    fn commands(of: &clap::Command, path: &str) -> Vec<(String, clap::Command)> {
+        let below = |one: &clap::Command| {
+            let path = format!("{path} {}", one.get_name());
+            match one.has_subcommands() {
+                true => commands(one, &path),
+                false => vec![(path, one.clone())],
+            }
+        };
+        of.get_subcommands().flat_map(below).collect()
+    }
+
+    #[test]
+    fn every_commands_help_has_examples_that_can_be_given_and_its_exit_codes() {
+        for (name, command) in commands(&Args::command(), "strait") {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("\nExit codes: 0 ") || name == "strait run", "{name}: {help}");
+            let (_, examples) = help.split_once("Examples:\n").unwrap_or_else(|| panic!("{name} has no examples"));
+            // A longer line is broken on a terminal, and can't be copied from there.
+            let mut lines = examples.lines().take_while(|line| line.starts_with("  "));
+            assert!(examples.contains(&name) && lines.all(|line| line.len() <= 80), "{name}: {examples}");
+        }
     }
 }

@@ -7,6 +7,7 @@ use crate::signals::Signals;
 use crate::talk::{self, MAX_BYTES, TAKEN};
 use crate::{socket, text};
 use serde_json::{Value, json};
+use std::io::{self, BufRead, Read};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use strait_broker::{Client, Published, SubscribeOptions};
@@ -16,6 +17,9 @@ const A_DAY: Duration = Duration::from_secs(86_400);
 
 pub fn publish(args: &Pub) -> Outcome {
     let mut client = socket::attach(&args.socket)?;
+    if args.lines {
+        return publish_lines(&mut client, &args.topic);
+    }
     let payload = talk::payload(args.data.as_deref(), if args.retain { client.max_payload() } else { MAX_BYTES })?;
     // From here on, so that who ends us at once ends what is kept in order.
     let mut signals = args.retain.then(Signals::catch).transpose()?;
@@ -23,13 +27,36 @@ pub fn publish(args: &Pub) -> Outcome {
         true => client.publish_retained(&args.topic, &payload)?,
         false => client.publish(&args.topic, &payload)?,
     };
-    if !client.drain(TAKEN)? {
-        return Err(Failure::new(format!("the broker hasn't taken the message within {} s", TAKEN.as_secs()))
-            .hint("a subscriber that wants every message may be slow: `strait top` shows who waits for whom"));
-    }
+    taken(&mut client)?;
     match &mut signals {
         Some(signals) => stay(&mut client, signals, args.time),
         None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn taken(client: &mut Client) -> Result<(), Failure> {
+    match client.drain(TAKEN)? {
+        true => Ok(()),
+        false => Err(Failure::new(format!("the broker hasn't taken the message within {} s", TAKEN.as_secs()))
+            .hint("a subscriber that wants every message may be slow: `strait top` shows who waits for whom")),
+    }
+}
+
+/// Each line as soon as it is there, without its end. One may be as long as a message.
+fn publish_lines(client: &mut Client, topic: &str) -> Outcome {
+    let mut input = io::stdin().lock();
+    loop {
+        let mut line = Vec::new();
+        let read = input.by_ref().take(u64::from(MAX_BYTES) + 1).read_until(b'\n', &mut line);
+        if read.map_err(|error| Failure::new(format!("standard input: {error}")))? == 0 {
+            return taken(client).map(|()| ExitCode::SUCCESS);
+        }
+        line.pop_if(|last| *last == b'\n');
+        if line.len() > MAX_BYTES as usize {
+            return Err(Failure::new(format!("standard input: a line has more than {MAX_BYTES} bytes"))
+                .hint("without --lines all of it is one message, and has the same bound"));
+        }
+        client.publish(topic, &line)?;
     }
 }
 

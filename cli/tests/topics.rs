@@ -2,9 +2,11 @@
 
 mod common;
 
-use common::{Dir, Foreground, Said, ask, ask_until, strait};
+use common::{Dir, Foreground, Said, ask, ask_until, run, strait};
 use serde_json::Value;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::thread;
 
 const WORLDS: &str = "\
@@ -41,6 +43,25 @@ fn what_is_published_is_printed() {
     let line: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!((line["topic"].as_str(), line["payload"].as_str()), (Some("lights.hall"), Some("on\u{1b}[2J")));
     assert_eq!(ask(&socket, ["sub", "lights.*", "--time", "10ms"]).code, Some(0));
+}
+
+#[test]
+fn lines_are_messages_of_their_own_as_they_come() {
+    let dir = Dir::new("pub-lines");
+    let (_up, socket) = up(&dir);
+    let mut publish = strait(["pub", "lights.hall", "--lines"]);
+    publish.env("STRAIT_SOCKET", &socket).stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut publisher = publish.spawn().expect("it starts");
+    let mut input = publisher.stdin.take().expect("piped");
+    // Nothing is heard of it but while it goes on: it doesn't wait for the end of its input.
+    let write = || input.write_all(b"on\n\noff\n").expect("it reads");
+    let said = heard_while(&socket, ["sub", "lights.*", "--count", "6"], write);
+    let mut heard: Vec<&str> = said.out.lines().take(3).collect();
+    heard.sort_unstable();
+    assert_eq!(heard, ["lights.hall  ", "lights.hall  off", "lights.hall  on"], "{}", said.err);
+    drop(input);
+    assert_eq!(publisher.wait().expect("it ends").code(), Some(0));
+    assert_eq!(run(strait(["pub", "lights.hall", "on", "--lines"])).code, Some(2));
 }
 
 #[test]

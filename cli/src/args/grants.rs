@@ -51,7 +51,18 @@ leaves, and everything where there is none, waits here for a person. What nobody
 
 Examples:
   strait requests
-  strait requests --json";
+  strait requests --json
+
+Exit codes: 0 listed, if there are any or none; 1 policy doesn't allow it, or the broker can't be asked; 2 bad usage.";
+
+pub const GRANTS_HELP: &str = "\
+LEFT is the time until a grant ends by itself, BY who decided. What the configuration gives isn't among them: `strait policy show` lists both.
+
+Examples:
+  strait grants
+  strait grants --json
+
+Exit codes: 0 listed, if there are any or none; 1 policy doesn't allow it, or the broker can't be asked; 2 bad usage.";
 
 pub const GRANT_HELP: &str = "\
 Returns when the grant is in force. It has the request's number, and ends when it is revoked, when its time is over, or with its world. A path of \
@@ -66,7 +77,9 @@ Exit codes: 0 granted; 1 it isn't, and standard error says why; 2 bad usage.";
 pub const DENY_HELP: &str = "\
 Examples:
   strait deny 7
-  strait deny 7 --why 'not on a Friday'";
+  strait deny 7 --why 'not on a Friday'
+
+Exit codes: 0 denied; 1 it isn't, and standard error says why; 2 bad usage.";
 
 pub const REVOKE_HELP: &str = "\
 Returns when nothing goes through under the grant any more: what waited has gone back to its sender, and direct links have ended. A world \
@@ -75,4 +88,6 @@ grace (3 s at most), and begins anew without the path; one that sleeps otherwise
 
 Examples:
   strait grants
-  strait revoke 7";
+  strait revoke 7
+
+Exit codes: 0 it is in force no more; 1 there is no such grant, or the broker can't be asked; 2 bad usage.";

@@ -11,6 +11,9 @@ pub struct Pub {
     pub topic: String,
     /// The payload; `-`, or nothing, reads it from standard input
     pub data: Option<String>,
+    /// Each line of standard input is a message of its own, published as it comes
+    #[arg(long, conflicts_with_all = ["data", "retain"])]
+    pub lines: bool,
     /// Keep it as the topic's last value for those who subscribe later, and stay: it goes with who published it
     #[arg(long)]
     pub retain: bool,
@@ -50,10 +53,11 @@ Everybody gets it who subscribes to that topic at that time; nobody is no failur
 Examples:
   strait pub lights.hall on
   date | strait pub clock.now
+  vmstat 1 | strait pub machine.load --lines
   strait pub pictures.door < door.png
   strait pub --retain config.lamp '{\"hue\": 30}'
 
-Exit codes: 0 published, and no longer kept; 1 policy doesn't allow it, or the broker can't be reached; 2 bad usage.";
+Exit codes: 0 published, all of it, and no longer kept; 1 policy doesn't allow it, or the broker can't be reached; 2 bad usage.";
 
 pub const SUB_HELP: &str = "\
 The broker itself says who comes and goes: on strait.worlds.started.NAME, strait.worlds.ready.NAME and strait.worlds.ended.NAME, \

@@ -152,7 +152,7 @@ they were handling; what went over direct links isn't seen. It takes the permiss
 
 Examples:
   strait trace                         whatever happens
-  strait trace compressor --least 3    what compressor has part in, if three records or more came of it
+  strait trace compressor --least 3    what it has part in, three records long
   strait trace --json --count 10
   strait trace --otlp >> traces.jsonl  for a collector's `otlpjsonfile` receiver
 

@@ -26,7 +26,7 @@ pub struct WorldOptions {
     /// To which topics it may subscribe, likewise
     #[arg(long, value_name = "PATTERN")]
     pub subscribe: Vec<String>,
-    /// What it may ask to be granted while it runs: `send NAME`, `memory BYTES`, and so on
+    /// What it may ask to be granted while it runs: `send NAME`, `link NAME`, `memory BYTES`, `cpu PROCESSORS`, `read PATH`, `write PATH`, `publish TOPICS`, `subscribe TOPICS`, and what --may takes but `admin`
     #[arg(long, value_name = "RESOURCE")]
     pub ask: Vec<String>,
     /// What it may ask the control service: `list`, `start TEMPLATE`, `stop NAME`, `kill NAME`, `inspect NAME`, `tap NAME`, `snapshot NAME`, `grant`, `policy`, `admin`
@@ -101,7 +101,7 @@ pub struct WorldOptions {
     /// Bytes that all states may take that are kept of it and of those whose names begin alike [default: 1 GiB]
     #[arg(long, value_name = "BYTES", value_parser = quantity::bytes)]
     pub state_bytes: Option<u64>,
-    /// How long it has to end after Ctrl-C: 300ms, 5s
+    /// How long it has to end when it is told to, as by Ctrl-C: 300ms, 5s [default: 3s]
     #[arg(long, value_name = "TIME", value_parser = quantity::milliseconds)]
     pub grace: Option<u32>,
 }
@@ -171,9 +171,11 @@ Examples:
 Exit codes: 0 they are gone; 1 one of them isn't, and standard error says why; 2 bad usage.";
 
 pub const SPAWN_HELP: &str = "\
-Its options are those of `strait run`. Its output goes where the broker's does. It lives until it ends, is told to, or the broker ends.
+Its options are those of `strait run`. `strait up` shows what it prints, line by line, and `strait log` has it. It lives until it ends, is told to, or the \
+broker ends.
 
 Examples:
+  strait spawn ticker -- sh -c 'while date; do sleep 1; done'
   strait spawn counter --read ./counter:/counter -- /counter
   strait spawn --template worker
   strait spawn --template worker worker/blue
@@ -185,7 +187,9 @@ Only worlds that were started from a template can be cloned: it says what they a
 the template's first world was ready; without, its program starts.
 
 Examples:
-  strait clone worker/1";
+  strait clone worker/1
+
+Exit codes: 0 it runs; 1 it doesn't, and standard error says why; 2 bad usage.";
 
 #[derive(Debug, ClapArgs)]
 pub struct Wake {
@@ -196,11 +200,12 @@ pub struct Wake {
 }
 
 #[derive(Debug, ClapArgs)]
+#[group(id = "version", required = true, args = ["template", "file"])]
 pub struct Upgrade {
     /// The world's name
     pub world: String,
     /// The template of the new version
-    #[arg(long, value_name = "TEMPLATE", conflicts_with = "file", required_unless_present = "file")]
+    #[arg(long, value_name = "TEMPLATE")]
     pub template: Option<String>,
     /// A configuration that has the new version under the world's name
     #[arg(long, value_name = "FILE")]
