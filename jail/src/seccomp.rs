@@ -151,6 +151,7 @@ fn common_terms() -> Result<Rules, SpawnError> {
     terms.insert(libc::SYS_prlimit64, vec![own(condition(1, Op::Ne, CORE)?)?, own(is_null(2)?)?]);
     terms.insert(libc::SYS_setrlimit, only_other(0, &[CORE])?);
     terms.insert(libc::SYS_fcntl, only_other(1, WATCHING)?);
+    terms.insert(libc::SYS_membarrier, vec![rule(vec![none(0, !OWN_BARRIERS)?])?]);
     Ok(terms)
 }
 
@@ -179,6 +180,10 @@ const TERMINAL_INPUT: &[u64] = &[libc::TIOCSTI, libc::TIOCLINUX, libc::TIOCSCTTY
 /// A lease has everybody else's `open` or `execve` of a file wait (45 s by default), the launcher's too; a notification tells of others'
 /// work in a shared directory, as inotify would.
 const WATCHING: &[u64] = &[libc::F_SETLEASE as u64, libc::F_NOTIFY as u64];
+/// What `membarrier(2)` does to the caller's own threads: private expedited barriers, of the plain kind, for code that was just written, and for
+/// restartable sequences; to register for each (16, 64, 256) and to do it (8, 32, 128). Asking what there is (0) has no bit. The global ones
+/// interrupt, or wait for, processors that run others.
+const OWN_BARRIERS: i32 = 8 | 16 | 32 | 64 | 128 | 256;
 /// The limit on core dumps (`getrlimit(2)`).
 const CORE: u64 = libc::RLIMIT_CORE as u64;
 /// The argument of `personality` that changes nothing.

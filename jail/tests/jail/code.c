@@ -25,6 +25,10 @@ static int maps(int protection, int flags, int file) {
     return mmap(NULL, 4096, protection, flags, file, 0) != MAP_FAILED;
 }
 
+static int barrier(int command) {
+    return syscall(SYS_membarrier, command, 0, 0);
+}
+
 /* Writes this program to `path` and starts it there, with one argument so that it says "ran" and ends. */
 static void start_copy(const char *path) {
     char bytes[65536];
@@ -59,6 +63,10 @@ int main(int count, char **arguments) {
     int child = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
     if (child == 0) _exit(0);
     say("process", child > 0 && waitpid(child, NULL, 0) == child);
+    /* QUERY; REGISTER_PRIVATE_EXPEDITED and PRIVATE_EXPEDITED, and both for code (SYNC_CORE): `linux/membarrier.h`. */
+    say("barrier-own", barrier(0) >= 0 && !barrier(16) && !barrier(8) && !barrier(64) && !barrier(32));
+    say("barrier-global", !barrier(1));
+    say("barrier-registered", !barrier(4) && !barrier(2));
     say("watch", syscall(SYS_inotify_init1, 0) >= 0);
     say("name", prctl(PR_SET_NAME, "other") == 0);
     for (int at = 1; at < count; at++) start_copy(arguments[at]);

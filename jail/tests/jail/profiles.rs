@@ -9,7 +9,7 @@ use crate::cases::{Given, skip_unless};
 use crate::world::*;
 
 /// The attempts of `code.c`, in its order.
-const ATTEMPTS: [&str; 12] = [
+const ATTEMPTS: [&str; 15] = [
     "write-execute",
     "become-executable",
     "key-executable",
@@ -19,6 +19,9 @@ const ATTEMPTS: [&str; 12] = [
     "private-executable",
     "own-memory",
     "process",
+    "barrier-own",
+    "barrier-global",
+    "barrier-registered",
     "watch",
     "name",
     "start",
@@ -52,10 +55,10 @@ pub fn executable_memory(given: &mut Given<'_>) {
     let program = program.expect("built");
     let place = scratch.path().join("copy");
     let outside = Command::new(&program).arg(&place).output().expect("unjailed");
-    assert_eq!(String::from_utf8_lossy(&outside.stdout), attempts(["ok"; 12]), "unjailed");
-    let jit = attempts(["ok", "ok", "ok", "ok", "ok", "ok", "ok", "30", "ok", "1", "ok", "ok"]);
-    let default = attempts(["13", "13", "13", "ok", "ok", "1", "ok", "30", "ok", "1", "ok", "ok"]);
-    let strict = attempts(["1", "1", "38", "1", "ok", "1", "1", "30", "1", "1", "38", "13"]);
+    assert_eq!(String::from_utf8_lossy(&outside.stdout), attempts(["ok"; 15]), "unjailed");
+    let jit = attempts(["ok", "ok", "ok", "ok", "ok", "ok", "ok", "30", "ok", "ok", "1", "1", "1", "ok", "ok"]);
+    let default = attempts(["13", "13", "13", "ok", "ok", "1", "ok", "30", "ok", "ok", "1", "1", "1", "ok", "ok"]);
+    let strict = attempts(["1", "1", "38", "1", "ok", "1", "1", "30", "1", "ok", "1", "1", "1", "38", "13"]);
     for place in ["/tmp/copy", "/place/copy"] {
         let mut run = |base: Base| run_in(given.launcher, &program, base.into(), place);
         assert_eq!(run(Base::Jit), jit, "jit, {place}");
