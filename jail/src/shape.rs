@@ -1,5 +1,6 @@
 //! What a jail is, whatever runs in it: the part of a [`Spec`] that a jail can be built by before anybody knows for whom.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, openat2, statx};
@@ -46,11 +47,18 @@ impl Shape {
 
 /// By what the kernel remembers: a file system that doesn't answer would have everybody wait who asks the launcher for something.
 fn identify(path: &Path) -> Result<Identity, Errno> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let file = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED)?;
+    let file = open_cached(path)?;
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
     let stat = statx(&file, "", flags, StatxFlags::BASIC_STATS)?;
     Ok((stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino, stat.stx_uid, stat.stx_gid, stat.stx_mode))
+}
+
+/// A walk by what the kernel remembers also fails where anything is mounted on this machine at that very moment (`legitimize_mnt` in `fs/namespace.c`), as by the
+/// next jail. That is over in microseconds, so it is tried again; a file system that would have to be asked still says no after that.
+fn open_cached(path: &Path) -> Result<OwnedFd, Errno> {
+    const TRIES: usize = 32;
+    let open = |_| openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::CACHED);
+    (0..TRIES).map(open).find(|opened| !matches!(opened, Err(Errno::AGAIN))).unwrap_or(Err(Errno::AGAIN))
 }
 
 #[cfg(test)]
