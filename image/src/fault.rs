@@ -27,10 +27,12 @@ pub enum Fault {
     Reviving,
     /// A bug in the restorer.
     Bug,
+    /// What came by descriptor 5 weren't the three standard streams.
+    Streams,
 }
 
 const FIRST_CODE: i32 = 224;
-const ALL: [Fault; 11] = [
+const ALL: [Fault; 12] = [
     Fault::Input,
     Fault::Alien,
     Fault::Index,
@@ -42,10 +44,11 @@ const ALL: [Fault; 11] = [
     Fault::Mapping,
     Fault::Reviving,
     Fault::Bug,
+    Fault::Streams,
 ];
 
 impl Fault {
-    /// The exit code that says it, from 224 to 234.
+    /// The exit code that says it, from 224 to 235.
     pub fn code(self) -> i32 {
         FIRST_CODE + self as i32
     }
@@ -73,6 +76,7 @@ impl fmt::Display for Fault {
             }
             Self::Reviving => "a descriptor, signal action or the working directory couldn't be put back",
             Self::Bug => "a bug in the restorer",
+            Self::Streams => "its standard streams didn't come by descriptor 5",
         })
     }
 }

@@ -43,3 +43,5 @@ pub const HOME: Range = Range { start: 0x3a5e_0000_0000, end: 0x3a5e_4000_0000 }
 pub const USER: Range = Range { start: 0x1_0000, end: 0x7fff_ffff_f000 };
 /// The descriptor under which the restorer finds the image.
 pub const IMAGE_FD: i32 = 4;
+/// The descriptor of the socket by which it is given the clone's standard streams, once there is somebody whom the clone is for.
+pub const STREAMS_FD: i32 = 5;

@@ -44,12 +44,13 @@ pub struct Fds<'a> {
     pub rendezvous: Option<BorrowedFd<'a>>,
 }
 
-/// What a payload is restored from, instead of being started.
+/// What a payload is restored from, instead of being started. What was asked for twice is restored before it is asked for again, and goes on
+/// when it is given its standard streams.
 #[derive(Clone, Copy, Debug)]
 pub struct Image<'a> {
     /// The restorer: a static program, executed by its descriptor. It is given no other way to it.
     pub restorer: BorrowedFd<'a>,
-    /// What it restores. Becomes 4, which the restorer closes.
+    /// What it restores. Becomes 4, which the restorer closes; so is 5, by which it gets the streams.
     pub content: BorrowedFd<'a>,
 }
 
@@ -152,13 +153,14 @@ impl Launcher {
         }
         check(spec).map_err(Error::Spawn)?;
         let ticket = Ticket(self.next);
-        let task = encode(&Task::of(spec, image.is_some()))?;
+        let task = if image.is_some() { Vec::new() } else { encode(&Task::of(spec))? };
         let order = Order {
             ticket: ticket.0,
             name: &spec.name,
             uid: spec.uid,
             shape: Shape::of(spec),
             has_rendezvous: fds.rendezvous.is_some(),
+            is_restored: image.is_some(),
             task: &task,
         };
         self.request(&Request::Order(Box::new(order)), &descriptors(fds, image))?;

@@ -20,20 +20,29 @@ use crate::profile::Profile;
 use crate::seccomp::Filters;
 use crate::spec::Spec;
 
-/// What is to run in a jail. With it come stdin, stdout and stderr, and if it is restored the restorer and the image.
+/// What is to run in a jail.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Task {
-    program: PathBuf,
+pub enum Task {
+    /// With it come stdin, stdout and stderr.
+    Start(Program),
+    /// What an image is of: it has arguments, environment and directory of its own. With it come the restorer, the image, and the socket by which the
+    /// restorer gets stdin, stdout and stderr when somebody asks for this world.
+    Restore,
+}
+
+/// What a program is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Program {
+    name: PathBuf,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     dir: PathBuf,
-    is_restored: bool,
 }
 
 impl Task {
-    pub fn of(spec: &Spec, is_restored: bool) -> Task {
+    pub fn of(spec: &Spec) -> Task {
         let Spec { program, args, env, dir, .. } = spec.clone();
-        Task { program, args, env, dir, is_restored }
+        Task::Start(Program { name: program, args, env, dir })
     }
 }
 
@@ -71,25 +80,39 @@ impl Payload<'_> {
     }
 
     fn take(&self, task: &[u8], descriptors: &[OwnedFd]) -> Result<Infallible, SpawnError> {
-        let task: Task = postcard::from_bytes(task).map_err(|error| refused(Step::Receive, error))?;
-        let (stdio, image) = match descriptors {
-            [stdio @ .., restorer, content] if task.is_restored => (stdio, Some([restorer, content])),
-            stdio => (stdio, None),
-        };
-        if stdio.len() != 3 {
-            return Err(refused(Step::Receive, format!("{} descriptors came with the task", descriptors.len())));
+        match (postcard::from_bytes(task).map_err(|error| refused(Step::Receive, error))?, descriptors) {
+            (Task::Start(program), [_, _, _]) => self.start(&program, descriptors),
+            (Task::Restore, [restorer, image, streams]) => self.restore(restorer, image, streams),
+            _ => Err(refused(Step::Receive, format!("{} descriptors came with the task", descriptors.len()))),
         }
-        rustix::process::chdir(&task.dir).at_path(Step::WorkingDirectory, "chdir", &task.dir)?;
-        let restorer = image.map(|[restorer, _]| set_aside(restorer.as_fd())).transpose()?;
-        let prepared = prepare(&task, restorer)?;
-        let mut placed: Vec<_> = stdio.iter().map(AsFd::as_fd).collect();
+    }
+
+    fn start(&self, program: &Program, streams: &[OwnedFd]) -> Result<Infallible, SpawnError> {
+        rustix::process::chdir(&program.dir).at_path(Step::WorkingDirectory, "chdir", &program.dir)?;
+        let prepared = prepare(program)?;
+        let mut placed: Vec<_> = streams.iter().map(AsFd::as_fd).collect();
         placed.extend(self.connection);
-        placed.extend(image.map(|[_, content]| content.as_fd()));
-        place(&placed).at(Step::Descriptors, "dup2 and close_range")?;
-        if !self.profile.lets_a_payload_wait() {
-            self.filters.apply_to_payload(self.profile)?;
-        }
+        self.become_ready(&placed)?;
         Err(prepared.execute())
+    }
+
+    /// Where the streams will be there is something meanwhile, so that nothing else comes there.
+    fn restore(&self, restorer: &OwnedFd, image: &OwnedFd, streams: &OwnedFd) -> Result<Infallible, SpawnError> {
+        let connection = self.connection.ok_or_else(|| refused(Step::Receive, "an image takes a rendezvous"))?;
+        // Above every number that the restorer gets, so that placing those doesn't overwrite it.
+        let restorer = rustix::io::fcntl_dupfd_cloexec(restorer, 16).at(Step::Descriptors, "fcntl F_DUPFD_CLOEXEC")?;
+        let (image, streams) = (image.as_fd(), streams.as_fd());
+        self.become_ready(&[streams, streams, streams, connection, image, streams])?;
+        let errno = execute_file(&restorer, &[c"strait-restorer".into()], &[]).raw_os_error().unwrap_or(libc::EIO);
+        Err(SpawnError::Step { step: Step::Execute, call: "execveat of the restorer".into(), errno })
+    }
+
+    fn become_ready(&self, placed: &[BorrowedFd<'_>]) -> Result<(), SpawnError> {
+        place(placed).at(Step::Descriptors, "dup2 and close_range")?;
+        match self.profile.lets_a_payload_wait() {
+            true => Ok(()),
+            false => self.filters.apply_to_payload(self.profile),
+        }
     }
 }
 
@@ -101,33 +124,25 @@ struct Prepared {
     searched: bool,
     arguments: Vec<CString>,
     environment: Vec<CString>,
-    restorer: Option<OwnedFd>,
 }
 
-/// Moves the restorer's descriptor above every number that a payload gets, so that placing those doesn't overwrite it.
-fn set_aside(restorer: BorrowedFd<'_>) -> Result<OwnedFd, SpawnError> {
-    rustix::io::fcntl_dupfd_cloexec(restorer, 16).at(Step::Descriptors, "fcntl F_DUPFD_CLOEXEC")
-}
-
-/// With a restorer that is executed instead, and gets the arguments and the environment.
-fn prepare(task: &Task, restorer: Option<OwnedFd>) -> Result<Prepared, SpawnError> {
-    let name = task.program.as_os_str();
-    let path = task.env.iter().find(|(key, _)| key == "PATH").map(|(_, value)| value.clone()).unwrap_or_default();
+fn prepare(program: &Program) -> Result<Prepared, SpawnError> {
+    let name = program.name.as_os_str();
+    let path = program.env.iter().find(|(key, _)| key == "PATH").map(|(_, value)| value.clone()).unwrap_or_default();
     let searched = !name.as_bytes().contains(&b'/');
     let candidates = match searched {
         true => candidates(&path, name),
-        false => vec![task.program.clone()],
+        false => vec![program.name.clone()],
     };
-    let arguments = [name].into_iter().chain(task.args.iter().map(OsString::as_os_str));
-    let environment = task.env.iter().map(|(key, value)| assignment(key, value));
+    let arguments = [name].into_iter().chain(program.args.iter().map(OsString::as_os_str));
+    let environment = program.env.iter().map(|(key, value)| assignment(key, value));
     Ok(Prepared {
-        program: task.program.display().to_string(),
+        program: program.name.display().to_string(),
         looked_in: path.to_string_lossy().into_owned(),
         candidates,
         searched,
         arguments: arguments.map(c_string).collect::<Result<_, _>>()?,
         environment: environment.map(|entry| c_string(&entry)).collect::<Result<_, _>>()?,
-        restorer,
     })
 }
 
@@ -152,10 +167,6 @@ fn c_string(text: &OsStr) -> Result<CString, SpawnError> {
 impl Prepared {
     /// Tries one candidate after the other. Comes back only with the reason why none started.
     fn execute(&self) -> SpawnError {
-        if let Some(restorer) = &self.restorer {
-            let errno = execute_file(restorer, &self.arguments, &self.environment).raw_os_error().unwrap_or(libc::EIO);
-            return SpawnError::Step { step: Step::Execute, call: "execveat of the restorer".into(), errno };
-        }
         let mut denied = None;
         for candidate in &self.candidates {
             let errno = match c_string(candidate.as_os_str()) {

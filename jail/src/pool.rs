@@ -9,6 +9,8 @@ use crate::shape::{Shape, View};
 
 /// Shapes that are remembered.
 const MAX_SHAPES: usize = 8;
+/// The largest image that jails are filled from ahead of time: each holds a copy of it.
+const MAX_AHEAD_BYTES: u64 = 32 << 20;
 
 /// What seats differ in from the beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,7 @@ struct Row {
 pub struct Series {
     pub shape: Shape,
     pub rendezvous: Option<OwnedFd>,
+    pub image: Option<Image>,
     /// It was asked for again.
     is_usual: bool,
     /// What its jails show of the host.
@@ -45,8 +48,17 @@ pub struct Series {
 }
 
 impl Series {
-    fn is_of(&self, shape: &Shape, rendezvous: Option<&OwnedFd>) -> bool {
-        self.shape == *shape && identity(self.rendezvous.as_ref()) == identity(rendezvous)
+    fn is_of(&self, shape: &Shape, rendezvous: Option<&OwnedFd>, image: Option<&Image>) -> bool {
+        let content = |image: Option<&Image>| identity(image.map(|image| &image.content));
+        self.shape == *shape
+            && identity(self.rendezvous.as_ref()) == identity(rendezvous)
+            && content(self.image.as_ref()) == content(image)
+    }
+
+    /// What its jails are filled from before anybody asks for one.
+    pub fn light_image(&self) -> Option<&Image> {
+        let bytes = |image: &&Image| rustix::fs::fstat(&image.content).map_or(u64::MAX, |stat| stat.st_size as u64);
+        self.image.as_ref().filter(|image| bytes(image) <= MAX_AHEAD_BYTES)
     }
 
     /// Whether it is worth making more of it.
@@ -67,9 +79,22 @@ impl Series {
     }
 }
 
-/// The socket that it is, by device and inode.
-fn identity(rendezvous: Option<&OwnedFd>) -> Option<(u64, u64)> {
-    rendezvous.and_then(|inode| rustix::fs::fstat(inode).ok()).map(|stat| (stat.st_dev, stat.st_ino))
+/// The socket or the file that it is, by device and inode: nothing else has these while it is held.
+fn identity(file: Option<&OwnedFd>) -> Option<(u64, u64)> {
+    file.and_then(|file| rustix::fs::fstat(file).ok()).map(|stat| (stat.st_dev, stat.st_ino))
+}
+
+/// What a payload is restored from.
+#[derive(Debug)]
+pub struct Image {
+    pub restorer: OwnedFd,
+    pub content: OwnedFd,
+}
+
+impl Image {
+    fn try_clone(&self) -> Option<Image> {
+        Some(Image { restorer: self.restorer.try_clone().ok()?, content: self.content.try_clone().ok()? })
+    }
 }
 
 /// What is lacking.
@@ -136,13 +161,14 @@ impl Pool {
     }
 
     /// Has its series be the last that was asked for.
-    pub fn remember(&mut self, shape: &Shape, rendezvous: Option<&OwnedFd>) {
-        let known = self.series.iter().position(|series| series.is_of(shape, rendezvous));
+    pub fn remember(&mut self, shape: &Shape, rendezvous: Option<&OwnedFd>, image: Option<&Image>) {
+        let known = self.series.iter().position(|series| series.is_of(shape, rendezvous, image));
         let series = match known.and_then(|at| self.series.remove(at)) {
             Some(series) => Series { is_usual: true, ..series },
             None => Series {
                 shape: shape.clone(),
                 rendezvous: rendezvous.and_then(|inode| inode.try_clone().ok()),
+                image: image.and_then(Image::try_clone),
                 is_usual: false,
                 view: View::new(),
                 jails: VecDeque::new(),

@@ -32,6 +32,8 @@ use crate::ground::Ground;
 use crate::ids::Ids;
 use crate::init::{Init, forbid_executable_memfds};
 use crate::owner::{open_writable, writable};
+use crate::payload::Task;
+use crate::pool::Image;
 use crate::privilege;
 use crate::root;
 use crate::seccomp::Filters;
@@ -62,6 +64,8 @@ pub struct Seat {
     /// In force in its group.
     limits: Limits,
     socket: OwnedFd,
+    /// By which what is restored gets its streams, once it was told to be that.
+    streams: Option<OwnedFd>,
     /// Where its first process writes how its payload ended.
     pub status: OwnedFd,
 }
@@ -96,7 +100,7 @@ impl Seat {
         match made {
             Ok((_, _, given, Cloned::Child)) => given.sit(&entry.moves_to, givens),
             Ok((socket, status, _, Cloned::Parent { pid, pidfd })) => {
-                Ok(Seat { pid, pidfd, group, uid: None, names: None, limits: *limits, socket, status })
+                Ok(Seat { pid, pidfd, group, uid: None, names: None, limits: *limits, socket, streams: None, status })
             }
             Err(error) => {
                 group.remove();
@@ -149,19 +153,29 @@ impl Seat {
         trees.try_for_each(|trees| self.send(&[0], &trees.iter().collect::<Vec<_>>()))
     }
 
-    /// Hands over a task, as it came, and waits until its program runs, or why it doesn't.
-    pub fn start(&self, task: &[u8], descriptors: &[OwnedFd]) -> Result<Attested, SpawnError> {
-        self.send(task, &descriptors.iter().collect::<Vec<_>>())?;
+    /// Has it be filled from an image, of which nothing runs before [`start`](Self::start). After its plan; a second time it changes nothing.
+    pub fn restore(&mut self, image: &Image) -> Result<(), SpawnError> {
+        if self.streams.is_none() {
+            let (giving, taking) = socket::lane(0).at(Step::Descriptors, "socketpair")?;
+            let task = postcard::to_stdvec(&Task::Restore).map_err(|error| refused(Step::Release, error))?;
+            self.send(&task, &[&image.restorer, &image.content, &taking])?;
+            self.streams = Some(giving);
+        }
+        Ok(())
+    }
+
+    /// Hands over a task, as it came, and waits until its program runs, or why it doesn't. What is restored gets the streams alone.
+    pub fn start(&self, task: &[u8], streams: &[OwnedFd]) -> Result<Attested, SpawnError> {
+        let streams: Vec<_> = streams.iter().collect();
+        match &self.streams {
+            Some(socket) => send(socket, &[0], &streams)?,
+            None => self.send(task, &streams)?,
+        }
         self.follow(Instant::now() + PATIENCE)
     }
 
     fn send(&self, bytes: &[u8], descriptors: &[&OwnedFd]) -> Result<(), SpawnError> {
-        let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-        match socket::send(self.socket.as_fd(), bytes, &descriptors) {
-            // Why it has ended is what it said last.
-            Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
-            other => other.at(Step::Release, "sendmsg"),
-        }
+        send(&self.socket, bytes, descriptors)
     }
 
     fn follow(&self, deadline: Instant) -> Result<Attested, SpawnError> {
@@ -190,6 +204,15 @@ impl Seat {
                 Err(_) => return Err(SpawnError::Died),
             }
         }
+    }
+}
+
+fn send(socket: &OwnedFd, bytes: &[u8], descriptors: &[&OwnedFd]) -> Result<(), SpawnError> {
+    let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+    match socket::send(socket.as_fd(), bytes, &descriptors) {
+        // Why it has ended is what it said last.
+        Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+        other => other.at(Step::Release, "sendmsg"),
     }
 }
 

@@ -14,10 +14,9 @@ use crate::attest::Attested;
 use crate::cgroup::{Home, Label};
 use crate::error::{At, SpawnError, Step, refused};
 use crate::ids::Ids;
-use crate::pool::{Kind, Lack, Pool};
+use crate::pool::{Image, Kind, Lack, Pool};
 use crate::seat::{Givens, Seat};
 use crate::seccomp::Filters;
-use crate::shape::Shape;
 use crate::spec::Limits;
 use crate::wire::{Answer, MAX_BYTES, NOBODY, Order, Request};
 
@@ -111,7 +110,8 @@ impl<'a> Service<'a> {
         let series = &mut self.pool.series[at];
         let planned = seat.keep_names().and_then(|()| {
             let ids = Ids::of(self.uids.pop_front())?;
-            seat.plan(&series.shape, STAND_IN, ids, series.rendezvous.as_ref())
+            seat.plan(&series.shape, STAND_IN, ids, series.rendezvous.as_ref())?;
+            series.light_image().map_or(Ok(()), |image| seat.restore(image))
         });
         match planned.is_ok() {
             true => series.jails.push_back(seat),
@@ -156,11 +156,13 @@ impl<'a> Service<'a> {
 
     fn answer(&mut self, order: &Order<'_>, mut descriptors: Vec<OwnedFd>) -> Option<()> {
         let rendezvous = order.has_rendezvous.then(|| descriptors.remove(0));
-        let (seat, planned) = match self.find(order, rendezvous.as_ref()) {
+        let image = if order.is_restored { take_image(&mut descriptors) } else { None };
+        let (mut seat, planned) = match self.find(order, rendezvous.as_ref(), image.as_ref()) {
             Ok(found) => found,
             Err(error) => return self.tell(order.ticket, None, Err(error)),
         };
-        match planned.and_then(|()| seat.start(order.task, &descriptors)) {
+        let told = planned.and_then(|()| image.map_or(Ok(()), |image| seat.restore(&image)));
+        match told.and_then(|()| seat.start(order.task, &descriptors)) {
             Ok(attested) => {
                 let told = self.tell(order.ticket, Some(&seat), Ok(Some(attested)));
                 if told.is_none() {
@@ -181,10 +183,12 @@ impl<'a> Service<'a> {
         &mut self,
         order: &Order<'_>,
         rendezvous: Option<&OwnedFd>,
+        image: Option<&Image>,
     ) -> Result<(Seat, Result<(), SpawnError>), SpawnError> {
         let ids = Ids::of(order.uid)?;
         self.pool.look_out();
-        if let Some(jail) = self.take_jail(&order.shape, rendezvous) {
+        self.pool.remember(&order.shape, rendezvous, image);
+        if let Some(jail) = self.take_jail() {
             // It has a uid already; this one is for the next.
             self.uids.extend(ids.own());
             let named = self.name(&jail, order.name);
@@ -195,8 +199,7 @@ impl<'a> Service<'a> {
         Ok((seat, planned))
     }
 
-    fn take_jail(&mut self, shape: &Shape, rendezvous: Option<&OwnedFd>) -> Option<Seat> {
-        self.pool.remember(shape, rendezvous);
+    fn take_jail(&mut self) -> Option<Seat> {
         while let Some(jail) = self.pool.take_jail() {
             if jail.is_alive() {
                 return Some(jail);
@@ -239,4 +242,10 @@ impl<'a> Service<'a> {
         let polled = poll(&mut ends, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
         polled.is_err() || ends[0].revents().contains(PollFlags::HUP)
     }
+}
+
+/// The last two of what came: the restorer and the image.
+fn take_image(descriptors: &mut Vec<OwnedFd>) -> Option<Image> {
+    let (content, restorer) = descriptors.pop().zip(descriptors.pop())?;
+    Some(Image { restorer, content })
 }

@@ -23,7 +23,7 @@ pub enum Request<'a> {
     Order(Box<Order<'a>>),
 }
 
-/// With it come the descriptors: the rendezvous socket if there is one, then those of the [`Task`](crate::payload::Task).
+/// With it come the descriptors: the rendezvous socket if there is one, the standard streams, and if it is restored the restorer and the image.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Order<'a> {
     pub ticket: u64,
@@ -32,7 +32,8 @@ pub struct Order<'a> {
     pub uid: Option<u32>,
     pub shape: Shape,
     pub has_rendezvous: bool,
-    /// As it goes to the payload.
+    pub is_restored: bool,
+    /// A [`Task`](crate::payload::Task), as it goes to the payload. Of what is restored, nothing: that is all in the image.
     pub task: &'a [u8],
 }
 

@@ -1,4 +1,4 @@
-//! The dozen system calls of the restorer, and the functions that a compiler expects of a C library.
+//! The fourteen system calls of the restorer, and the functions that a compiler expects of a C library.
 
 use core::arch::{asm, naked_asm};
 use strait_image::{HOME, Protection, Range};
@@ -12,7 +12,9 @@ const MMAP: u64 = 9;
 const MUNMAP: u64 = 11;
 const MREMAP: u64 = 25;
 const MADVISE: u64 = 28;
+const DUP2: u64 = 33;
 const GETPID: u64 = 39;
+const RECVMSG: u64 = 47;
 const EXIT_GROUP: u64 = 231;
 const OPENAT: u64 = 257;
 const CLOSE_RANGE: u64 = 436;
@@ -83,9 +85,36 @@ pub fn open(path: &[u8]) -> Result<i32, Errno> {
     unsafe { call(OPENAT, [AT_FDCWD, path.as_ptr() as u64, O_CLOEXEC, 0, 0, 0]) }.map(|fd| fd as i32)
 }
 
-pub fn close_from(first: i32) -> Result<(), Errno> {
+/// Waits for one message with three descriptors (`unix(7)`, `SCM_RIGHTS`), and puts them at 0, 1 and 2. False: the other end was closed without one.
+pub fn take_streams(socket: i32) -> Result<bool, Errno> {
+    /// `SOL_SOCKET`, `SCM_RIGHTS`.
+    const RIGHTS: u64 = 1 << 32 | 1;
+    /// `struct cmsghdr` is 16 bytes, and three numbers follow.
+    const LENGTH: u64 = 16 + 3 * 4;
+    let (mut word, mut control) = ([0u8; 8], [0u64; 4]);
+    let mut vector = [word.as_mut_ptr() as u64, word.len() as u64];
+    // `struct msghdr` of x86-64: name and its length, vector and its count, control and its length, flags.
+    let mut message = [0, 0, vector.as_mut_ptr() as u64, 1, control.as_mut_ptr() as u64, size_of_val(&control) as u64, 0];
+    // SAFETY: everything that the message names is a live local of the length that it says.
+    if unsafe { call(RECVMSG, [socket as u64, message.as_mut_ptr() as u64, 0, 0, 0, 0]) }? == 0 {
+        return Ok(false);
+    }
+    let [length, kind, first, last] = control;
+    if (length, kind) != (LENGTH, RIGHTS) {
+        return Err(Errno);
+    }
+    let streams = [first & u64::from(u32::MAX), first >> 32, last & u64::from(u32::MAX)];
+    for (number, stream) in (0..).zip(streams) {
+        // SAFETY: touches no memory.
+        unsafe { call(DUP2, [stream, number, 0, 0, 0, 0]) }?;
+    }
+    Ok(true)
+}
+
+/// Closes all from the first to the last.
+pub fn close(first: i32, last: i32) -> Result<(), Errno> {
     // SAFETY: touches no memory.
-    unsafe { call(CLOSE_RANGE, [first as u64, u64::from(u32::MAX), 0, 0, 0, 0]) }.map(drop)
+    unsafe { call(CLOSE_RANGE, [first as u64, last as u64, 0, 0, 0, 0]) }.map(drop)
 }
 
 pub fn unmap(range: Range) -> Result<(), Errno> {

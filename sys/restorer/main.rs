@@ -3,6 +3,9 @@
 //! It runs as the world, behind every layer of its jail, and has nothing that the world doesn't get: no file, no secret, no privilege. An image
 //! that takes it over has taken over itself.
 //!
+//! When all is in place it waits for the three standard streams, perhaps for long: a clone can be made before anybody asks for it. None of the
+//! image's code runs before they are there.
+//!
 //! No C library, no allocator, and a stack of its own: everything that it needs lies in [`HOME`], where an image has nothing, so that the rest
 //! of the address space can be swept and filled while it runs. Its last step isn't its own: it jumps into the image with the
 //! registers set for the `munmap` that removes it.
@@ -14,12 +17,14 @@ mod kernel;
 use core::arch::naked_asm;
 use core::cell::UnsafeCell;
 use strait_image::{
-    Area, Fault, HEADER_BYTES, HOME, Head, IMAGE_FD, Index, MAX_FILES, MAX_INDEX_BYTES, Range, Source, USER,
+    Area, Fault, HEADER_BYTES, HOME, Head, IMAGE_FD, Index, MAX_FILES, MAX_INDEX_BYTES, Range, STREAMS_FD, Source, USER,
     declared_bytes,
 };
 
 /// What the image's entry expects: see `strait_sys::checkpoint`.
 const AT_SYSINFO_EHDR: u64 = 33;
+/// Numbers of descriptors end here.
+const MAX_FD: i32 = i32::MAX;
 const STACK_BYTES: usize = 64 << 10;
 
 /// Memory for one thread, which never takes it twice.
@@ -104,8 +109,15 @@ unsafe fn restore(vdso: u64) -> Result<Head, Fault> {
     for area in index.areas() {
         map(&index, &area, files)?;
     }
-    // The image and the files: what the world is to have lies below.
-    kernel::close_from(IMAGE_FD).map_err(|_| Fault::Input)?;
+    // Files that were mapped, and the image: while it waits it holds nothing that it doesn't need.
+    kernel::close(STREAMS_FD + 1, MAX_FD).and_then(|()| kernel::close(IMAGE_FD, IMAGE_FD)).map_err(|_| Fault::Input)?;
+    if !kernel::take_streams(STREAMS_FD).map_err(|_| Fault::Streams)? {
+        // Nobody wants this clone any more.
+        kernel::exit(0);
+    }
+    look_again(&index, files)?;
+    // What the world is to have lies below.
+    kernel::close(IMAGE_FD, MAX_FD).map_err(|_| Fault::Input)?;
     Ok(head)
 }
 
@@ -196,6 +208,12 @@ fn open(index: &Index<'_>, number: usize) -> Result<i32, Fault> {
         true => Ok(fd),
         false => Err(Fault::FileChanged),
     }
+}
+
+/// Whether what was mapped before a wait is still what its names lead to: nobody gets a clone of a program that has been replaced.
+fn look_again(index: &Index<'_>, files: &[i32; MAX_FILES]) -> Result<(), Fault> {
+    let mapped = (0..).zip(files).filter(|(_, fd)| **fd >= 0);
+    mapped.map(|(number, _)| number).try_for_each(|number| open(index, number).map(drop))
 }
 
 #[panic_handler]

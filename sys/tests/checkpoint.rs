@@ -40,6 +40,8 @@ const CASES: &[(&str, fn())] = &[
     ("an image can't be changed", an_image_cannot_be_changed),
     ("a damaged image ends its clone", a_damaged_image_ends_its_clone),
     ("a clone with another pid is refused", another_pid_is_refused),
+    ("a clone waits for its streams, and for three of them", a_clone_waits_for_its_streams),
+    ("a clone of a program that was replaced while it waited is refused", a_replaced_program_is_refused),
 ];
 
 /// Builds a table, makes an image, and answers questions about it.
@@ -77,6 +79,7 @@ fn world() -> ExitCode {
                 let cpu = rustix::thread::sched_getcpu() < 4096;
                 format!("{} {other} {time} {cpu}", table.len())
             }
+            "files" => std::fs::read_dir("/proc/self/fd").expect("files").count().to_string(),
             "change" => {
                 table[0] += 1;
                 "done".into()
@@ -195,6 +198,37 @@ fn another_pid_is_refused() {
     assert_eq!(process.wait(), Some(Fault::Pid.code()));
 }
 
+fn a_clone_waits_for_its_streams() {
+    let (mut original, image) = template();
+    let streams = streams();
+    let (mut clone, giving) = waiting_clone_of(&image);
+    assert!(!has_ended(&clone, 50), "it waits");
+    socket::send(giving.as_fd(), &[0], &streams.each_ref().map(AsFd::as_fd)).expect("streams");
+    assert_eq!(clone.ask("kind"), "clone");
+    assert_eq!(clone.ask("files"), original.ask("files"), "nothing is left of the wait");
+    let (mut unwanted, giving) = waiting_clone_of(&image);
+    drop(giving);
+    assert_eq!(unwanted.wait(), Some(0));
+    let (mut short, giving) = waiting_clone_of(&image);
+    socket::send(giving.as_fd(), &[0], &[streams[0].as_fd()]).expect("a stream");
+    assert_eq!(short.wait(), Some(Fault::Streams.code()));
+}
+
+fn a_replaced_program_is_refused() {
+    let path = std::env::temp_dir().join(format!("strait-checkpoint-{}", std::process::id()));
+    let text = path.to_str().expect("text");
+    std::fs::copy(own_program(), &path).expect("a copy");
+    let (_original, image) = template_of(text);
+    let (mut same, giving) = waiting_clone_of(&image);
+    give_streams(&giving);
+    assert_eq!(same.ask("kind"), "clone", "the control");
+    let (mut other, giving) = waiting_clone_of(&image);
+    assert!(!has_ended(&other, 100), "it waits");
+    std::fs::remove_file(&path).expect("removed");
+    give_streams(&giving);
+    assert_eq!(other.wait(), Some(Fault::FileGone.code()));
+}
+
 // --- what they need ---
 
 struct Process {
@@ -268,8 +302,12 @@ fn restorer_path() -> String {
 }
 
 fn template() -> (Process, OwnedFd) {
+    template_of(&own_program())
+}
+
+fn template_of(program: &str) -> (Process, OwnedFd) {
     let (ours, theirs) = socket::pair().expect("socketpair");
-    let mut process = start(&["world"], &own_program(), &[theirs.as_fd()]);
+    let mut process = start(&["world"], program, &[theirs.as_fd()]);
     drop(theirs);
     let (_, mut descriptors) = socket::receive(ours.as_fd(), &mut [0; 64]).expect("an image");
     process.connection = Some(ours);
@@ -277,10 +315,35 @@ fn template() -> (Process, OwnedFd) {
 }
 
 fn clone_of(image: &OwnedFd) -> Process {
-    let (ours, theirs) = socket::pair().expect("socketpair");
-    let mut process = start(&[], &restorer_path(), &[theirs.as_fd(), image.as_fd()]);
-    process.connection = Some(ours);
+    let (process, giving) = waiting_clone_of(image);
+    give_streams(&giving);
     process
+}
+
+/// One that goes on when it is given streams.
+fn waiting_clone_of(image: &OwnedFd) -> (Process, OwnedFd) {
+    let (ours, theirs) = socket::pair().expect("socketpair");
+    let (giving, taking) = socket::lane(0).expect("a lane");
+    let mut process = start(&[], &restorer_path(), &[theirs.as_fd(), image.as_fd(), taking.as_fd()]);
+    process.connection = Some(ours);
+    (process, giving)
+}
+
+fn streams() -> [OwnedFd; 3] {
+    let null = || rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty()).expect("null");
+    [null(), null(), null()]
+}
+
+/// One that has ended by itself takes none.
+fn give_streams(giving: &OwnedFd) {
+    let sent = socket::send(giving.as_fd(), &[0], &streams().each_ref().map(AsFd::as_fd));
+    assert!(matches!(sent, Ok(()) | Err(Errno::PIPE | Errno::CONNRESET)), "{sent:?}");
+}
+
+fn has_ended(process: &Process, within_ms: i64) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut end = [PollFd::new(&process.pidfd, PollFlags::IN)];
+    poll(&mut end, Some(&Timespec { tv_sec: 0, tv_nsec: within_ms * 1_000_000 })).expect("poll") > 0
 }
 
 fn read(image: &OwnedFd) -> Vec<u8> {

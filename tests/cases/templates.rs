@@ -100,6 +100,57 @@ fn clones_diverge_and_do_not_see_each_other() {
     assert_eq!(ask(&mut stage, other, "sum"), sum);
 }
 
+/// What was asked for twice is there before it is asked for again: its memory is the image's already, and it has no streams yet.
+#[test]
+fn a_clone_stands_before_it_is_asked_for() {
+    if !rustix::process::geteuid().is_root() {
+        let _ = writeln!(std::io::stdout(), "skipped: templates: an ordinary user's jails aren't built ahead of time");
+        return;
+    }
+    let mut stage = stage("table", &["table", "1"]);
+    let begun: Vec<WorldId> = (0..3).map(|_| begin(&mut stage, "table").0).collect();
+    let (supervisor, _) = stage.broker_pids();
+    let deadline = Instant::now() + LONG;
+    let waiting = loop {
+        let waiting = restored(supervisor);
+        if waiting.len() == Config::default().seats {
+            break waiting;
+        }
+        // Where the system's files change meanwhile, jails that wait are ended, and built anew with the next order.
+        assert!(Instant::now() < deadline, "{waiting:?} wait");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let streams = |pid: u32| [0, 1, 2].map(|number| link(payload_of(pid).expect("a program"), &format!("fd/{number}")));
+    assert!(waiting.iter().all(|pid| streams(*pid).iter().all(|stream| stream.starts_with("socket:"))));
+    let (clone, said) = begin(&mut stage, "table");
+    let pid = stage.pid(clone);
+    assert!(said == "clone" && waiting.contains(&pid), "{pid} is none of {waiting:?}");
+    let [input, output, error] = streams(pid);
+    assert!(input == "/dev/null" && output.starts_with("pipe:") && error.starts_with("pipe:"), "its own to the log");
+    assert_eq!(ask(&mut stage, clone, "descriptors"), ask(&mut stage, begun[0], "descriptors"));
+    assert_eq!(ask(&mut stage, clone, "sum"), ask(&mut stage, begun[0], "sum"));
+}
+
+/// The first processes of jails where the image's memory is, and the restorer still.
+fn restored(supervisor: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children")).unwrap_or_default();
+    let program = strait_tests::program();
+    let name = program.file_name().and_then(|name| name.to_str()).expect("text");
+    let maps = |pid: u32| fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    let is_restored = |pid: &u32| {
+        let maps = payload_of(*pid).map(maps).unwrap_or_default();
+        maps.contains(HOME) && maps.contains(name)
+    };
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).filter(is_restored).collect()
+}
+
+/// Where the restorer is in an address space (`strait_image::HOME`).
+const HOME: &str = "3a5e00000000-";
+
+fn link(pid: u32, name: &str) -> String {
+    fs::read_link(format!("/proc/{pid}/{name}")).map(|target| target.display().to_string()).unwrap_or_default()
+}
+
 #[test]
 fn the_end_of_the_first_is_not_the_end_of_its_image() {
     let mut stage = stage("table", &["table", "1"]);
