@@ -21,8 +21,7 @@ use crate::spawn::Service;
 use crate::spec::Spec;
 use crate::wire::{Answer, First, MAX_BYTES, NOBODY, Order, Request};
 
-/// Orders that may be unanswered at a time. The answers to so many fit into the socket, so the launcher never waits for the
-/// supervisor while the supervisor waits for the launcher.
+/// Orders that may be unanswered at a time: what the launcher may have to keep of answers until they are heard.
 pub const MAX_OPEN: usize = 64;
 
 /// Which order an answer belongs to.
@@ -134,7 +133,8 @@ impl Launcher {
         self.home.leave();
     }
 
-    /// Orders a jail and returns at once, unless [`MAX_OPEN`] are open (an error) or the socket is full (it waits).
+    /// Orders a jail and returns at once, unless [`MAX_OPEN`] are open (an error) or the socket is full (it waits for the launcher,
+    /// which goes on listening whether its answers are heard or not).
     pub fn submit(&mut self, spec: &Spec, fds: Fds<'_>) -> Result<Ticket, Error> {
         self.send(spec, fds, None)
     }

@@ -80,6 +80,7 @@ mod ids;
 mod init;
 mod launcher;
 mod mounts;
+mod outbox;
 mod outlook;
 mod owner;
 mod payload;

@@ -14,6 +14,7 @@ use crate::attest::Attested;
 use crate::cgroup::{Home, Label};
 use crate::error::{At, SpawnError, Step, refused};
 use crate::ids::Ids;
+use crate::outbox::Outbox;
 use crate::pool::{Image, Kind, Lack, Pool};
 use crate::seat::{Givens, Seat};
 use crate::seccomp::Filters;
@@ -33,6 +34,7 @@ const STAND_IN: &str = "world";
 /// What the launcher holds while it answers orders.
 pub struct Service<'a> {
     supervisor: BorrowedFd<'a>,
+    outbox: Outbox<'a>,
     filters: &'a Filters,
     home: &'a Arc<Home>,
     /// Its own namespace of host names, to come back to.
@@ -47,8 +49,8 @@ impl<'a> Service<'a> {
     /// With so many jails of each kind begun ahead of time.
     pub fn new(supervisor: BorrowedFd<'a>, filters: &'a Filters, home: &'a Arc<Home>, seats: usize) -> Self {
         let own_names = File::open("/proc/self/ns/uts").map(Into::into).ok();
-        let (pool, uids) = (Pool::new(seats), VecDeque::new());
-        Service { supervisor, filters, home, own_names, pool, uids, next_group: 0 }
+        let (pool, uids, outbox) = (Pool::new(seats), VecDeque::new(), Outbox::new(supervisor));
+        Service { supervisor, outbox, filters, home, own_names, pool, uids, next_group: 0 }
     }
 
     /// Answers orders until the supervisor ends it: with an empty message, or with its own end, after which the groups of what it started are
@@ -68,6 +70,7 @@ impl<'a> Service<'a> {
     /// Makes seats and jails while nobody asks for anything. `None`: the supervisor is gone.
     fn next_request(&mut self, buffer: &mut [u8]) -> Option<(usize, Vec<OwnedFd>)> {
         self.end_outdated()?;
+        self.outbox.flush_or_hear()?;
         while let Some(lack) = self.pool.lack(!self.uids.is_empty()) {
             // What is the matter with a seat will be said when one is asked for.
             if self.is_asked(CALM) || self.make_good(lack).is_none() {
@@ -77,6 +80,7 @@ impl<'a> Service<'a> {
         if self.pool.has_jails() && !self.is_asked(REST) {
             self.pool.forget(None);
             self.end_outdated()?;
+            self.outbox.flush_or_hear()?;
         }
         rustix::io::retry_on_intr(|| socket::receive(self.supervisor, buffer)).ok()
     }
@@ -222,17 +226,17 @@ impl<'a> Service<'a> {
         enter(own).and(named)
     }
 
-    fn tell(&self, ticket: u64, seat: Option<&Seat>, outcome: Result<Option<Attested>, SpawnError>) -> Option<()> {
+    fn tell(&mut self, ticket: u64, seat: Option<&Seat>, outcome: Result<Option<Attested>, SpawnError>) -> Option<()> {
         let (attested, error) = outcome.map_or_else(|error| (None, Some(error)), |attested| (attested, None));
         let answer = Answer { ticket, first: seat.map(Seat::first), attested, error };
         let descriptors: Vec<_> = seat.iter().flat_map(|seat| [seat.pidfd.as_fd(), seat.status.as_fd()]).collect();
         let bytes = postcard::to_stdvec(&answer).ok()?;
-        socket::send(self.supervisor, &bytes, &descriptors).ok()
+        self.outbox.say(bytes, &descriptors)
     }
 
     fn dismiss(&mut self) {
         self.pool.clear();
-        if self.end_outdated().is_none() || self.is_orphaned() {
+        if self.end_outdated().and_then(|()| self.outbox.flush_all()).is_none() || self.is_orphaned() {
             self.home.clear(LAST_WAIT);
         }
     }

@@ -66,6 +66,7 @@ const CASES: &[Case] = &[
     ("groups of the dead are swept, of the living not (root)", groups::stale),
     ("who stood apart can stand apart again (root)", groups::apart),
     ("seats come and go", seats::seats),
+    ("neither side waits for the other", seats::unheard),
     ("what is mounted late is there (root)", seats::renewed),
     ("a jail that waited is the one that was ordered (root)", ahead::same),
     ("a jail that waited too long isn't used (root)", ahead::outdated),

@@ -1,10 +1,11 @@
 //! Jails that are begun ahead of time.
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::Command;
 
-use strait_jail::{Launcher, Options};
+use strait_jail::{Bind, Fds, Launcher, MAX_OPEN, Options};
 
 use crate::cases::{Given, as_root, settled, skip_unless, wait_until};
 use crate::groups::{alive, groups_of};
@@ -58,6 +59,25 @@ pub fn ordinary(given: &mut Given<'_>) {
     let text = String::from_utf8_lossy(&output.stdout);
     skip_unless(text.starts_with("-5 "));
     assert_eq!(text, "-5 0\n", "{output:?}");
+}
+
+/// As many orders as may be open, more than a socket holds, with answers that are more than one holds, and nobody hears one before all are given: neither
+/// side waits for the other. It would be for ever, so there is an alarm.
+pub fn unheard(given: &mut Given<'_>) {
+    let missing: PathBuf = std::iter::once("/").chain([&*"x".repeat(200); 19]).collect();
+    let mut spec = shell("exit");
+    spec.binds = vec![Bind::read_only(&missing, "/missing")];
+    spec.args.push("y".repeat(60 << 10).into());
+    let null = fs::File::open("/dev/null").expect("/dev/null");
+    let fds = Fds { stdin: null.as_fd(), stdout: null.as_fd(), stderr: null.as_fd(), rendezvous: None };
+    nix::unistd::alarm::set(120);
+    let tickets = (0..MAX_OPEN).map(|_| given.launcher.submit(&spec, fds).expect("an order"));
+    for ticket in tickets.collect::<Vec<_>>() {
+        let (answered, outcome) = given.launcher.next().expect("an answer");
+        let error = outcome.expect_err("no such source").to_string();
+        assert!(answered == ticket && error.len() > 3800, "{error}");
+    }
+    nix::unistd::alarm::cancel();
 }
 
 /// Its own, and a world's.
