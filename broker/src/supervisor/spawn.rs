@@ -210,9 +210,10 @@ impl Supervisor {
                     let _ = process.kill();
                 }
                 entry.process = Some(process);
+                // First of all: it may wait for that alone.
+                self.match_connection(id);
                 self.announce("started", id);
                 self.answer_if_started(id);
-                self.match_connection(id);
             }
             Err(error) => {
                 entry.note = error.to_string();
