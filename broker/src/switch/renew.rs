@@ -5,10 +5,11 @@
 //! what it hadn't taken out of its inbox, and what is held for it, is for the next life: in the order in which it came, before anything younger. Or,
 //! if there is to be no next life for now, it goes back to its senders.
 
+use super::Switch;
 use super::parcels::Holdings;
 use super::port::{AttachError, Held, Port};
 use super::requests::Key;
-use super::{Switch, listen};
+use super::waiting::listen;
 use crate::link::{Event as Report, Passport};
 use rustix::event::epoll;
 use std::collections::HashSet;

@@ -2,7 +2,7 @@
 
 use super::tests::{Bench, SECOND, receive};
 use super::*;
-use crate::link::GroupPassport;
+use crate::link::{Command, Event as Report, GroupPassport};
 use rustix::fs::{SealFlags, fcntl_add_seals};
 use std::io::Write;
 use std::time::Duration;

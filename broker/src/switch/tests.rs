@@ -1,7 +1,7 @@
 //! The switch on a thread of its own, with real slices and real clients: honest ones, and one that writes what it likes.
 
 use super::*;
-use crate::link::Passport;
+use crate::link::{Command, Count, Event as Report, Passport};
 use crate::policy::Way;
 use rustix::fs::SealFlags;
 use std::os::fd::BorrowedFd;

@@ -2,7 +2,7 @@
 
 use super::tests::{Bench, SECOND, receive};
 use super::*;
-use crate::link::Subscription;
+use crate::link::{Command, Subscription};
 use std::time::Duration;
 use strait_client::{Client, Parcel};
 use strait_protocol::layout::HEADER_BYTES;
