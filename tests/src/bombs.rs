@@ -43,11 +43,22 @@ pub struct Pair {
 }
 
 impl Pair {
+    /// Two worlds that talk through the switch.
     pub fn new() -> Self {
-        let templates = BTreeMap::from([(MOMENT.to_owned(), World::new(["true"]))]);
-        let mut stage = Stage::with(&Config { templates, ..Config::default() });
+        let mut stage = stage();
         stage.add("echo", &["echo"], &[]);
         let timer = stage.add("timer", &["timer", "echo"], &["echo"]);
+        Self::settled(stage, timer)
+    }
+
+    /// Two processes of one world that talk over a socket: what the machine itself allows.
+    pub fn with_sockets() -> Self {
+        let mut stage = stage();
+        let timer = stage.add("timer", &["socket-timer"], &[]);
+        Self::settled(stage, timer)
+    }
+
+    fn settled(stage: Stage, timer: WorldId) -> Self {
         let mut pair = Self { stage, timer };
         // Its first round trips are its slowest.
         std::thread::sleep(Duration::from_millis(200));
@@ -76,6 +87,11 @@ impl Pair {
         bombs.end(&mut self.stage)?;
         Ok(Felt { first, then })
     }
+}
+
+fn stage() -> Stage {
+    let templates = BTreeMap::from([(MOMENT.to_owned(), World::new(["true"]))]);
+    Stage::with(&Config { templates, ..Config::default() })
 }
 
 impl Default for Pair {

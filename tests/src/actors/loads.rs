@@ -1,7 +1,9 @@
 //! Actors that put load on the switch within the rules, and one that measures what others feel of it.
 
 use super::Outcome;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::collections::HashMap;
+use std::process::Command;
 use std::time::{Duration, Instant};
 use strait_client::{Client, Error, Kind, Reason, WorldId};
 use strait_protocol::control::{Answer, Request};
@@ -9,18 +11,45 @@ use strait_tests::mix::{Measured, TRIP_BYTES};
 
 const LONG: Duration = Duration::from_secs(600);
 
-/// Makes round trips with an echo all the time, and tells whoever asks how long they took since it was last asked. Ends in error at the first that
-/// is wrong.
+/// Makes round trips with an echo all the time. See [`time_trips`].
 pub fn timer(peer: &str) -> Outcome<()> {
     let mut client = Client::open()?;
     let peer = client.resolve(peer)?;
+    time_trips(&mut client, |client, payload| Ok(client.request(peer, payload, LONG)?.payload))
+}
+
+/// The same between two processes of this jail over a socket, without a broker: what the machine itself allows.
+pub fn socket_timer() -> Outcome<()> {
+    let (near, far) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    Command::new("/world").arg("socket-echo").stdin(far).spawn()?;
+    let mut answer = [0; TRIP_BYTES];
+    time_trips(&mut Client::open()?, |_, payload| {
+        rustix::io::write(&near, payload)?;
+        let length = rustix::io::read(&near, &mut answer)?;
+        Ok(answer[..length].to_vec())
+    })
+}
+
+/// Its other process: sends back what comes on its standard input.
+pub fn socket_echo() -> Outcome<()> {
+    let (socket, mut payload) = (rustix::stdio::stdin(), [0; TRIP_BYTES]);
+    loop {
+        match rustix::io::read(socket, &mut payload)? {
+            0 => return Ok(()),
+            length => rustix::io::write(socket, &payload[..length])?,
+        };
+    }
+}
+
+/// Makes round trips all the time, and tells whoever asks how long they took since it was last asked. Ends in error at the first that is wrong.
+fn time_trips(client: &mut Client, mut trip: impl FnMut(&mut Client, &[u8]) -> Outcome<Vec<u8>>) -> Outcome<()> {
     let (mut times, mut payload) = (Vec::new(), [0; TRIP_BYTES]);
     for number in 0u64.. {
         payload[..8].copy_from_slice(&number.to_ne_bytes());
         let begin = Instant::now();
-        let answer = client.request(peer, &payload, LONG)?;
+        let answer = trip(client, &payload)?;
         times.push(begin.elapsed());
-        if answer.payload != payload || answer.header.source != peer {
+        if answer != payload {
             return Err(format!("round trip {number} came back as {answer:?}").into());
         }
         while let Some(record) = client.try_receive()? {

@@ -25,16 +25,16 @@ struct Args {
     /// Instead: two honest worlds among misbehaving ones, and what they feel of it
     #[arg(long)]
     mix: bool,
-    /// Instead: an honest pair beside worlds that take all they can, and what it feels of it
-    #[arg(long, conflicts_with = "mix")]
-    bombs: bool,
+    /// Instead: an honest pair beside worlds that take all they can, and what it feels of it; of these kinds (all of them)
+    #[arg(long, conflicts_with = "mix", value_name = "KIND", num_args = 0.., value_parser = bombs::KINDS)]
+    bombs: Option<Vec<String>>,
 }
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let result = match args {
+    let result = match &args {
         Args { mix: true, .. } => mixed(&args),
-        Args { bombs: true, .. } => bombed(&args),
+        Args { bombs: Some(kinds), .. } => bombed(&args, kinds),
         _ => soak(&args),
     };
     match result {
@@ -108,16 +108,25 @@ fn row(name: &str, measured: &Measured) {
     println!("{name:<44} {trips:>9} {p50_us:>9.1} {p99_us:>9.1} {longest_us:>10.1}");
 }
 
-/// The time is for one measurement alone, and two beside each bomb.
-fn bombed(args: &Args) -> Result<bool, Box<dyn std::error::Error>> {
-    let time = time(args)? / (1 + 2 * bombs::KINDS.len() as u32);
-    println!("an honest pair, {} bytes there and back, for {:.1} s each", mix::TRIP_BYTES, time.as_secs_f64());
-    let mut pair = bombs::Pair::new();
+/// The time is for two tables, each with one measurement alone, and two beside each bomb.
+fn bombed(args: &Args, kinds: &[String]) -> Result<bool, Box<dyn std::error::Error>> {
+    let all = bombs::KINDS.map(String::from);
+    let kinds = if kinds.is_empty() { &all } else { kinds };
+    let time = time(args)? / (2 * (1 + 2 * kinds.len() as u32));
+    println!("{} bytes there and back, for {:.1} s each", mix::TRIP_BYTES, time.as_secs_f64());
+    println!("\nan honest pair of worlds");
+    beside_bombs(bombs::Pair::new(), kinds, time)?;
+    println!("\ntwo processes of one world over a seqpacket socket: what the machine itself allows");
+    beside_bombs(bombs::Pair::with_sockets(), kinds, time)?;
+    Ok(true)
+}
+
+fn beside_bombs(mut pair: bombs::Pair, kinds: &[String], time: Duration) -> Result<(), Box<dyn std::error::Error>> {
     head();
     let alone = pair.alone(time)?;
     row("alone", &alone);
     let mut worst: f64 = 0.0;
-    for kind in bombs::KINDS {
+    for kind in kinds {
         let felt = pair.beside(kind, time)?;
         row(&format!("beside a bomb: {kind}, from its start on"), &felt.first);
         row("  and then", &felt.then);
@@ -129,7 +138,7 @@ fn bombed(args: &Args) -> Result<bool, Box<dyn std::error::Error>> {
         "p99 at most {worst:.2} times what it was alone ({:.1} us), once a bomb has run for a while",
         alone.p99_us
     );
-    Ok(true)
+    Ok(())
 }
 
 /// A line that is written over, on a terminal; else one every minute.

@@ -74,6 +74,8 @@ fn main() -> ExitCode {
         ["collector"] => streams::collector(),
         ["curious", peer] => streams::curious(peer),
         ["timer", peer] => loads::timer(peer),
+        ["socket-timer"] => loads::socket_timer(),
+        ["socket-echo"] => loads::socket_echo(),
         ["sink"] => loads::sink(),
         ["flooder", peer, forbidden] => loads::flooder(peer, forbidden),
         ["caller", count] => loads::caller(count),
