@@ -4,9 +4,12 @@
 //! makes every yield of the others last a time slice there: a round trip of 8 us becomes one of 8 ms. So it is moved into a group of its
 //! own with a small share, where it has what the others leave, and back when it has been calm for a while, longer each time.
 //!
-//! Who that is, the kernel knows: how much time a world had, in how many turns, and how long its threads waited for them. One that talks has turns of some
-//! microseconds even when it does nothing else; one that computes has turns of milliseconds, and one that is a crowd wants more than two processors. Nobody looks while there are processors enough: the kernel wakes this up when somebody waits for
-//! one (`/proc/pressure/cpu`).
+//! Who that is, the kernel knows: how much time a thread had, in how many turns, and how long it waited for them. One that computes has turns of
+//! milliseconds. But so has one that talks and has a processor to itself, since a yield that nobody else is there for isn't the end of a turn. What
+//! tells them apart is what others feel: one that hands its processor on within microseconds, and gets it back after milliseconds, has somebody in
+//! its group who keeps it. Only then are those with long turns moved; and a crowd, which wants more than two processors, in any case.
+//!
+//! Nobody looks while there are processors enough: the kernel wakes this up when somebody waits for one (`/proc/pressure/cpu`).
 
 use super::{Supervisor, Token, log};
 use rustix::event::epoll::{self, EventFlags};
@@ -22,21 +25,27 @@ use strait_protocol::WorldId;
 const TRIGGER: &[u8] = b"some 100000 2000000\0";
 /// Between two looks while somebody is hot or apart.
 const LOOK: Duration = Duration::from_millis(250);
-/// A world is hot from this share of one processor on, and burns if so much of it went into long turns.
+/// A world is suspect from this share of one processor on, and burns if so much of it went into long turns.
 const HOT: f64 = 0.2;
+/// One is kept waiting if it waits so long in all between two looks for a processor that it has handed on, and long each time.
+const KEPT: Duration = Duration::from_millis(50);
 /// And one that wants so many processors, what it had and what it waited for together, is a crowd.
 const CROWD: f64 = 2.0;
 /// One that wants less than this is calm again.
 const CALM: f64 = 0.1;
-/// Turns that last longer on average than this are not those of one that waits for somebody.
+/// Turns that last longer on average than this are not those of one that waits for somebody; nor are those of the others, if it waits so long for
+/// each of its own.
 const LONG_TURN: Duration = Duration::from_micros(300);
 /// How long one that stands apart has to be calm at first. Doubled each time.
 const FIRST_TERM: Duration = Duration::from_secs(1);
 const LONGEST_TERM: Duration = Duration::from_secs(64);
 
 /// What is known of the worlds' use of the processor.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shares {
+    /// The switch, which takes turns with everybody.
+    switch: Seen,
+    switch_pid: i32,
     trigger: Option<OwnedFd>,
     next: Option<Instant>,
     worlds: HashMap<WorldId, Share>,
@@ -46,13 +55,23 @@ pub(super) struct Shares {
 struct Share {
     at: Instant,
     time: Duration,
-    /// Counted only for those who are hot or apart.
-    turns: Option<Turns>,
+    /// Between the last two looks: how long that was, and how much of it on a processor.
+    passed: Duration,
+    spent: Duration,
+    seen: Seen,
     /// Since when it has been calm, if it stands apart.
     apart: Option<Instant>,
     term: Duration,
     /// Nobody has looked for a while.
     is_old: bool,
+}
+
+/// The turns of threads. Counted only while somebody may burn.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    turns: Option<Turns>,
+    /// Between the last two looks, if they were counted at both.
+    taken: Option<Vec<Had>>,
 }
 
 /// What is to be done about a world.
@@ -63,37 +82,75 @@ enum Verdict {
     Return,
 }
 
-impl Share {
-    fn new(at: Instant, time: Duration) -> Self {
-        Self { at, time, turns: None, apart: None, term: FIRST_TERM, is_old: true }
+impl Shares {
+    /// Of the worlds of this switch.
+    pub(super) fn beside(switch: u32) -> Self {
+        let switch_pid = switch.cast_signed();
+        Self { switch: Seen::default(), switch_pid, trigger: None, next: None, worlds: HashMap::new() }
+    }
+}
+
+impl Seen {
+    fn update(&mut self, turns: Option<Turns>) {
+        let before = std::mem::replace(&mut self.turns, turns);
+        self.taken = self.turns.as_ref().zip(before).map(|(now, before)| now.since(&before).collect());
     }
 
-    /// Takes in what a world has had until now. `turns` are counted only if they are asked for.
-    fn update(&mut self, at: Instant, time: Duration, turns: impl FnOnce() -> Turns) -> Verdict {
+    fn is_kept_waiting(&self) -> bool {
+        self.taken.iter().flatten().any(is_kept_waiting)
+    }
+}
+
+impl Share {
+    fn new(at: Instant, time: Duration) -> Self {
+        let (passed, spent) = (Duration::ZERO, Duration::ZERO);
+        Self { at, time, passed, spent, seen: Seen::default(), apart: None, term: FIRST_TERM, is_old: true }
+    }
+
+    /// Takes in what a world has had until now.
+    fn update(&mut self, at: Instant, time: Duration) {
         if std::mem::take(&mut self.is_old) {
-            (self.at, self.time, self.turns) = (at, time, None);
-            return Verdict::Leave;
+            (self.at, self.time, self.seen) = (at, time, Seen::default());
         }
-        let (passed, spent) = ((at - self.at).as_secs_f64().max(1e-3), time.saturating_sub(self.time));
-        let is_hot = spent.as_secs_f64() / passed >= HOT;
-        let turns = (is_hot || self.apart.is_some()).then(turns);
-        let before = std::mem::replace(&mut self.turns, turns);
+        (self.passed, self.spent) = (at - self.at, time.saturating_sub(self.time));
         (self.at, self.time) = (at, time);
-        let Some((now, before)) = self.turns.as_ref().zip(before) else { return Verdict::Leave };
-        let taken: Vec<Had> = now.since(&before).collect();
+    }
+
+    fn part_of(&self, time: Duration) -> f64 {
+        time.as_secs_f64() / self.passed.as_secs_f64().max(1e-3)
+    }
+
+    /// It may be one that burns among those who take turns.
+    fn is_suspect(&self) -> bool {
+        self.apart.is_none() && self.part_of(self.spent) >= HOT
+    }
+
+    /// Its turns are counted if it stands apart, or if it has had any while somebody is suspect.
+    fn count(&mut self, is_anybody_suspect: bool, turns: impl FnOnce() -> Turns) {
+        let is_counted = self.apart.is_some() || is_anybody_suspect && !self.spent.is_zero();
+        self.seen.update(is_counted.then(turns));
+    }
+
+    fn is_kept_waiting(&self) -> bool {
+        self.apart.is_none() && self.seen.is_kept_waiting()
+    }
+
+    /// What is to be done about it, if somebody who takes turns is kept waiting or not.
+    fn judge(&mut self, is_anybody_kept: bool) -> Verdict {
+        let Some(taken) = &self.seen.taken else { return Verdict::Leave };
         let waited: Duration = taken.iter().map(|had| had.waited).sum();
-        let wanted = (spent + waited).as_secs_f64() / passed;
+        let wanted = self.part_of(self.spent + waited);
         // What threads had that came and went isn't seen: no turns that can be seen are no short ones.
         let short: Duration = taken.iter().filter(|had| has_short_turns(had)).map(|had| had.time).sum();
-        let burnt = spent.saturating_sub(short).as_secs_f64() / passed;
+        let burns = self.part_of(self.spent.saturating_sub(short)) >= HOT;
         match self.apart {
-            None if wanted >= CROWD || burnt >= HOT => Verdict::Part,
+            None if self.is_suspect() && (wanted >= CROWD || burns && is_anybody_kept) => Verdict::Part,
             // It wants more than it gets: that isn't calm.
             Some(_) if wanted >= CALM => {
-                self.apart = Some(at);
+                self.apart = Some(self.at);
                 Verdict::Leave
             }
-            Some(since) if at - since >= self.term => Verdict::Return,
+            Some(since) if self.at - since >= self.term => Verdict::Return,
             _ => Verdict::Leave,
         }
     }
@@ -103,14 +160,26 @@ impl Share {
     }
 
     fn rejoin(&mut self) {
-        (self.apart, self.turns) = (None, None);
+        (self.apart, self.seen) = (None, Seen::default());
         self.term = (self.term * 2).min(LONGEST_TERM);
     }
 }
 
 /// Thread by thread: beside one that burns, another that naps all the time would make any average of the two a short one.
 fn has_short_turns(had: &Had) -> bool {
-    had.time < LONG_TURN * u32::try_from(had.count).unwrap_or(u32::MAX)
+    has_short(had.time, had.count)
+}
+
+/// On average.
+fn has_short(time: Duration, count: u64) -> bool {
+    time < LONG_TURN * u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// It hands its processor on soon, and gets it back late: somebody whom it takes turns with doesn't. One that waits for groups beside its own has
+/// seldom handed anything on.
+fn is_kept_waiting(had: &Had) -> bool {
+    let is_late = had.waited >= KEPT && !has_short(had.waited, had.count);
+    is_late && has_short_turns(had) && 2 * had.handed_on >= had.count
 }
 
 impl Supervisor {
@@ -131,6 +200,7 @@ impl Supervisor {
         if self.shares.next.is_none() {
             // Nobody was hot or apart: what was seen last is too old to count from.
             self.shares.worlds.values_mut().for_each(|share| share.is_old = true);
+            self.shares.switch = Seen::default();
             self.look_at_shares(Instant::now());
         }
     }
@@ -139,23 +209,50 @@ impl Supervisor {
         self.shares.next
     }
 
-    /// Looks at every world, and again soon while one of them is hot or apart.
+    /// Looks at every world, and again soon while one of them is suspect or apart.
     pub(super) fn look_at_shares(&mut self, now: Instant) {
-        let mut is_waiting = false;
-        for entry in self.worlds.values_mut() {
-            let Some(process) = &mut entry.process else { continue };
-            let Some(time) = process.run_time() else { continue };
-            let share = self.shares.worlds.entry(entry.id).or_insert_with(|| Share::new(now, time));
-            is_waiting |= share.is_old;
-            let verdict = share.update(now, time, || process.turns());
-            if let Err(error) = carry_out(verdict, process, share) {
-                log(&format!("world {} can't be moved in the scheduler: {error}", entry.name));
-                *share = Share::new(now, time);
+        let is_anybody_new = self.note_times(now);
+        let is_anybody_suspect = self.shares.worlds.values().any(Share::is_suspect);
+        self.count_turns(is_anybody_suspect);
+        self.judge_shares(now);
+        let is_anybody_apart = self.shares.worlds.values().any(|share| share.apart.is_some());
+        self.shares.next = (is_anybody_new || is_anybody_suspect || is_anybody_apart).then_some(now + LOOK);
+    }
+
+    /// Whether one of them is seen for the first time.
+    fn note_times(&mut self, now: Instant) -> bool {
+        let (worlds, mut is_anybody_new) = (&mut self.shares.worlds, false);
+        worlds.retain(|id, _| self.worlds.get(id).is_some_and(|entry| entry.process.is_some()));
+        for (id, entry) in &self.worlds {
+            let Some(time) = entry.process.as_ref().and_then(Process::run_time) else { continue };
+            let share = worlds.entry(*id).or_insert_with(|| Share::new(now, time));
+            is_anybody_new |= share.is_old;
+            share.update(now, time);
+        }
+        is_anybody_new
+    }
+
+    fn count_turns(&mut self, is_anybody_suspect: bool) {
+        let Shares { worlds, switch, switch_pid, .. } = &mut self.shares;
+        for (id, share) in worlds {
+            if let Some(process) = self.worlds.get(id).and_then(|entry| entry.process.as_ref()) {
+                share.count(is_anybody_suspect, || process.turns());
             }
         }
-        self.shares.worlds.retain(|id, _| self.worlds.contains_key(id));
-        let is_busy = self.shares.worlds.values().any(|share| share.turns.is_some() || share.apart.is_some());
-        self.shares.next = (is_busy || is_waiting).then_some(now + LOOK);
+        switch.update(is_anybody_suspect.then(|| Turns::of_process(*switch_pid)));
+    }
+
+    fn judge_shares(&mut self, now: Instant) {
+        let Shares { worlds, switch, .. } = &mut self.shares;
+        let is_anybody_kept = switch.is_kept_waiting() || worlds.values().any(Share::is_kept_waiting);
+        for (id, share) in worlds {
+            let Some(entry) = self.worlds.get_mut(id) else { continue };
+            let Some(process) = &mut entry.process else { continue };
+            if let Err(error) = carry_out(share.judge(is_anybody_kept), process, share) {
+                log(&format!("world {} can't be moved in the scheduler: {error}", entry.name));
+                *share = Share::new(now, share.time);
+            }
+        }
     }
 }
 
@@ -175,34 +272,42 @@ mod tests {
         Share { is_old: false, ..Share::new(Instant::now(), Duration::ZERO) }
     }
 
-    /// A world that has so much of a processor, in turns of this length, and waits for so much more, looked at this often.
-    fn watch(share: &mut Share, part: f64, waits: f64, turn: Duration, looks: u32) -> Vec<Verdict> {
-        watch_threads(share, &[(part, waits, turn)], looks)
+    /// A world with threads that have so much of a processor, in turns of this length, and wait for so much more, looked at this often while somebody
+    /// else is kept waiting.
+    fn watch(share: &mut Share, threads: &[(f64, f64, Duration)], looks: u32) -> Vec<Verdict> {
+        watch_while(share, threads, looks, true)
     }
 
-    /// The same of a world with a thread of each kind.
-    fn watch_threads(share: &mut Share, threads: &[(f64, f64, Duration)], looks: u32) -> Vec<Verdict> {
-        let already = share.turns.clone().unwrap_or_default();
+    fn watch_while(share: &mut Share, threads: &[(f64, f64, Duration)], looks: u32, is_kept: bool) -> Vec<Verdict> {
+        let already = share.seen.turns.clone().unwrap_or_default();
         let mut had: Vec<Had> = already.since(&Turns::default()).collect();
         had.resize(threads.len(), Had::default());
-        let look = |_| {
-            for (had, (part, waits, turn)) in had.iter_mut().zip(threads) {
-                let spent = LOOK.mul_f64(*part);
-                had.time += spent;
-                had.waited += LOOK.mul_f64(*waits);
-                had.count += u64::try_from(spent.as_nanos() / turn.as_nanos()).unwrap();
-            }
-            let spent = threads.iter().map(|(part, ..)| LOOK.mul_f64(*part)).sum::<Duration>();
-            let verdict =
-                share.update(share.at + LOOK, share.time + spent, || (1..).zip(had.iter().copied()).collect());
-            match verdict {
-                Verdict::Part => share.part(),
-                Verdict::Return => share.rejoin(),
-                Verdict::Leave => {}
-            }
-            verdict
-        };
-        (0..looks).map(look).collect()
+        (0..looks)
+            .map(|_| {
+                had.iter_mut().zip(threads).for_each(|(had, thread)| go_on(had, thread));
+                let spent = threads.iter().map(|(part, ..)| LOOK.mul_f64(*part)).sum::<Duration>();
+                look(share, spent, (1..).zip(had.iter().copied()).collect(), is_kept)
+            })
+            .collect()
+    }
+
+    fn go_on(had: &mut Had, (part, waits, turn): &(f64, f64, Duration)) {
+        let spent = LOOK.mul_f64(*part);
+        had.time += spent;
+        had.waited += LOOK.mul_f64(*waits);
+        had.count += u64::try_from(spent.as_nanos() / turn.as_nanos()).unwrap();
+    }
+
+    fn look(share: &mut Share, spent: Duration, turns: Turns, is_kept: bool) -> Verdict {
+        share.update(share.at + LOOK, share.time + spent);
+        share.count(share.is_suspect(), || turns);
+        let verdict = share.judge(is_kept);
+        match verdict {
+            Verdict::Part => share.part(),
+            Verdict::Return => share.rejoin(),
+            Verdict::Leave => {}
+        }
+        verdict
     }
 
     const SHORT: Duration = Duration::from_micros(5);
@@ -211,19 +316,23 @@ mod tests {
     #[test]
     fn who_talks_stays_however_much_it_takes() {
         let mut share = world();
-        assert!(watch(&mut share, 1.0, 0.5, SHORT, 100).iter().all(|verdict| *verdict == Verdict::Leave));
+        assert!(watch(&mut share, &[(1.0, 0.5, SHORT)], 100).iter().all(|verdict| *verdict == Verdict::Leave));
         // Nor does one that computes now and then.
-        assert!(watch(&mut share, 0.1, 0.5, SLICE, 100).iter().all(|verdict| *verdict == Verdict::Leave));
+        assert!(watch(&mut share, &[(0.1, 0.5, SLICE)], 100).iter().all(|verdict| *verdict == Verdict::Leave));
     }
 
     #[test]
     fn who_burns_is_put_apart_and_comes_back_calm_later_each_time() {
         let mut share = world();
         for term in [4, 8, 16] {
-            assert_eq!(watch(&mut share, 1.0, 0.0, SLICE, 2), [Verdict::Leave, Verdict::Part]);
-            assert_eq!(watch(&mut share, 1.0, 0.0, SLICE, 50), [Verdict::Leave; 50], "while it burns it stays apart");
-            assert_eq!(watch(&mut share, 0.0, 8.0, SLICE, 50), [Verdict::Leave; 50], "and while it would");
-            let calm = watch(&mut share, 0.0, 0.0, SLICE, term);
+            assert_eq!(watch(&mut share, &[(1.0, 0.0, SLICE)], 2), [Verdict::Leave, Verdict::Part]);
+            assert_eq!(
+                watch(&mut share, &[(1.0, 0.0, SLICE)], 50),
+                [Verdict::Leave; 50],
+                "while it burns it stays apart"
+            );
+            assert_eq!(watch(&mut share, &[(0.0, 8.0, SLICE)], 50), [Verdict::Leave; 50], "and while it would");
+            let calm = watch(&mut share, &[(0.0, 0.0, SLICE)], term);
             assert_eq!(calm.iter().position(|verdict| *verdict == Verdict::Return), Some(term as usize - 1));
         }
     }
@@ -231,26 +340,43 @@ mod tests {
     #[test]
     fn a_crowd_is_put_apart_however_short_its_turns_are() {
         let mut share = world();
-        assert_eq!(watch(&mut share, 1.0, 30.0, SHORT, 2), [Verdict::Leave, Verdict::Part]);
+        assert_eq!(watch_while(&mut share, &[(1.0, 30.0, SHORT)], 2, false), [Verdict::Leave, Verdict::Part]);
     }
 
     #[test]
     fn a_thread_that_naps_doesnt_hide_one_that_burns() {
         let (burns, naps) = ((0.5, 0.4, SLICE), (0.05, 0.0, SHORT));
-        assert_eq!(watch_threads(&mut world(), &[burns, naps], 2), [Verdict::Leave, Verdict::Part]);
+        assert_eq!(watch(&mut world(), &[burns, naps], 2), [Verdict::Leave, Verdict::Part]);
         // Two that talk stay, and so do they with one that computes now and then.
         let talks = (0.5, 0.2, SHORT);
-        assert_eq!(watch_threads(&mut world(), &[talks, talks], 50), [Verdict::Leave; 50]);
-        assert_eq!(watch_threads(&mut world(), &[talks, (0.1, 0.1, SLICE)], 50), [Verdict::Leave; 50]);
+        assert_eq!(watch(&mut world(), &[talks, talks], 50), [Verdict::Leave; 50]);
+        assert_eq!(watch(&mut world(), &[talks, (0.1, 0.1, SLICE)], 50), [Verdict::Leave; 50]);
     }
 
     #[test]
     fn threads_that_come_and_go_hide_nothing() {
         let mut share = world();
-        let mut verdict = Verdict::Leave;
-        for _ in 0..3 {
-            verdict = share.update(share.at + LOOK, share.time + LOOK, Turns::default);
-        }
-        assert_eq!((verdict, share.turns), (Verdict::Part, Some(Turns::default())));
+        let verdicts: Vec<Verdict> = (0..2).map(|_| look(&mut share, LOOK, Turns::default(), true)).collect();
+        assert_eq!((verdicts, share.seen.turns), (vec![Verdict::Leave, Verdict::Part], Some(Turns::default())));
+    }
+
+    #[test]
+    fn who_has_a_processor_to_itself_stays_until_somebody_is_kept_waiting() {
+        let mut share = world();
+        assert_eq!(watch_while(&mut share, &[(1.0, 0.0, SLICE)], 50, false), [Verdict::Leave; 50]);
+        assert_eq!(watch_while(&mut share, &[(1.0, 0.0, SLICE)], 1, true), [Verdict::Part]);
+    }
+
+    #[test]
+    fn kept_waiting_is_who_hands_its_processor_on_and_gets_it_back_late() {
+        let turns = |time, waited, handed_on| {
+            let (time, waited) = (Duration::from_micros(time), Duration::from_micros(waited));
+            is_kept_waiting(&Had { time, waited, count: 40, handed_on })
+        };
+        assert!(turns(200, 160_000, 40));
+        // It burns itself; it has its turns back soon; it sleeps, and is woken late.
+        assert!(!turns(160_000, 160_000, 40));
+        assert!(!turns(200, 2_000, 40));
+        assert!(!turns(200, 160_000, 4));
     }
 }

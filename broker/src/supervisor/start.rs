@@ -117,7 +117,7 @@ fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
         names: HashMap::from([(control_entry.name.clone(), control_entry.id)]),
         worlds: BTreeMap::from([(control_entry.id, control_entry)]),
         history: VecDeque::new(),
-        shares: Shares::default(),
+        shares: Shares::beside(switch.id()),
         pace: Pace::default(),
         grants: Grants::default(),
         tappers: BTreeSet::new(),

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::home::TURNS;
@@ -15,10 +15,12 @@ use super::{Controller, Group, Version};
 
 /// Of 1024 that those who take turns have together: what is left to the ones apart while the others need the processor all the time.
 const SHARES: u64 = 64;
+/// The line of `/proc/<pid>/task/<tid>/status`.
+const HANDED_ON: &str = "nonvoluntary_ctxt_switches:";
 /// Passes over the list of processes, which may grow meanwhile.
 const PASSES: usize = 4;
 
-/// What the threads of a jail that are there have had, by their numbers (`/proc/<pid>/task/<tid>/schedstat`).
+/// What threads that are there have had, by their numbers (`proc_pid_schedstat(5)`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Turns(BTreeMap<i32, Had>);
 
@@ -31,6 +33,9 @@ pub struct Had {
     pub waited: Duration,
     /// How often it was given one.
     pub count: u64,
+    /// How often it had to hand it on while it could have gone on, which is what a yield is too (`nonvoluntary_ctxt_switches`,
+    /// `proc_pid_status(5)`). Not counted for a jail that stands apart.
+    pub handed_on: u64,
 }
 
 impl FromIterator<(i32, Had)> for Turns {
@@ -40,6 +45,11 @@ impl FromIterator<(i32, Had)> for Turns {
 }
 
 impl Turns {
+    /// Those of a process that is in no jail.
+    pub fn of_process(pid: i32) -> Turns {
+        threads_of(pid).filter_map(|dir| Had::of_thread(&dir, true)).collect()
+    }
+
     /// What each thread that is there has had since `before`.
     pub fn since(&self, before: &Turns) -> impl Iterator<Item = Had> {
         self.0.iter().map(|(thread, now)| {
@@ -48,17 +58,35 @@ impl Turns {
                 time: now.time.saturating_sub(before.time),
                 waited: now.waited.saturating_sub(before.waited),
                 count: now.count.saturating_sub(before.count),
+                handed_on: now.handed_on.saturating_sub(before.handed_on),
             }
         })
     }
 }
 
+/// The directories of its threads.
+fn threads_of(pid: i32) -> impl Iterator<Item = PathBuf> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.map(|thread| thread.path())
+}
+
 impl Had {
+    /// With its number. `None`: it has ended.
+    fn of_thread(dir: &Path, takes_turns: bool) -> Option<(i32, Had)> {
+        let mut had = Had::parse(&fs::read_to_string(dir.join("schedstat")).ok()?)?;
+        if takes_turns {
+            let status = fs::read_to_string(dir.join("status")).ok()?;
+            had.handed_on = status.lines().find_map(|line| line.strip_prefix(HANDED_ON))?.trim().parse().ok()?;
+        }
+        Some((dir.file_name()?.to_str()?.parse().ok()?, had))
+    }
+
     /// `time on a processor, time waited, turns`, in ns.
     fn parse(text: &str) -> Option<Had> {
         let mut numbers = text.split_whitespace().map(str::parse::<u64>);
         let mut next = || numbers.next()?.ok();
-        Some(Had { time: Duration::from_nanos(next()?), waited: Duration::from_nanos(next()?), count: next()? })
+        let (time, waited) = (Duration::from_nanos(next()?), Duration::from_nanos(next()?));
+        Some(Had { time, waited, count: next()?, handed_on: 0 })
     }
 }
 
@@ -73,12 +101,9 @@ impl Group {
 
     /// What its threads have had of turns. Those that have ended don't count any more.
     pub fn turns(&self) -> Turns {
-        let threads = |pid: i32| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-        let of_thread = |thread: fs::DirEntry| {
-            let had = Had::parse(&fs::read_to_string(thread.path().join("schedstat")).ok()?)?;
-            Some((thread.file_name().to_str()?.parse().ok()?, had))
-        };
-        self.members().into_iter().flat_map(threads).filter_map(of_thread).collect()
+        let takes_turns = !self.label.own_cpu;
+        let threads = self.members().into_iter().flat_map(threads_of);
+        threads.filter_map(|dir| Had::of_thread(&dir, takes_turns)).collect()
     }
 
     /// Puts the jail apart, or back among those who take turns.
