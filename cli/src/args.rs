@@ -328,7 +328,7 @@ const UP_HELP: &str = "\
 A whole file:
   [worlds.clock]
   command = [\"sh\", \"-c\", \"while date; do sleep 1; done\"]
-  limits = { memory = \"64M\" }
+  limits = { files = 64, tmp = \"16M\" }
 
 The file has a table for each world: [worlds.NAME] with `command = [...]`, the options of `strait run` as keys (--allow-syscalls is `allow_syscalls`; \
 --memory and other limits are in `limits = { memory = \"64M\" }`), and beside them `wake = \"message\"` and \

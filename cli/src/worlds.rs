@@ -71,7 +71,11 @@ pub fn upgrade(args: &Upgrade) -> Outcome {
         None => String::new(),
         Some(path) => {
             let plan = file::read(path)?;
-            let missing = || Failure::new(format!("{} has no world `{}`", path.display(), args.world));
+            let missing = || {
+                Failure::new(format!("{} has no world `{}`", path.display(), args.world)).hint(
+                    "the new version stands there under the world's own name; --template takes one of the broker's",
+                )
+            };
             plan.world(&args.world).ok_or_else(missing)?.specification(&args.world)
         }
     };

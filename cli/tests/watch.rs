@@ -259,7 +259,7 @@ fn metrics_are_printed_and_served() {
     second.arg(&place).env("STRAIT_SOCKET", &socket);
     let said = common::run(second);
     assert_eq!(said.code, Some(1));
-    assert!(said.err.contains("something listens there already: name another place"), "{}", said.err);
+    assert!(said.err.contains("something listens there already\nhint: --listen names a new"), "{}", said.err);
 }
 
 #[test]

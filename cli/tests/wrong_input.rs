@@ -73,8 +73,7 @@ fn a_file_that_is_no_socket_is_left_alone() {
     let mut first = Foreground::up(&file, &socket);
     first.expect("started a");
     let said = ask(&socket, ["metrics", "--listen", file.to_str().expect("UTF-8")]);
-    assert_eq!(said.code, Some(1));
-    assert!(said.err.contains("w.toml: something is here that is no socket: name another place"), "{}", said.err);
+    assert_says(&said, 1, "w.toml: something is here that is no socket", "--listen names a new socket");
     assert!(std::fs::read_to_string(&file).is_ok_and(|text| text.starts_with("[worlds.a]")));
 }
 

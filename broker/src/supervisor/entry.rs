@@ -283,9 +283,12 @@ impl Entry {
     pub(super) fn start_deadline(&self) -> Option<(Instant, &'static str)> {
         match (&self.origin, &self.beside) {
             (Origin::First { deadline, .. }, _) => {
-                Some((*deadline, "its template says `checkpoint`, and it came to none in time"))
+                Some((*deadline, "its template says `checkpoint`, and it came to none in time (`checkpoint_time`)"))
             }
-            (_, Some(beside)) => Some((beside.ready_by, "it wasn't ready in time to take over")),
+            (_, Some(beside)) => Some((
+                beside.ready_by,
+                "it wasn't ready in time to take over, which it is once its connection is open: the old version goes on",
+            )),
             _ => None,
         }
     }

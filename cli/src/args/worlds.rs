@@ -252,7 +252,7 @@ The running version is told, saves its state if it does such things, and ends. W
 which has the same name and id. Who waits for an answer to what the old one had read is told that it died. Returns when the new one's program runs, \
 and says how the old one ended.
 
-With --beside the new version starts first and has an id of its own. When it has opened its connection it gets what is sent to the name and to either id, and the running one is told to end behind all that it was sent before. A new version that never gets there changes nothing.
+With --beside the new version starts first and has an id of its own. When it has opened its connection it gets what is sent to the name and to either id, and the running one is told to end behind all that it was sent before. A new version that never gets there, as a program that knows nothing of strait, changes nothing.
 
 Examples:
   strait upgrade reports --template reports-2

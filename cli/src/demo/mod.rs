@@ -27,7 +27,9 @@ pub fn run(file: Option<&Path>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => match error.downcast::<HostError>() {
             Ok(error) => Failure::from(*error).tell(),
-            Err(error) => Failure::new(format!("the demo failed: {error}")).tell(),
+            Err(error) => Failure::new(format!("the demo failed: {error}"))
+                .hint("`strait doctor` says what this machine has; FILE is one that you may read, or none")
+                .tell(),
         },
     }
 }

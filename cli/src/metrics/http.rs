@@ -17,7 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Serves a page on a Unix socket until the page can't be made any more, or a signal.
 pub fn serve(path: &Path, mut page: impl FnMut() -> Result<String, Failure>) -> Outcome {
-    let listener = listen(path).map_err(|error| Failure::new(format!("{}: {error}", path.display())))?;
+    let listener = listen(path).map_err(|error| {
+        Failure::new(format!("{}: {error}", path.display())).hint("--listen names a new socket, where you may write")
+    })?;
     say(&format!("metrics are at {}: curl --unix-socket {0} http://localhost/metrics", path.display()));
     loop {
         let connection = listener.accept().map_err(|error| Failure::new(format!("accept: {error}")));
@@ -30,14 +32,14 @@ pub fn serve(path: &Path, mut page: impl FnMut() -> Result<String, Failure>) -> 
 fn listen(path: &Path) -> io::Result<UnixListener> {
     match UnixListener::bind(path) {
         Err(error) if error.kind() == ErrorKind::AddrInUse && !is_socket(path) => {
-            Err(io::Error::new(ErrorKind::AddrInUse, "something is here that is no socket: name another place"))
+            Err(io::Error::new(ErrorKind::AddrInUse, "something is here that is no socket"))
         }
         Err(error) if error.kind() == ErrorKind::AddrInUse => match UnixStream::connect(path) {
             Err(refused) if refused.kind() == ErrorKind::ConnectionRefused => {
                 fs::remove_file(path)?;
                 UnixListener::bind(path)
             }
-            _ => Err(io::Error::new(ErrorKind::AddrInUse, "something listens there already: name another place")),
+            _ => Err(io::Error::new(ErrorKind::AddrInUse, "something listens there already")),
         },
         other => other,
     }
