@@ -44,7 +44,8 @@ pub struct Config {
     /// but that of all worlds.
     pub starts: usize,
     /// How many jails are begun ahead of time, 64 at most; 0 for none. Each is an idle process of some 200 KiB that makes a start quicker. As root
-    /// as many again, of two processes each, are built whole of each of a few kinds of worlds that were started twice, until nothing was started for 30 s.
+    /// as many again, of two processes each, are built whole of each of a few kinds of worlds that were started twice, until nothing was started for 30 s;
+    /// those of clones hold what their image has in memory, up to 32 MiB each.
     pub seats: usize,
 }
 

@@ -59,7 +59,8 @@ pub struct Options {
     /// Jails that are begun ahead of time, while nobody asks for one, at most [`MAX_SEATS`]: their spawn is quicker by what the namespaces and
     /// the control groups and the root cost. Each is an idle process of some 200 KiB. As many again of each other kind, once one was spawned: with a
     /// processor limit, without the system. And as many jails that are whole but for their program, of each of the last eight shapes (binds, profile,
-    /// limits) that were asked for at least twice, as far as uids were [lent](Launcher::lend): they end when nothing was asked for in 30 s.
+    /// limits) that were asked for at least twice, as far as uids were [lent](Launcher::lend): they end when nothing was asked for in 30 s. Those of an
+    /// image of 32 MiB at most are restored, and hold their pages.
     pub seats: usize,
     /// Whether all worlds without a processor limit of their own, and the launcher, are put into one group of the scheduler. See
     /// [`Launcher::take_turns`].

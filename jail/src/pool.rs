@@ -179,9 +179,9 @@ impl Pool {
         self.outdated.extend(forgotten.flat_map(|series| series.jails));
     }
 
-    /// Takes out what shows a host that isn't any more.
-    pub fn look_out(&mut self) {
-        if self.outlook.has_changed() {
+    /// Takes out what shows a host that isn't any more. Of one who asks for a jail without the system, its files are no concern.
+    pub fn look_out(&mut self, system: bool) {
+        if self.outlook.has_changed(system) {
             self.clear();
         }
     }

@@ -190,7 +190,7 @@ impl<'a> Service<'a> {
         image: Option<&Image>,
     ) -> Result<(Seat, Result<(), SpawnError>), SpawnError> {
         let ids = Ids::of(order.uid)?;
-        self.pool.look_out();
+        self.pool.look_out(order.shape.system);
         self.pool.remember(&order.shape, rendezvous, image);
         if let Some(jail) = self.take_jail() {
             // It has a uid already; this one is for the next.

@@ -18,6 +18,7 @@ mod pools;
 mod printed;
 mod rest;
 mod shares;
+mod spare;
 mod spawn;
 mod start;
 mod store;
@@ -37,6 +38,7 @@ use printed::Printed;
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use shares::Shares;
+use spare::Spare;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -137,6 +139,7 @@ struct Supervisor {
     names: HashMap<Name, WorldId>,
     history: VecDeque<Ended>,
     shares: Shares,
+    spare: Spare,
     pace: Pace,
     grants: Grants,
     /// Worlds that see what passes between others.
@@ -279,6 +282,7 @@ impl Supervisor {
             .chain(self.store_deadline())
             .chain(self.pools.next_look())
             .chain(self.printed.next_look())
+            .chain(self.spare.next_look())
             .min()
     }
 
@@ -293,6 +297,7 @@ impl Supervisor {
         self.wake_due(now);
         self.look_for_idle(now);
         self.read_printed(now);
+        self.spare.renew(now);
         if self.next_look().is_some_and(|at| at <= now) {
             self.look_at_shares(now);
         }

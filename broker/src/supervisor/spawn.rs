@@ -68,7 +68,7 @@ impl Supervisor {
         self.check_room()?;
         world.check().map_err(|error| error.to_string())?;
         let sleeps = world.wake == Wake::Message;
-        let channel = if sleeps { dormant(world.slice) } else { channel(world.slice) }?;
+        let channel = if sleeps { dormant(world.slice) } else { self.take_channel(world.slice) }?;
         if world.snapshots > 0 {
             self.ensure_store()?;
         }
@@ -84,6 +84,11 @@ impl Supervisor {
         entry.world = Some(Rc::new(world));
         self.register(entry, budget_bytes)?;
         Ok(id)
+    }
+
+    fn take_channel(&mut self, slice_bytes: u64) -> Result<Channel, String> {
+        let size = SliceSize::new(slice_bytes).map_err(|error| error.to_string())?;
+        self.spare.take(size).map_err(|error| error.to_string())
     }
 
     /// Has the launcher start a world's program.
@@ -412,11 +417,6 @@ fn is_of(entry: &Entry, peer: &Peer) -> bool {
 fn has_ended(peer: &Peer) -> bool {
     let mut end = [PollFd::new(&peer.pidfd, PollFlags::IN)];
     poll(&mut end, Some(&Timespec::default())).is_ok_and(|ended| ended > 0)
-}
-
-fn channel(slice_bytes: u64) -> Result<Channel, String> {
-    let size = SliceSize::new(slice_bytes).map_err(|error| error.to_string())?;
-    Channel::create(size).map_err(|error| error.to_string())
 }
 
 /// The jail that a world's configuration describes.

@@ -6,6 +6,7 @@ use super::grants::Grants;
 use super::pools::Pools;
 use super::printed::Printed;
 use super::shares::Shares;
+use super::spare::Spare;
 use super::store::Store;
 use super::topics::Topics;
 use super::{MAX_WORLDS, Supervisor, Token, log, open_path};
@@ -118,6 +119,7 @@ fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
         worlds: BTreeMap::from([(control_entry.id, control_entry)]),
         history: VecDeque::new(),
         shares: Shares::beside(switch.id()),
+        spare: Spare::default(),
         pace: Pace::default(),
         grants: Grants::default(),
         tappers: BTreeSet::new(),
