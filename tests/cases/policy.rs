@@ -166,7 +166,7 @@ fn attach(lines: &[Lines], dir: &Path) -> (Stage, Vec<Client>) {
 
 /// Whether a command is one that policy lets pass, whatever else comes of it.
 fn is_let<T>(result: Result<T, Error>) -> bool {
-    !matches!(result, Err(Error::Refused(why)) if why.starts_with("policy doesn't let you"))
+    !matches!(result, Err(Error::Refused(why)) if why.starts_with("policy "))
 }
 
 /// What becomes of a message from each to each: those that arrive, and those that policy refuses.
