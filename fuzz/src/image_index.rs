@@ -5,21 +5,25 @@ use strait_image::{Area, Builder, HOME, Index, MAX_AREAS, MAX_FILES, MAX_INDEX_B
 /// The word of an index that says how long the file is.
 const IMAGE_BYTES_AT: usize = 24;
 
-/// Judges the bytes as the index of a file that is as long as it says. What is accepted has its areas where they may be, none over another, and
-/// is the same once it was written anew.
+/// Judges the bytes as the index of a file that is as long as it says. What is accepted has its areas where they may be, none over another, takes
+/// no page of the image twice, and is the same once it was written anew.
 pub fn image_index(data: &[u8]) {
     let word = data.get(IMAGE_BYTES_AT..).and_then(|rest| rest.first_chunk());
     let image_bytes = word.copied().map_or(0, u64::from_le_bytes);
     assert!(Index::parse(data, !image_bytes).is_err(), "a file of another length");
     let Ok(index) = Index::parse(data, image_bytes) else { return };
-    let mut end = 0;
+    let (mut end, mut used_bytes) = (0, 0);
     for area in index.areas() {
         judge(&index, &area, image_bytes);
+        if let Source::Copy { .. } | Source::Image { .. } = area.source {
+            used_bytes += area.range.bytes();
+        }
         if !matches!(area.source, Source::Copy { .. }) {
             assert!(end <= area.range.start, "{area:?} begins before {end:x}");
             end = area.range.end;
         }
     }
+    assert!(used_bytes <= image_bytes, "{used_bytes} bytes of an image of {image_bytes}");
     compare(&index);
 }
 

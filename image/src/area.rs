@@ -98,6 +98,16 @@ pub enum Source {
     },
 }
 
+impl Source {
+    /// From where on it takes pages of the image.
+    pub(crate) fn image_offset(self) -> Option<u64> {
+        match self {
+            Self::Image { offset } | Self::Copy { offset } => Some(offset),
+            _ => None,
+        }
+    }
+}
+
 /// Neighbouring pages with one protection and one source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Area {

@@ -56,7 +56,8 @@ pub fn declared_bytes(head: &[u8]) -> Result<usize, Fault> {
     if (HEADER_BYTES..=MAX_INDEX_BYTES).contains(&bytes) { Ok(bytes) } else { Err(Fault::Index) }
 }
 
-/// An index that was judged: every area is some whole user pages that belong to nobody else, and everything that it refers to is there.
+/// An index that was judged: every area is some whole user pages that belong to nobody else, and everything that it refers to is there. No page of the
+/// image is used twice: what is filled from it is never more than the image has.
 #[derive(Clone, Copy, Debug)]
 pub struct Index<'a> {
     head: Head,
@@ -132,17 +133,19 @@ impl<'a> Index<'a> {
     }
 
     fn is_sound(&self) -> bool {
-        // Where the next area, and the next copy into the last one, may begin.
-        let (mut next, mut inside) = (0, Range::default());
+        // Where the next area, and the next copy into the last one, may begin; and where in the image the next pages may.
+        let (mut next, mut inside, mut unused) = (0, Range::default(), PAGES_AT);
         for at in 0..self.area_count {
             let Some(area) = self.area(at).filter(|area| self.is_area_sound(area)) else { return false };
             let is_in_place = match area.source {
                 Source::Copy { .. } => inside.contains(area.range),
                 _ => next <= area.range.start,
             };
-            if !is_in_place {
+            let offset = area.source.image_offset().unwrap_or(unused);
+            if !is_in_place || offset < unused {
                 return false;
             }
+            unused = area.source.image_offset().map_or(unused, |offset| offset + area.range.bytes());
             inside = match area.source {
                 Source::Copy { .. } => Range { start: area.range.end, ..inside },
                 Source::Zero | Source::Stack if area.protection.write => area.range,
@@ -175,9 +178,7 @@ impl<'a> Index<'a> {
             Source::Zero => true,
             Source::Stack | Source::Wiped => area.protection.write,
             Source::Image { offset } | Source::Copy { offset } => {
-                offset.is_multiple_of(PAGE)
-                    && offset >= PAGES_AT
-                    && offset.checked_add(bytes).is_some_and(|end| end <= self.head.image_bytes)
+                offset.is_multiple_of(PAGE) && offset.checked_add(bytes).is_some_and(|end| end <= self.head.image_bytes)
             }
             Source::File { file, offset, shared } => {
                 file < self.file_count

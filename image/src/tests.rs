@@ -65,7 +65,7 @@ fn what_was_written_is_read() {
 #[test]
 fn what_contradicts_itself_is_refused() {
     assert_eq!(judge(&HEAD, &areas()), Ok(6), "the control");
-    let wrong: [(usize, Area); 11] = [
+    let wrong: [(usize, Area); 14] = [
         (0, area(0x40_0000, 2, 5, Source::File { file: 1, offset: 0, shared: false })),
         (0, area(0x40_0000, 2, 7, Source::File { file: 0, offset: 0, shared: true })),
         (0, area(0x40_0000, 2, 4, Source::File { file: 0, offset: 1, shared: false })),
@@ -75,8 +75,12 @@ fn what_contradicts_itself_is_refused() {
         (1, area(HOME.start, 1, 1, Source::Zero)),
         (1, area(USER.end - PAGE, 2, 1, Source::Zero)),
         (2, area(0x60_0000, 9, 1, Source::Zero)),
-        (4, area(0x60_2000, 1, 3, Source::Copy { offset: PAGES_AT })),
-        (4, area(0x60_9000, 1, 3, Source::Copy { offset: PAGES_AT })),
+        (4, area(0x60_2000, 1, 3, Source::Copy { offset: PAGES_AT + 3 * PAGE })),
+        (4, area(0x60_9000, 1, 3, Source::Copy { offset: PAGES_AT + 3 * PAGE })),
+        // Pages that are used already: a small image would fill much memory.
+        (3, area(0x60_1000, 2, 3, Source::Copy { offset: PAGES_AT })),
+        (4, area(0x60_4000, 1, 3, Source::Copy { offset: PAGES_AT + 2 * PAGE })),
+        (4, area(0x60_4000, 1, 3, Source::Copy { offset: PAGES_AT + PAGE })),
     ];
     for (at, wrong) in wrong {
         let mut areas = areas();
@@ -130,13 +134,14 @@ proptest! {
 
 fn check(bytes: &[u8]) {
     let Ok(index) = Index::parse(bytes, HEAD.image_bytes) else { return };
-    let mut next = 0;
+    let (mut next, mut unused) = (0, PAGES_AT);
     for area in index.areas() {
         assert!(area.range.is_pages() && USER.contains(area.range) && !area.range.overlaps(HOME));
         assert!(index.head().pieces().all(|piece| !piece.overlaps(area.range)));
         match area.source {
             Source::Copy { offset } | Source::Image { offset } => {
-                assert!(offset + area.range.bytes() <= HEAD.image_bytes);
+                assert!(unused <= offset && offset + area.range.bytes() <= HEAD.image_bytes);
+                unused = offset + area.range.bytes();
             }
             Source::File { file, .. } => assert!(index.path(file).is_some()),
             _ => {}
