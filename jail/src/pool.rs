@@ -39,6 +39,7 @@ struct Row {
 pub struct Series {
     pub shape: Shape,
     pub rendezvous: Option<OwnedFd>,
+    /// What its jails are filled from before anybody asks for one.
     pub image: Option<Image>,
     /// It was asked for again.
     is_usual: bool,
@@ -53,12 +54,6 @@ impl Series {
         self.shape == *shape
             && identity(self.rendezvous.as_ref()) == identity(rendezvous)
             && content(self.image.as_ref()) == content(image)
-    }
-
-    /// What its jails are filled from before anybody asks for one.
-    pub fn light_image(&self) -> Option<&Image> {
-        let bytes = |image: &&Image| rustix::fs::fstat(&image.content).map_or(u64::MAX, |stat| stat.st_size as u64);
-        self.image.as_ref().filter(|image| bytes(image) <= MAX_AHEAD_BYTES)
     }
 
     /// Whether it is worth making more of it.
@@ -92,6 +87,11 @@ pub struct Image {
 }
 
 impl Image {
+    fn is_light(&self) -> bool {
+        rustix::fs::fstat(&self.content)
+            .is_ok_and(|stat| u64::try_from(stat.st_size).is_ok_and(|size| size <= MAX_AHEAD_BYTES))
+    }
+
     fn try_clone(&self) -> Option<Image> {
         Some(Image { restorer: self.restorer.try_clone().ok()?, content: self.content.try_clone().ok()? })
     }
@@ -133,10 +133,6 @@ impl Pool {
         jail.or_else(row)
     }
 
-    pub fn has_jails(&self) -> bool {
-        self.series.iter().any(|series| !series.jails.is_empty())
-    }
-
     pub fn put_seat(&mut self, kind: Kind, seat: Seat) {
         self.of(kind).push_back(seat);
     }
@@ -160,8 +156,9 @@ impl Pool {
         if series.is_sound() { series.jails.pop_front() } else { None }
     }
 
-    /// Has its series be the last that was asked for.
+    /// Has its series be the last that was asked for. A heavy image isn't kept: a jail that isn't filled is the same for any program and any image.
     pub fn remember(&mut self, shape: &Shape, rendezvous: Option<&OwnedFd>, image: Option<&Image>) {
+        let image = image.filter(|image| image.is_light());
         let known = self.series.iter().position(|series| series.is_of(shape, rendezvous, image));
         let series = match known.and_then(|at| self.series.remove(at)) {
             Some(series) => Series { is_usual: true, ..series },
@@ -196,5 +193,38 @@ impl Pool {
     pub fn clear(&mut self) {
         self.outdated.extend(self.series.iter_mut().flat_map(|series| std::mem::take(&mut series.jails)));
         self.outdated.extend(self.rows.iter_mut().flat_map(|row| std::mem::take(&mut row.seats)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Spec;
+    use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+
+    fn image(bytes: u64) -> Image {
+        let [restorer, content] = [0, bytes].map(|bytes| {
+            let file = memfd_create("image", MemfdFlags::CLOEXEC).expect("memfd_create");
+            ftruncate(&file, bytes).expect("ftruncate");
+            file
+        });
+        Image { restorer, content }
+    }
+
+    #[test]
+    fn only_what_jails_are_filled_from_is_kept() {
+        let (mut pool, shape) = (Pool::new(2), Shape::of(&Spec::new("image", "")));
+        let (light, heavy, other) = (image(MAX_AHEAD_BYTES), image(MAX_AHEAD_BYTES + 1), image(1 << 30));
+        pool.remember(&shape, None, Some(&light));
+        let kept = pool.series[0].image.as_ref().expect("the light one");
+        assert_eq!(identity(Some(&kept.content)), identity(Some(&light.content)));
+        pool.remember(&shape, None, Some(&heavy));
+        assert!(pool.series.len() == 2 && pool.series[0].image.is_none() && !pool.series[0].is_usual);
+        // The same jails, whatever they are filled from in the end, or started with.
+        pool.remember(&shape, None, Some(&other));
+        pool.remember(&shape, None, None);
+        assert!(pool.series.len() == 2 && pool.series[0].is_usual && !pool.series[1].is_usual);
+        pool.forget(None);
+        assert!(pool.series.is_empty());
     }
 }

@@ -26,7 +26,8 @@ const CALM: Duration = Duration::from_micros(500);
 /// How long the groups of worlds may take to be empty when the supervisor was killed.
 const LAST_WAIT: Duration = Duration::from_secs(10);
 
-/// How long jails wait for a task that nobody asks for. They hold on to what they show of the host: a file that is deleted takes its room until then.
+/// How long jails wait for a task that nobody asks for, and how long what they would be made of is remembered. They hold on to what they show of the
+/// host, and that to an image: what is deleted takes its room until then.
 const REST: Duration = Duration::from_secs(30);
 /// The host name of a jail that has none yet.
 const STAND_IN: &str = "world";
@@ -77,7 +78,7 @@ impl<'a> Service<'a> {
                 break;
             }
         }
-        if self.pool.has_jails() && !self.is_asked(REST) {
+        if !self.pool.series.is_empty() && !self.is_asked(REST) {
             self.pool.forget(None);
             self.end_outdated()?;
             self.outbox.flush_or_hear()?;
@@ -115,7 +116,7 @@ impl<'a> Service<'a> {
         let planned = seat.keep_names().and_then(|()| {
             let ids = Ids::of(self.uids.pop_front())?;
             seat.plan(&series.shape, STAND_IN, ids, series.rendezvous.as_ref())?;
-            series.light_image().map_or(Ok(()), |image| seat.restore(image))
+            series.image.as_ref().map_or(Ok(()), |image| seat.restore(image))
         });
         match planned.is_ok() {
             true => series.jails.push_back(seat),
