@@ -38,8 +38,8 @@ pub enum SpawnError {
         /// The value of `PATH`.
         looked_in: String,
     },
-    /// The first process of the jail ended before the jail was complete, without a word.
-    #[error("the first process of the jail died while it was building the jail")]
+    /// The jail ended before its program was started, without a word: while it was built, or while it waited for its task.
+    #[error("the jail died before its program was started")]
     Died,
     /// It failed, and what was made of it doesn't die: it is stuck in the kernel. It ends when it gets out.
     #[error("{why}; its first process, {pid}, was killed and hasn't ended")]

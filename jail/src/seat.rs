@@ -167,15 +167,17 @@ impl Seat {
     /// Hands over a task, as it came, and waits until its program runs, or why it doesn't. What is restored gets the streams alone.
     pub fn start(&self, task: &[u8], streams: &[OwnedFd]) -> Result<Attested, SpawnError> {
         let streams: Vec<_> = streams.iter().collect();
-        match &self.streams {
+        let is_there = match &self.streams {
             Some(socket) => send(socket, &[0], &streams)?,
-            None => self.send(task, &streams)?,
-        }
-        self.follow(Instant::now() + PATIENCE)
+            None => send(&self.socket, task, &streams)?,
+        };
+        // Why it has ended is what it said last. One that had said it all, and waited, has died since.
+        self.follow(Instant::now() + PATIENCE).and_then(|built| is_there.then_some(built).ok_or(SpawnError::Died))
     }
 
+    /// That it has ended is said when it gets its task.
     fn send(&self, bytes: &[u8], descriptors: &[&OwnedFd]) -> Result<(), SpawnError> {
-        send(&self.socket, bytes, descriptors)
+        send(&self.socket, bytes, descriptors).map(drop)
     }
 
     fn follow(&self, deadline: Instant) -> Result<Attested, SpawnError> {
@@ -207,12 +209,12 @@ impl Seat {
     }
 }
 
-fn send(socket: &OwnedFd, bytes: &[u8], descriptors: &[&OwnedFd]) -> Result<(), SpawnError> {
+/// `false`: nobody is there to hear it any more.
+fn send(socket: &OwnedFd, bytes: &[u8], descriptors: &[&OwnedFd]) -> Result<bool, SpawnError> {
     let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
     match socket::send(socket.as_fd(), bytes, &descriptors) {
-        // Why it has ended is what it said last.
-        Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
-        other => other.at(Step::Release, "sendmsg"),
+        Err(Errno::PIPE | Errno::CONNRESET) => Ok(false),
+        other => other.at(Step::Release, "sendmsg").map(|()| true),
     }
 }
 

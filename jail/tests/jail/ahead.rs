@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use strait_jail::{Bind, Exit, Launcher, Report, Spec};
+use strait_jail::{Bind, Exit, Launcher, Report, SpawnError, Spec};
 use strait_sys::socket;
 
 use crate::cases::{Given, as_root, settled, skip_unless, wait_until};
@@ -118,6 +118,35 @@ pub fn outdated(_: &mut Given<'_>) {
     let error = start(&mut launcher, &spec).err().expect("no such file").to_string();
     assert!(error.starts_with("opening what the jail may see: open_tree"), "{error}");
     assert_eq!(spare().chain(spec.uid).filter(|uid| launcher.has_lent(*uid)).count(), 4);
+}
+
+/// One whose payload's process died while it waited, which its first process hasn't noticed, is an error and no world.
+pub fn dies_unseen(_: &mut Given<'_>) {
+    skip_unless(as_root());
+    let (mut launcher, spec) = (lender(), shell("echo up"));
+    prepare(&mut launcher, &spec);
+    let signal = |pid: i32, signal| {
+        let pid = rustix::process::Pid::from_raw(pid).expect("a pid");
+        rustix::process::kill_process(pid, signal).expect("kill");
+    };
+    let (firsts, payloads): (Vec<i32>, Vec<i32>) = waiting().into_iter().partition(|pid| is_child_of_ours(*pid));
+    assert_eq!((firsts.len(), payloads.len()), (2, 2));
+    firsts.iter().for_each(|pid| signal(*pid, rustix::process::Signal::STOP));
+    payloads.iter().for_each(|pid| signal(*pid, rustix::process::Signal::KILL));
+    // The one who could reap them is stopped.
+    let is_dead = |pid: &i32| fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "));
+    wait_until("both to die", || payloads.iter().all(is_dead));
+    assert_eq!(start(&mut launcher, &spec).err(), Some(SpawnError::Died));
+    let uid = fresh().last();
+    assert_eq!(start(&mut launcher, &Spec { uid, ..spec.clone() }).err(), Some(SpawnError::Died));
+    drop(launcher);
+    assert_eq!(run(&mut lender(), &spec), ("up\n".into(), Exit::Code(0)), "the control");
+}
+
+fn is_child_of_ours(pid: i32) -> bool {
+    let own = std::process::id();
+    let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).expect("children");
+    children.split_whitespace().any(|child| child == pid.to_string())
 }
 
 /// The kernel vouches for one that connected before it was asked for.
