@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::Shutdown;
 use rustix::process::Signal;
@@ -241,7 +241,7 @@ impl Launcher {
             }
             (Some(failed), Some(error)) => {
                 let pid = failed.first.pid;
-                let is_gone = self.bury(failed)?;
+                let is_gone = self.bury(failed, LAST_WAIT)?;
                 let undead = |why: SpawnError| SpawnError::Undead { pid, why: why.to_string() };
                 Ok(Err(if is_gone { error } else { undead(error) }))
             }
@@ -250,10 +250,10 @@ impl Launcher {
         }
     }
 
-    /// Its uid is lent anew, once nothing has it any more.
+    /// Its uid is lent anew, once nothing has it any more. It is dead when it is told of: nobody waits here.
     fn bury_unused(&mut self, unused: Jail) -> Result<(), Error> {
         let uid = unused.first.uid;
-        match (self.bury(unused)?, uid) {
+        match (self.bury(unused, Duration::ZERO)?, uid) {
             (true, Some(uid)) => self.lend(uid),
             _ => Ok(()),
         }
@@ -261,10 +261,10 @@ impl Launcher {
 
     /// The launcher has killed it; only the parent, which is us, can take it off the process table. `false`: it doesn't die. That is tried again
     /// when the next one is buried.
-    fn bury(&mut self, Jail { first, pidfd, .. }: Jail) -> Result<bool, Error> {
+    fn bury(&mut self, Jail { first, pidfd, .. }: Jail, within: Duration) -> Result<bool, Error> {
         self.undead.retain(|(pidfd, group)| !is_buried(pidfd, group, Duration::ZERO).unwrap_or(true));
         let group = Group::new(&self.home, first.group);
-        let is_gone = is_buried(&pidfd, &group, LAST_WAIT).map_err(Error::io("waitid"))?;
+        let is_gone = is_buried(&pidfd, &group, within).map_err(Error::io("waitid"))?;
         if !is_gone {
             self.undead.push((pidfd, group));
         }
@@ -314,8 +314,10 @@ impl Drop for Launcher {
         if let Some(socket) = &self.socket {
             let _ = rustix::net::shutdown(socket, Shutdown::Write);
         }
+        // All were killed before the first is told of, so they have this time together.
+        let until = Instant::now() + LAST_WAIT;
         while let Ok((_, Some(unused))) = self.receive() {
-            let _ = self.bury(unused);
+            let _ = self.bury(unused, until.saturating_duration_since(Instant::now()));
         }
         let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
         let _ = reap(&self.pidfd, LAST_WAIT);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -41,6 +41,8 @@ pub struct Service<'a> {
     /// Its own namespace of host names, to come back to.
     own_names: Option<OwnedFd>,
     pool: Pool,
+    /// Were killed, and are dead or will be.
+    dying: Vec<Seat>,
     /// Uids for jails that are built ahead of time.
     uids: VecDeque<u32>,
     next_group: u64,
@@ -50,8 +52,9 @@ impl<'a> Service<'a> {
     /// With so many jails of each kind begun ahead of time.
     pub fn new(supervisor: BorrowedFd<'a>, filters: &'a Filters, home: &'a Arc<Home>, seats: usize) -> Self {
         let own_names = File::open("/proc/self/ns/uts").map(Into::into).ok();
-        let (pool, uids, outbox) = (Pool::new(seats), VecDeque::new(), Outbox::new(supervisor));
-        Service { supervisor, outbox, filters, home, own_names, pool, uids, next_group: 0 }
+        let (pool, dying, uids) = (Pool::new(seats), Vec::new(), VecDeque::new());
+        let outbox = Outbox::new(supervisor);
+        Service { supervisor, outbox, filters, home, own_names, pool, dying, uids, next_group: 0 }
     }
 
     /// Answers orders until the supervisor ends it: with an empty message, or with its own end, after which the groups of what it started are
@@ -70,26 +73,37 @@ impl<'a> Service<'a> {
 
     /// Makes seats and jails while nobody asks for anything. `None`: the supervisor is gone.
     fn next_request(&mut self, buffer: &mut [u8]) -> Option<(usize, Vec<OwnedFd>)> {
-        self.end_outdated()?;
+        self.end_outdated();
         self.outbox.flush_or_hear()?;
         while let Some(lack) = self.pool.lack(!self.uids.is_empty()) {
             // What is the matter with a seat will be said when one is asked for.
-            if self.is_asked(CALM) || self.make_good(lack).is_none() {
+            if self.is_asked(Some(CALM))? || self.make_good(lack).is_none() {
                 break;
             }
         }
-        if !self.pool.series.is_empty() && !self.is_asked(REST) {
+        if !self.pool.series.is_empty() && !self.is_asked(Some(REST))? {
             self.pool.forget(None);
-            self.end_outdated()?;
-            self.outbox.flush_or_hear()?;
+            self.end_outdated();
         }
+        self.is_asked(None)?;
         rustix::io::retry_on_intr(|| socket::receive(self.supervisor, buffer)).ok()
     }
 
-    fn is_asked(&self, within: Duration) -> bool {
-        let mut ready = [PollFd::new(&self.supervisor, PollFlags::IN)];
-        let within = Timespec::try_from(within).expect("seconds fit");
-        poll(&mut ready, Some(&within)).is_ok_and(|ready| ready > 0)
+    /// Whether somebody asks for something within this time, or at all. Those who die meanwhile are told of. `None`: the supervisor is gone.
+    fn is_asked(&mut self, within: Option<Duration>) -> Option<bool> {
+        let until = within.map(|within| Instant::now() + within);
+        loop {
+            self.tell_dead()?;
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let left = left.map(|left| Timespec::try_from(left).expect("seconds fit"));
+            let dying = self.dying.iter().map(|seat| PollFd::new(&seat.pidfd, PollFlags::IN));
+            let mut ready: Vec<_> =
+                std::iter::once(PollFd::new(&self.supervisor, PollFlags::IN)).chain(dying).collect();
+            let count = poll(&mut ready, left.as_ref()).unwrap_or(0);
+            if count == 0 || !ready[0].revents().is_empty() {
+                return Some(count > 0);
+            }
+        }
     }
 
     fn make_good(&mut self, lack: Lack) -> Option<()> {
@@ -143,11 +157,19 @@ impl<'a> Service<'a> {
         self.make_seat(kind, &Limits::default())
     }
 
-    /// Ends seats. Only the supervisor, as their parent, can take them off the process table. `None`: it is gone.
-    fn end_outdated(&mut self) -> Option<()> {
-        let seats = std::mem::take(&mut self.pool.outdated);
-        seats.iter().for_each(Seat::kill);
-        seats.iter().try_for_each(|seat| self.tell(NOBODY, Some(seat), Ok(None)))
+    /// Ends seats. One that is stuck in the kernel, by a file system that doesn't answer, takes its time.
+    fn end_outdated(&mut self) {
+        self.pool.outdated.iter().for_each(Seat::kill);
+        self.dying.append(&mut self.pool.outdated);
+    }
+
+    /// Only the supervisor, as their parent, can take them off the process table. It hears of them when it needn't wait for that any more. `None`: it is
+    /// gone.
+    fn tell_dead(&mut self) -> Option<()> {
+        let (dying, dead): (Vec<_>, Vec<_>) = self.dying.drain(..).partition(Seat::is_alive);
+        self.dying = dying;
+        dead.iter().try_for_each(|seat| self.tell(NOBODY, Some(seat), Ok(None)))?;
+        self.outbox.flush_or_hear()
     }
 
     fn take(&mut self, request: &[u8], descriptors: Vec<OwnedFd>) -> Option<()> {
@@ -237,7 +259,10 @@ impl<'a> Service<'a> {
 
     fn dismiss(&mut self) {
         self.pool.clear();
-        if self.end_outdated().and_then(|()| self.outbox.flush_all()).is_none() || self.is_orphaned() {
+        self.end_outdated();
+        let dying = std::mem::take(&mut self.dying);
+        let told = dying.iter().try_for_each(|seat| self.tell(NOBODY, Some(seat), Ok(None)));
+        if told.and_then(|()| self.outbox.flush_all()).is_none() || self.is_orphaned() {
             self.home.clear(LAST_WAIT);
         }
     }

@@ -4,12 +4,15 @@ use std::fs;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use strait_jail::{Bind, Exit, Launcher, Report, SpawnError, Spec};
 use strait_sys::socket;
 
 use crate::cases::{Given, as_root, settled, skip_unless, wait_until};
-use crate::world::{PROBE, Scratch, probe, processes_of, run, shell, start, start_with};
+use crate::groups::alive;
+use crate::world::{PROBE, Scratch, World, probe, processes_of, run, shell, start, start_with};
 
 /// The uids that are lent, out of the way of those that other cases order.
 fn lent() -> Range<u32> {
@@ -118,6 +121,34 @@ pub fn outdated(_: &mut Given<'_>) {
     let error = start(&mut launcher, &spec).err().expect("no such file").to_string();
     assert!(error.starts_with("opening what the jail may see: open_tree"), "{error}");
     assert_eq!(spare().chain(spec.uid).filter(|uid| launcher.has_lent(*uid)).count(), 4);
+}
+
+/// Jails that nobody took and that don't die keep nobody waiting for them.
+pub fn undead(_: &mut Given<'_>) {
+    let freezer = PathBuf::from(format!("/sys/fs/cgroup/freezer/strait-test-{}", std::process::id()));
+    skip_unless(as_root() && fs::create_dir(&freezer).is_ok());
+    let (mut launcher, scratch) = (lender(), Scratch::new("undead"));
+    let (file, next) = (scratch.path().join("file"), scratch.path().join("next"));
+    fs::write(&file, "old").expect("write");
+    fs::write(&next, "new").expect("write");
+    let mut spec = shell("cat /file");
+    spec.binds = vec![Bind::read_only(&file, "/file")];
+    prepare(&mut launcher, &spec);
+    let stuck = waiting();
+    let is_in = |pid: &i32| fs::write(freezer.join("cgroup.procs"), pid.to_string()).is_ok();
+    let are_in = stuck.iter().all(is_in);
+    let set = |state: &str| fs::write(freezer.join("freezer.state"), state).expect("freezer");
+    set("FROZEN");
+    fs::rename(&next, &file).expect("rename");
+    let begun = Instant::now();
+    let answers = [(); 2].map(|()| start(&mut launcher, &spec).map(World::finish));
+    let (took, lived) = (begun.elapsed(), stuck.iter().all(|pid| alive(*pid)));
+    set("THAWED");
+    wait_until("the frozen ones to end", || fs::remove_dir(&freezer).is_ok());
+    assert!(are_in && lived && stuck.len() == 4, "{are_in} {lived} {stuck:?}");
+    assert!(answers.iter().all(|answer| *answer == Ok(("new".into(), Exit::Code(0)))), "{answers:?}");
+    // As long as one that was ordered is waited for.
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
 /// One whose payload's process died while it waited, which its first process hasn't noticed, is an error and no world.

@@ -70,6 +70,7 @@ const CASES: &[Case] = &[
     ("what is mounted late is there (root)", seats::renewed),
     ("a jail that waited is the one that was ordered (root)", ahead::same),
     ("a jail that waited too long isn't used (root)", ahead::outdated),
+    ("a jail that nobody took isn't waited for (root)", ahead::undead),
     ("a jail that dies while it waits is no world (root)", ahead::dies_unseen),
     ("the rendezvous vouches for a jail that waited (root)", ahead::vouched_for),
     ("what a world is told is told to no other (root)", ahead::forgets),
