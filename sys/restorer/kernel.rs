@@ -21,6 +21,7 @@ const CLOSE_RANGE: u64 = 436;
 
 const AT_FDCWD: u64 = -100i64 as u64;
 const O_CLOEXEC: u64 = 0o2_000_000;
+const O_NONBLOCK: u64 = 0o4_000;
 const MREMAP_MAYMOVE_FIXED: u64 = 3;
 const MADV_WIPEONFORK: u64 = 18;
 const MADV_POPULATE_WRITE: u64 = 23;
@@ -79,10 +80,10 @@ pub fn read_at(fd: i32, into: &mut [u8], offset: u64) -> Result<usize, Errno> {
     unsafe { call(READ_AT, [fd as u64, start, length, offset, 0, 0]) }.map(|bytes| bytes as usize)
 }
 
-/// Opens for reading. The path ends in NUL: `Index::path` gives no other.
+/// Opens for reading, without waiting for whoever holds the other end of a pipe or a lease. The path ends in NUL: `Index::path` gives no other.
 pub fn open(path: &[u8]) -> Result<i32, Errno> {
     // SAFETY: reads a text that ends.
-    unsafe { call(OPENAT, [AT_FDCWD, path.as_ptr() as u64, O_CLOEXEC, 0, 0, 0]) }.map(|fd| fd as i32)
+    unsafe { call(OPENAT, [AT_FDCWD, path.as_ptr() as u64, O_CLOEXEC | O_NONBLOCK, 0, 0, 0]) }.map(|fd| fd as i32)
 }
 
 /// Waits for one message with three descriptors (`unix(7)`, `SCM_RIGHTS`), and puts them at 0, 1 and 2. False: the other end was closed without one.
