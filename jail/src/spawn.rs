@@ -226,13 +226,14 @@ impl<'a> Service<'a> {
         Ok((seat, planned))
     }
 
+    /// Where one has died others of its series may always: no more of it are made before it is asked for twice again.
     fn take_jail(&mut self) -> Option<Seat> {
-        while let Some(jail) = self.pool.take_jail() {
-            if jail.is_alive() {
-                return Some(jail);
-            }
-            self.pool.outdated.push(jail);
+        let jail = self.pool.take_jail()?;
+        if jail.is_alive() {
+            return Some(jail);
         }
+        self.pool.outdated.push(jail);
+        self.pool.forget(Some(0));
         None
     }
 
