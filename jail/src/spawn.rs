@@ -181,15 +181,17 @@ impl<'a> Service<'a> {
         Some(())
     }
 
-    fn answer(&mut self, order: &Order<'_>, mut descriptors: Vec<OwnedFd>) -> Option<()> {
-        let rendezvous = order.has_rendezvous.then(|| descriptors.remove(0));
-        let image = if order.is_restored { take_image(&mut descriptors) } else { None };
-        let (mut seat, planned) = match self.find(order, rendezvous.as_ref(), image.as_ref()) {
+    fn answer(&mut self, order: &Order<'_>, descriptors: Vec<OwnedFd>) -> Option<()> {
+        let found = sort(order, descriptors).and_then(|came| {
+            let (seat, planned) = self.find(order, came.rendezvous.as_ref(), came.image.as_ref())?;
+            Ok((came, seat, planned))
+        });
+        let (came, mut seat, planned) = match found {
             Ok(found) => found,
             Err(error) => return self.tell(order.ticket, None, Err(error)),
         };
-        let told = planned.and_then(|()| image.map_or(Ok(()), |image| seat.restore(&image)));
-        match told.and_then(|()| seat.start(order.task, &descriptors)) {
+        let told = planned.and_then(|()| came.image.map_or(Ok(()), |image| seat.restore(&image)));
+        match told.and_then(|()| seat.start(order.task, &came.streams)) {
             Ok(attested) => {
                 let told = self.tell(order.ticket, Some(&seat), Ok(Some(attested)));
                 if told.is_none() {
@@ -275,8 +277,25 @@ impl<'a> Service<'a> {
     }
 }
 
-/// The last two of what came: the restorer and the image.
-fn take_image(descriptors: &mut Vec<OwnedFd>) -> Option<Image> {
-    let (content, restorer) = descriptors.pop().zip(descriptors.pop())?;
-    Some(Image { restorer, content })
+/// What comes with an order.
+struct Attachments {
+    rendezvous: Option<OwnedFd>,
+    streams: Vec<OwnedFd>,
+    image: Option<Image>,
+}
+
+/// In the order of [`Order`]'s documentation, and no more and no fewer than it says.
+fn sort(order: &Order<'_>, descriptors: Vec<OwnedFd>) -> Result<Attachments, SpawnError> {
+    let came = descriptors.len();
+    let mut descriptors = descriptors.into_iter();
+    let rendezvous = if order.has_rendezvous { descriptors.next() } else { None };
+    let streams: Vec<_> = descriptors.by_ref().take(3).collect();
+    let image = descriptors.next().zip(descriptors.next()).map(|(restorer, content)| Image { restorer, content });
+    let are_right = rendezvous.is_some() == order.has_rendezvous && streams.len() == 3;
+    match are_right && image.is_some() == order.is_restored && descriptors.len() == 0 {
+        true => Ok(Attachments { rendezvous, streams, image }),
+        false => {
+            Err(refused(Step::Receive, format_args!("{came} descriptors came with it, which are too few or too many")))
+        }
+    }
 }
