@@ -81,6 +81,8 @@ fn supervise(mut supervisor: Supervisor, mut switch: Child) -> ExitCode {
 fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
     let (config, stdio, listener) = orders(host)?;
     config.check().map_err(|error| error.to_string())?;
+    // Before the launcher, which holds some for each jail that waits. What a world may have is its own limit.
+    let max_worlds = raise_files();
     // First of all, while this process has nothing to inherit and one thread.
     let launcher = Launcher::start_with(&turns::options(config.seats)).map_err(|error| error.to_string())?;
     turns::gather(&launcher);
@@ -132,7 +134,7 @@ fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
         next_number: 0,
         is_root: rustix::process::geteuid().is_root(),
         is_behind: false,
-        max_worlds: raise_files(),
+        max_worlds,
         idle_question: None,
         is_closing: false,
         is_over: false,
