@@ -181,9 +181,9 @@ const TERMINAL_INPUT: &[u64] = &[libc::TIOCSTI, libc::TIOCLINUX, libc::TIOCSCTTY
 /// work in a shared directory, as inotify would.
 const WATCHING: &[u64] = &[libc::F_SETLEASE as u64, libc::F_NOTIFY as u64];
 /// What `membarrier(2)` does to the caller's own threads: private expedited barriers, of the plain kind, for code that was just written, and for
-/// restartable sequences; to register for each (16, 64, 256) and to do it (8, 32, 128). Asking what there is (0) has no bit. The global ones
-/// interrupt, or wait for, processors that run others.
-const OWN_BARRIERS: i32 = 8 | 16 | 32 | 64 | 128 | 256;
+/// restartable sequences; to register for each (16, 64, 256), to do it (8, 32, 128), and to ask what one is registered for (512). Asking what there is
+/// (0) has no bit; the kernel's answer still names the global ones (1, 2, 4), which are `EPERM`: they interrupt, or wait for, processors that run others.
+const OWN_BARRIERS: i32 = 8 | 16 | 32 | 64 | 128 | 256 | 512;
 /// The limit on core dumps (`getrlimit(2)`).
 const CORE: u64 = libc::RLIMIT_CORE as u64;
 /// The argument of `personality` that changes nothing.

@@ -63,8 +63,8 @@ int main(int count, char **arguments) {
     int child = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
     if (child == 0) _exit(0);
     say("process", child > 0 && waitpid(child, NULL, 0) == child);
-    /* QUERY; REGISTER_PRIVATE_EXPEDITED and PRIVATE_EXPEDITED, and both for code (SYNC_CORE): `linux/membarrier.h`. */
-    say("barrier-own", barrier(0) >= 0 && !barrier(16) && !barrier(8) && !barrier(64) && !barrier(32));
+    /* QUERY; REGISTER_PRIVATE_EXPEDITED and PRIVATE_EXPEDITED, and both for code (SYNC_CORE); GET_REGISTRATIONS: `linux/membarrier.h`. */
+    say("barrier-own", barrier(0) >= 0 && !barrier(16) && !barrier(8) && !barrier(64) && !barrier(32) && barrier(512) == (16 | 64));
     say("barrier-global", !barrier(1));
     say("barrier-registered", !barrier(4) && !barrier(2));
     say("watch", syscall(SYS_inotify_init1, 0) >= 0);
