@@ -243,6 +243,49 @@ fn a_version_beside_has_what_it_may_ask_for_and_holds_the_grant() {
     assert_eq!(tell(&mut stage, new, "cat /given/inner/file"), NOTHING);
 }
 
+/// An old version that takes its time, with its path in its hands, beside a new one that holds the grant: the process of the old one, and
+/// the new one.
+fn old_and_new(stage: &mut Stage, read: &str) -> (PathBuf, WorldId) {
+    let (old, _) = with_path(stage, read);
+    let process = stage.pid(old);
+    let payload = strait_tests::payload_of(process).unwrap();
+    let pid = rustix::process::Pid::from_raw(payload.cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let new = stage.host.upgrade_beside("asker", &asker(Wake::Never, &[read.into()]), LONG).unwrap();
+    let process = PathBuf::from(format!("/proc/{process}"));
+    assert!(process.exists() && stage.client().grants().unwrap()[0].id == new.0);
+    (process, new)
+}
+
+/// Before the time is over that the old version was given.
+fn ends_soon(process: &Path) {
+    let end = Instant::now() + LONG / 2;
+    while process.exists() {
+        assert!(Instant::now() < end, "nobody holds the grant, and who has the path goes on");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn an_old_version_ends_soon_when_the_holder_of_its_path_is_gone() {
+    let (place, mut stage) = (Place::new("orphan"), Stage::new());
+    let (old, _) = old_and_new(&mut stage, &format!("read {}", place.inner()));
+    stage.client().stop("asker", Duration::from_secs(5), "enough").unwrap();
+    ends_soon(&old);
+    assert!(stage.client().grants().unwrap().is_empty());
+}
+
+#[test]
+fn an_old_version_ends_soon_when_the_holder_of_its_path_may_not_ask_for_it_any_more() {
+    let (place, mut stage) = (Place::new("disowned"), Stage::new());
+    let (old, new) = old_and_new(&mut stage, &format!("read {}", place.inner()));
+    let next = asker(Wake::Never, &[]).specification("asker");
+    stage.client().upgrade("asker", None, &next, Duration::from_millis(300), "next").unwrap();
+    assert_eq!(tell(&mut stage, new, "cat /given/inner/file"), NOTHING);
+    ends_soon(&old);
+    assert!(stage.client().grants().unwrap().is_empty());
+}
+
 #[test]
 fn a_version_beside_that_may_not_ask_for_a_path_has_none() {
     let (place, mut stage) = (Place::new("beyond"), Stage::new());

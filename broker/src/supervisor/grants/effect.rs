@@ -160,7 +160,15 @@ impl Supervisor {
         };
         let held = self.grants.granted.iter().filter(|(_, grant)| is_over(grant));
         for number in held.map(|(number, _)| *number).collect::<Vec<_>>() {
-            self.drop_grant(number, &Answer::Done);
+            self.drop_or_close_grant(number);
+        }
+    }
+
+    /// Nobody holds a grant any more: it is gone at once, or when the lives that have its path beside the one that is over have ended, too.
+    pub(super) fn drop_or_close_grant(&mut self, number: u64) {
+        match self.grants.granted.get(&number).is_some_and(|grant| grant.lives.is_empty()) {
+            true => self.drop_grant(number, &Answer::Done),
+            false => self.close_grant(number, None),
         }
     }
 

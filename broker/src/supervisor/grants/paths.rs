@@ -82,7 +82,7 @@ impl Supervisor {
             return self.drop_grant(number, &Answer::Done);
         }
         // A version that comes up has taken nothing over yet, and the one before begins anew instead.
-        if let Some(new) = self.comes_up_beside(world) {
+        if let Some(new) = self.comes_up_beside(world).filter(|_| lives.contains(&world)) {
             self.kill(new, &reason);
         }
         for life in lives {
@@ -111,13 +111,14 @@ impl Supervisor {
         self.grants.granted.values_mut().for_each(|grant| grant.lives.retain(|life| *life != world));
     }
 
-    /// A world has another configuration from now on: what that doesn't let it ask for isn't granted to it any more.
+    /// A world's next life has another configuration: what that doesn't let it ask for isn't granted to it any more.
     pub(in super::super) fn end_grants_beyond_policy(&mut self, world: WorldId) {
+        self.end_paths_of(world);
         let Some(entry) = self.worlds.get(&world) else { return };
         let is_beyond = |grant: &Grant| grant.world == world && entry.policy.ask(&grant.resource).is_err();
         let beyond = self.grants.granted.iter().filter(|(_, grant)| is_beyond(grant) && grant.outlasts_life());
         for number in beyond.map(|(number, _)| *number).collect::<Vec<_>>() {
-            self.drop_grant(number, &Answer::Done);
+            self.drop_or_close_grant(number);
         }
     }
 
