@@ -422,6 +422,21 @@ fn a_version_beside_that_never_is_ready_changes_nothing() {
     assert_eq!(stage.client().list().unwrap().iter().filter(|row| row.name == "old").count(), 1);
 }
 
+/// One that would sleep when its life is over, too: nobody would know it, by no name.
+#[test]
+fn a_version_beside_that_ends_before_it_takes_over_is_gone() {
+    let mut stage = Stage::new();
+    let old = stage.host.define("old", &sleeper(&["echo"])).unwrap();
+    assert_eq!(stage.ask(old, b"?"), b"?");
+    let mut next = sleeper(&["echo"]);
+    for command in [&["true"][..], &["sleep", "1000"]] {
+        next.command = command.iter().copied().map(String::from).collect();
+        stage.host.upgrade_beside("old", &next, LONG).unwrap_err();
+        assert_eq!(versions(&mut stage, "old"), [old], "{command:?}");
+    }
+    assert_eq!(stage.ask(old, b"?"), b"?");
+}
+
 /// Has a new version of a world come up beside it, which isn't ready yet: the number of that request.
 fn begin_beside(stage: &mut Stage, name: &str, gate: &Starts) -> u64 {
     let request = Request::Upgrade {

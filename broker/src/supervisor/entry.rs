@@ -285,7 +285,8 @@ impl Entry {
             (Origin::First { deadline, .. }, _) => {
                 Some((*deadline, "its template says `checkpoint`, and it came to none in time (`checkpoint_time`)"))
             }
-            (_, Some(beside)) => Some((
+            // One that is ready waits for the switch alone.
+            (_, Some(beside)) if !self.is_mapped => Some((
                 beside.ready_by,
                 "it wasn't ready in time to take over, which it is once its connection is open: the old version goes on",
             )),

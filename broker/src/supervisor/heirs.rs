@@ -158,8 +158,10 @@ impl Supervisor {
     /// Nothing more comes for the old version: it is told to end, behind everything that it was sent before.
     pub(super) fn take_forwarded(&mut self, id: WorldId) {
         let Some(entry) = self.worlds.get_mut(&id) else { return };
-        // It has ended meanwhile: then the old one goes on, and who asked is told with that end.
-        if entry.was_killed || entry.state >= State::Stopping {
+        // It is ending meanwhile: then the old one goes on, has what is sent to either again, and who asked is told with that end.
+        if let Some(beside) = entry.beside.as_ref().filter(|_| entry.was_killed || entry.state >= State::Stopping) {
+            let command = Command::Forward { from: id.0, to: beside.old.0 };
+            self.is_over |= self.link.tell(&command, &[]).is_err();
             return;
         }
         let Some(Beside { old, farewell, asked_by, .. }) = entry.beside.take() else { return };

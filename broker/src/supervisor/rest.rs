@@ -138,12 +138,13 @@ impl Entry {
 }
 
 impl Supervisor {
-    /// A life is over, or didn't begin. A world that has another one sleeps until then; any other is gone.
+    /// A life is over, or didn't begin. A world that has another one sleeps until then; any other is gone, and so is a version that was to take over and
+    /// hasn't: nobody knows it.
     pub(super) fn end_life(&mut self, id: WorldId) {
         self.judge_origin(id);
         let Some(entry) = self.worlds.get_mut(&id) else { return };
-        let goes_on =
-            !self.is_closing && (entry.heir.is_some() || entry.rest.as_ref().is_some_and(|rest| rest.is_kept));
+        let has_next = entry.heir.is_some() || entry.rest.as_ref().is_some_and(|rest| rest.is_kept);
+        let goes_on = has_next && !self.is_closing && entry.beside.is_none();
         match goes_on {
             false => self.detach(id),
             true if entry.heir.is_some() => self.succeed(id),
