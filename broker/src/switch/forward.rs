@@ -29,21 +29,30 @@ impl Switch {
             port.last_route = port.last_route.filter(|(route, _)| *route != from);
         }
         self.stop_for_heir(from, to);
-        if let Some(slot) = self.by_id.get(&from).copied() {
-            let waiters = std::mem::take(&mut self.port(slot).waiters);
-            self.let_go_on(&waiters);
+        match self.by_id.get(&from).copied() {
+            Some(slot) => {
+                let waiters = std::mem::take(&mut self.port(slot).waiters);
+                self.let_go_on(&waiters);
+            }
+            None => self.note_former(from),
         }
         self.forget_formers(to);
         true
     }
 
-    /// Ids are given in order: the smallest are of those that are gone longest.
+    /// A world is gone whose address stands for another one.
+    fn note_former(&mut self, gone: WorldId) {
+        if !self.formers.contains(&gone) {
+            self.formers.push(gone);
+        }
+    }
+
+    /// Those that are gone longest.
     fn forget_formers(&mut self, heir: WorldId) {
-        let is_gone = |id: &WorldId| !self.by_id.contains_key(id);
-        let mut gone: Vec<WorldId> = formers(&self.forwards, heir).filter(is_gone).collect();
-        gone.sort_unstable();
+        let gone: Vec<WorldId> = self.formers.iter().copied().filter(|id| self.heir_of(*id) == heir).collect();
         for former in gone.iter().take(gone.len().saturating_sub(MAX_FORMERS)) {
             self.forwards.remove(former);
+            self.formers.retain(|gone| gone != former);
             for port in self.ports.iter_mut().flatten() {
                 if port.go_on(*former) {
                     port.ring(Event::ROOM);
@@ -85,6 +94,10 @@ impl Switch {
     /// A world is gone: nothing goes there instead of to another.
     pub(super) fn forget_forwards(&mut self, gone: WorldId) {
         self.forwards.retain(|_, to| *to != gone);
+        self.formers.retain(|former| self.forwards.contains_key(former));
+        if self.is_forwarded(gone) {
+            self.note_former(gone);
+        }
     }
 
     /// Who gets what is sent to this id.

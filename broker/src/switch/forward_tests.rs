@@ -213,6 +213,29 @@ fn an_address_of_many_versions_ago_stands_for_nobody() {
 }
 
 #[test]
+fn who_ended_last_is_forgotten_last() {
+    let mut bench = Bench::new();
+    let mut a = bench.attach(19, "a", &["*"]);
+    let _old = bench.attach(OLD.0, "b", &[]);
+    let mut last = bench.attach(NEW.0, "b", &[]);
+    bench.forward(OLD, NEW);
+    let newest = NEW.0 + MAX_FORMERS as u64 + 1;
+    for id in NEW.0 + 1..=newest {
+        // It took longer to finish than all that came after it but one.
+        if id == newest {
+            bench.detach(OLD.0);
+        }
+        last = bench.attach(id, "b", &[]);
+        bench.forward(WorldId(id - 1), WorldId(id));
+        bench.detach(id - 1);
+    }
+    a.send(OLD, b"?").unwrap();
+    assert_eq!(receive(&mut last).1, b"?");
+    a.send(NEW, b"").unwrap();
+    assert_eq!(receive(&mut a).0.code, Reason::NoSuchWorld as u16);
+}
+
+#[test]
 fn an_old_one_reaches_the_new_one_only_as_policy_lets_it() {
     let mut bench = Bench::new();
     let (mut old, mut new) = (bench.attach(OLD.0, "b", &["a"]), bench.attach(NEW.0, "b", &["*"]));

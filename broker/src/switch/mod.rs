@@ -72,6 +72,8 @@ pub(crate) struct Switch {
     requests: Requests,
     /// Worlds that have a newer version beside them, and that.
     forwards: HashMap<WorldId, WorldId>,
+    /// Those of the addresses forwarded whose worlds are gone, in the order in which they went.
+    formers: Vec<WorldId>,
     links: Links,
     taps: Taps,
     topics: Topics,
@@ -103,6 +105,7 @@ impl Switch {
             touched: Vec::new(),
             requests: Requests::default(),
             forwards: HashMap::new(),
+            formers: Vec::new(),
             links: Links::default(),
             taps: Taps::default(),
             topics: Topics::default(),
