@@ -649,6 +649,36 @@ fn who_starts_without_end_has_to_wait() {
     stage.host.spawn("other", &World::new(["true"])).unwrap();
 }
 
+/// A life that ends well can be followed by the next one at once, which nobody has to ask to start.
+#[test]
+fn lives_of_what_somebody_started_come_no_faster_than_starts() {
+    const AT_ONCE: usize = 8;
+    const AGAIN: u64 = 5;
+    let mut asker = actor(&["obedient"], &[]);
+    asker.may = vec!["start kin".into()];
+    let templates = [("kin".into(), sleeper(&["echo"]))].into();
+    let mut stage = Stage::with(&Config { starts: AT_ONCE, templates, ..Config::default() });
+    let asker = stage.host.spawn("asker", &asker).unwrap();
+    let began = Instant::now();
+    let mut start = || String::from_utf8(stage.ask(asker, b"start kin")).unwrap().parse().map(WorldId).expect("an id");
+    let kin = [(); AT_ONCE].map(|()| start());
+    for _ in 0..AGAIN {
+        for id in &kin {
+            let name = stage.row(*id).name;
+            assert!(stage.client().stop(&name, LONG, "sleep").unwrap().sleeps);
+        }
+        for id in &kin {
+            stage.client().start_request(*id, b"?", LONG).unwrap();
+        }
+        for _ in &kin {
+            assert_eq!(stage.receive().0.kind, Kind::Reply);
+        }
+    }
+    // So many at once, and then one in 20 ms.
+    let least = Duration::from_millis(20 * AGAIN * AT_ONCE as u64);
+    assert!(began.elapsed() >= least, "{:?}, and {least:?} is the least", began.elapsed());
+}
+
 #[test]
 fn so_many_wake_at_once_that_some_have_to_wait() {
     const MANY: usize = 80;

@@ -1,4 +1,5 @@
-//! Who pays for worlds that somebody had started: how many there may be, how many of them may be on their way, and how fast they come.
+//! Who pays for worlds that somebody had started: how many there may be, how many of them may be on their way, and how fast they come. Each life is a
+//! start.
 //!
 //! A world that was started by another is on the account of that one's starter, if it has one: else a template whose worlds may start more of
 //! their kind would have a bound for each and none for all. Programs that attach come and go under many names, so theirs is their uid's.
@@ -39,7 +40,7 @@ pub(super) struct Pace {
 
 impl Pace {
     /// Counts one start more on an account that may have so many at once, or says how long that has to wait.
-    fn count(&mut self, account: &Account, at_once: usize, now: Instant) -> Result<(), Duration> {
+    pub(super) fn count(&mut self, account: &Account, at_once: usize, now: Instant) -> Result<(), Duration> {
         self.rested_at.retain(|_, at| *at > now);
         let at = self.rested_at.get(account).copied().unwrap_or(now) + PAUSE_PER_START;
         let at_once = u32::try_from(at_once).unwrap_or(u32::MAX);

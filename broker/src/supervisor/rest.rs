@@ -256,9 +256,16 @@ impl Supervisor {
         self.wake_due(Instant::now());
     }
 
+    /// Unless lives come too fast on its starter's account: then it goes on waiting.
     fn begin_life(&mut self, id: WorldId) {
         let Some(entry) = self.worlds.get_mut(&id) else { return };
         let Some(rest) = &mut entry.rest else { return };
+        if let Some(account) = &entry.account
+            && let Err(wait) = self.pace.count(account, self.config.starts, Instant::now())
+        {
+            rest.not_before = Some(Instant::now() + wait);
+            return;
+        }
         rest.wanted_since = None;
         rest.activity = entry.world.as_ref().and_then(|world| world.idle_ms).map(Activity::new);
         // It is there if nobody has rung.
