@@ -156,8 +156,11 @@ impl Pool {
         if series.is_sound() { series.jails.pop_front() } else { None }
     }
 
-    /// Has its series be the last that was asked for. A heavy image isn't kept: a jail that isn't filled is the same for any program and any image.
+    /// Has its series be the last that was asked for; where no jails wait there are none. A heavy image isn't kept: a jail that isn't filled is the same for any program and any image.
     pub fn remember(&mut self, shape: &Shape, rendezvous: Option<&OwnedFd>, image: Option<&Image>) {
+        if self.size == 0 {
+            return;
+        }
         let image = image.filter(|image| image.is_light());
         let known = self.series.iter().position(|series| series.is_of(shape, rendezvous, image));
         let series = match known.and_then(|at| self.series.remove(at)) {
@@ -226,5 +229,8 @@ mod tests {
         assert!(pool.series.len() == 2 && pool.series[0].is_usual && !pool.series[1].is_usual);
         pool.forget(None);
         assert!(pool.series.is_empty());
+        let mut none = Pool::new(0);
+        none.remember(&shape, None, Some(&light));
+        assert!(none.series.is_empty(), "where nothing waits");
     }
 }

@@ -85,7 +85,9 @@ impl<'a> Service<'a> {
             self.pool.forget(None);
             self.end_outdated();
         }
-        self.is_asked(None)?;
+        if !self.dying.is_empty() {
+            self.is_asked(None)?;
+        }
         rustix::io::retry_on_intr(|| socket::receive(self.supervisor, buffer)).ok()
     }
 
