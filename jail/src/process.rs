@@ -91,9 +91,10 @@ impl Process {
         self.group.run_time()
     }
 
-    /// What the threads of the tree have had of turns on a processor. Those that have ended don't count any more.
-    pub fn turns(&self) -> Turns {
-        self.group.turns()
+    /// What the threads of the tree have had of turns on a processor: of `most` at most, which had so much `before`. Those that have ended don't
+    /// count any more.
+    pub fn turns(&self, before: &Turns, most: usize) -> Turns {
+        self.group.turns(before, most)
     }
 
     /// Puts the tree into a group of the scheduler with a small share, beside those who [take turns](crate::Launcher::take_turns), or back among

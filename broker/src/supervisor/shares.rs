@@ -9,27 +9,34 @@
 //! tells them apart is what others feel: one that hands its processor on within microseconds, and gets it back after milliseconds, has somebody in
 //! its group who keeps it. Only then are those with long turns moved; and a crowd, which wants more than two processors, in any case.
 //!
-//! Nobody looks while there are processors enough: the kernel wakes this up when somebody waits for one (`/proc/pressure/cpu`).
+//! Nobody looks while there are processors enough: the kernel wakes this up when somebody waits for one (`/proc/pressure/cpu`). A look reads what so
+//! many threads have had at most, and while it finds nobody who is kept waiting the next one comes later each time.
 
 use super::{Supervisor, Token, log};
 use rustix::event::epoll::{self, EventFlags};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
-use strait_jail::{Had, Process, Turns};
+use strait_jail::{Had, LONG_WAIT, Process, Turns};
 use strait_protocol::WorldId;
 
 /// Wake up when somebody had to wait for a processor for 100 ms in 2 s: the shortest time that the kernel lets anybody ask for.
 const TRIGGER: &[u8] = b"some 100000 2000000\0";
-/// Between two looks while somebody is hot or apart.
+/// Between two looks while somebody is hot or apart; twice as long each time that nothing was found, and at most as long as the kernel may take to tell
+/// of pressure.
 const LOOK: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Threads of one world that are looked at, and of all: some 3 us for each.
+const MAX_THREADS: usize = 256;
+const MAX_THREADS_OF_ALL: usize = 1024;
 /// A world is suspect from this share of one processor on, and burns if so much of it went into long turns.
 const HOT: f64 = 0.2;
 /// One is kept waiting if it waits so long in all between two looks for a processor that it has handed on, and long each time.
-const KEPT: Duration = Duration::from_millis(50);
-/// And one that wants so many processors, what it had and what it waited for together, is a crowd.
+const KEPT: Duration = LONG_WAIT;
+/// And one that wants so many processors, what it had and what it waited for together, is a crowd; so is one of more threads than are looked at.
 const CROWD: f64 = 2.0;
 /// One that wants less than this is calm again.
 const CALM: f64 = 0.1;
@@ -48,6 +55,8 @@ pub(super) struct Shares {
     switch_pid: i32,
     trigger: Option<OwnedFd>,
     next: Option<Instant>,
+    /// Between the last look and the next one.
+    pause: Duration,
     worlds: HashMap<WorldId, Share>,
 }
 
@@ -86,14 +95,24 @@ impl Shares {
     /// Of the worlds of this switch.
     pub(super) fn beside(switch: u32) -> Self {
         let switch_pid = switch.cast_signed();
-        Self { switch: Seen::default(), switch_pid, trigger: None, next: None, worlds: HashMap::new() }
+        let (pause, worlds) = (Duration::ZERO, HashMap::new());
+        Self { switch: Seen::default(), switch_pid, trigger: None, next: None, pause, worlds }
     }
 }
 
 impl Seen {
-    fn update(&mut self, turns: Option<Turns>) {
-        let before = std::mem::replace(&mut self.turns, turns);
+    fn update(&mut self, is_counted: bool, turns: impl FnOnce(&Turns) -> Turns) {
+        let before = self.turns.take();
+        self.turns = is_counted.then(|| turns(before.as_ref().unwrap_or(&Turns::default())));
         self.taken = self.turns.as_ref().zip(before).map(|(now, before)| now.since(&before).collect());
+    }
+
+    fn threads(&self) -> usize {
+        self.turns.as_ref().map_or(0, Turns::threads)
+    }
+
+    fn is_cut(&self) -> bool {
+        self.turns.as_ref().is_some_and(|turns| turns.is_cut)
     }
 
     fn is_kept_waiting(&self) -> bool {
@@ -126,9 +145,8 @@ impl Share {
     }
 
     /// Its turns are counted if it stands apart, or if it has had any while somebody is suspect.
-    fn count(&mut self, is_anybody_suspect: bool, turns: impl FnOnce() -> Turns) {
-        let is_counted = self.apart.is_some() || is_anybody_suspect && !self.spent.is_zero();
-        self.seen.update(is_counted.then(turns));
+    fn is_counted(&self, is_anybody_suspect: bool) -> bool {
+        self.apart.is_some() || is_anybody_suspect && !self.spent.is_zero()
     }
 
     fn is_kept_waiting(&self) -> bool {
@@ -143,8 +161,9 @@ impl Share {
         // What threads had that came and went isn't seen: no turns that can be seen are no short ones.
         let short: Duration = taken.iter().filter(|had| has_short_turns(had)).map(|had| had.time).sum();
         let burns = self.part_of(self.spent.saturating_sub(short)) >= HOT;
+        let is_crowd = wanted >= CROWD || self.seen.is_cut();
         match self.apart {
-            None if self.is_suspect() && (wanted >= CROWD || burns && is_anybody_kept) => Verdict::Part,
+            None if self.is_suspect() && (is_crowd || burns && is_anybody_kept) => Verdict::Part,
             // It wants more than it gets: that isn't calm.
             Some(_) if wanted >= CALM => {
                 self.apart = Some(self.at);
@@ -179,7 +198,7 @@ fn has_short(time: Duration, count: u64) -> bool {
 /// seldom handed anything on.
 fn is_kept_waiting(had: &Had) -> bool {
     let is_late = had.waited >= KEPT && !has_short(had.waited, had.count);
-    is_late && has_short_turns(had) && 2 * had.handed_on >= had.count
+    is_late && has_short_turns(had) && had.handed_on.is_some_and(|handed_on| 2 * handed_on >= had.count)
 }
 
 impl Supervisor {
@@ -197,11 +216,16 @@ impl Supervisor {
 
     /// Processors are short: from now on it is looked at who takes them.
     pub(super) fn feel_pressure(&mut self) {
-        if self.shares.next.is_none() {
-            // Nobody was hot or apart: what was seen last is too old to count from.
-            self.shares.worlds.values_mut().for_each(|share| share.is_old = true);
-            self.shares.switch = Seen::default();
-            self.look_at_shares(Instant::now());
+        let (now, shares) = (Instant::now(), &mut self.shares);
+        shares.pause = Duration::ZERO;
+        match shares.next {
+            Some(next) => shares.next = Some(next.min(now + LOOK)),
+            None => {
+                // Nobody was hot or apart: what was seen last is too old to count from.
+                shares.worlds.values_mut().for_each(|share| share.is_old = true);
+                shares.switch = Seen::default();
+                self.look_at_shares(now);
+            }
         }
     }
 
@@ -214,9 +238,14 @@ impl Supervisor {
         let is_anybody_new = self.note_times(now);
         let is_anybody_suspect = self.shares.worlds.values().any(Share::is_suspect);
         self.count_turns(is_anybody_suspect);
-        self.judge_shares(now);
-        let is_anybody_apart = self.shares.worlds.values().any(|share| share.apart.is_some());
-        self.shares.next = (is_anybody_new || is_anybody_suspect || is_anybody_apart).then_some(now + LOOK);
+        let is_anybody_kept = self.judge_shares(now);
+        let shares = &mut self.shares;
+        let is_anybody_apart = shares.worlds.values().any(|share| share.apart.is_some());
+        // Turns were counted for the first time: what was had between two looks isn't known before the next one.
+        let is_unknown = is_anybody_suspect && shares.switch.taken.is_none();
+        shares.pause = next_pause(shares.pause, is_anybody_new || is_anybody_kept || is_unknown);
+        let goes_on = is_anybody_new || is_anybody_suspect || is_anybody_apart;
+        shares.next = goes_on.then_some(now + shares.pause);
     }
 
     /// Whether one of them is seen for the first time.
@@ -232,17 +261,23 @@ impl Supervisor {
         is_anybody_new
     }
 
+    /// Where not all can be looked at, those are that take most. Who is apart already comes last.
     fn count_turns(&mut self, is_anybody_suspect: bool) {
         let Shares { worlds, switch, switch_pid, .. } = &mut self.shares;
-        for (id, share) in worlds {
-            if let Some(process) = self.worlds.get(id).and_then(|entry| entry.process.as_ref()) {
-                share.count(is_anybody_suspect, || process.turns());
-            }
+        switch.update(is_anybody_suspect, |before| Turns::of_process(*switch_pid, before, MAX_THREADS));
+        let mut most_first: Vec<(&WorldId, &mut Share)> = worlds.iter_mut().collect();
+        most_first.sort_by_key(|(_, share)| (share.apart.is_some(), Reverse(share.spent)));
+        let mut left = MAX_THREADS_OF_ALL;
+        for (id, share) in most_first {
+            let Some(process) = self.worlds.get(id).and_then(|entry| entry.process.as_ref()) else { continue };
+            let is_counted = left >= MAX_THREADS && share.is_counted(is_anybody_suspect);
+            share.seen.update(is_counted, |before| process.turns(before, MAX_THREADS));
+            left -= share.seen.threads();
         }
-        switch.update(is_anybody_suspect.then(|| Turns::of_process(*switch_pid)));
     }
 
-    fn judge_shares(&mut self, now: Instant) {
+    /// Whether somebody is kept waiting.
+    fn judge_shares(&mut self, now: Instant) -> bool {
         let Shares { worlds, switch, .. } = &mut self.shares;
         let is_anybody_kept = switch.is_kept_waiting() || worlds.values().any(Share::is_kept_waiting);
         for (id, share) in worlds {
@@ -253,7 +288,12 @@ impl Supervisor {
                 *share = Share::new(now, share.time);
             }
         }
+        is_anybody_kept
     }
+}
+
+fn next_pause(last: Duration, was_something_found: bool) -> Duration {
+    if was_something_found { LOOK } else { (last * 2).clamp(LOOK, LONGEST_PAUSE) }
 }
 
 fn carry_out(verdict: Verdict, process: &mut Process, share: &mut Share) -> std::io::Result<()> {
@@ -300,7 +340,8 @@ mod tests {
 
     fn look(share: &mut Share, spent: Duration, turns: Turns, is_kept: bool) -> Verdict {
         share.update(share.at + LOOK, share.time + spent);
-        share.count(share.is_suspect(), || turns);
+        let is_counted = share.is_counted(share.is_suspect());
+        share.seen.update(is_counted, |_| turns);
         let verdict = share.judge(is_kept);
         match verdict {
             Verdict::Part => share.part(),
@@ -368,10 +409,33 @@ mod tests {
     }
 
     #[test]
+    fn more_threads_than_are_looked_at_are_a_crowd() {
+        let mut share = world();
+        let turns = || {
+            let mut turns = Turns::default();
+            turns.is_cut = true;
+            turns
+        };
+        assert_eq!([(); 2].map(|()| look(&mut share, LOOK, turns(), false)), [Verdict::Leave, Verdict::Part]);
+        // One that takes little isn't.
+        assert_eq!([(); 2].map(|()| look(&mut world(), LOOK / 10, turns(), false)), [Verdict::Leave; 2]);
+    }
+
+    #[test]
+    fn who_finds_nothing_looks_less_often_each_time() {
+        let pauses: Vec<Duration> = std::iter::successors(Some(Duration::ZERO), |last| Some(next_pause(*last, false)))
+            .skip(1)
+            .take(5)
+            .collect();
+        assert_eq!(pauses, [LOOK, 2 * LOOK, 4 * LOOK, LONGEST_PAUSE, LONGEST_PAUSE]);
+        assert_eq!(next_pause(LONGEST_PAUSE, true), LOOK);
+    }
+
+    #[test]
     fn kept_waiting_is_who_hands_its_processor_on_and_gets_it_back_late() {
         let turns = |time, waited, handed_on| {
             let (time, waited) = (Duration::from_micros(time), Duration::from_micros(waited));
-            is_kept_waiting(&Had { time, waited, count: 40, handed_on })
+            is_kept_waiting(&Had { time, waited, count: 40, handed_on: Some(handed_on) })
         };
         assert!(turns(200, 160_000, 40));
         // It burns itself; it has its turns back soon; it sleeps, and is woken late.

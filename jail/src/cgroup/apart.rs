@@ -20,9 +20,16 @@ const HANDED_ON: &str = "nonvoluntary_ctxt_switches:";
 /// Passes over the list of processes, which may grow meanwhile.
 const PASSES: usize = 4;
 
+/// How often a thread had to hand its processor on is read only if it has waited so long for one since it was looked at before.
+pub const LONG_WAIT: Duration = Duration::from_millis(50);
+
 /// What threads that are there have had, by their numbers (`proc_pid_schedstat(5)`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Turns(BTreeMap<i32, Had>);
+pub struct Turns {
+    threads: BTreeMap<i32, Had>,
+    /// There are more threads than were looked at.
+    pub is_cut: bool,
+}
 
 /// What one thread has had since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,33 +41,39 @@ pub struct Had {
     /// How often it was given one.
     pub count: u64,
     /// How often it had to hand it on while it could have gone on, which is what a yield is too (`nonvoluntary_ctxt_switches`,
-    /// `proc_pid_status(5)`). Not counted for a jail that stands apart.
-    pub handed_on: u64,
+    /// `proc_pid_status(5)`). `None`: it hasn't waited long, or stands apart.
+    pub handed_on: Option<u64>,
 }
 
 impl FromIterator<(i32, Had)> for Turns {
     fn from_iter<I: IntoIterator<Item = (i32, Had)>>(threads: I) -> Turns {
-        Turns(threads.into_iter().collect())
+        Turns { threads: threads.into_iter().collect(), is_cut: false }
     }
 }
 
 impl Turns {
-    /// Those of a process that is in no jail.
-    pub fn of_process(pid: i32) -> Turns {
-        threads_of(pid).filter_map(|dir| Had::of_thread(&dir, true)).collect()
+    /// Those of a process that is in no jail: of `most` threads at most, which had so much `before`.
+    pub fn of_process(pid: i32, before: &Turns, most: usize) -> Turns {
+        Turns::of_threads(threads_of(pid), Some(before), most)
+    }
+
+    fn of_threads(mut dirs: impl Iterator<Item = PathBuf>, before: Option<&Turns>, most: usize) -> Turns {
+        let threads = dirs.by_ref().take(most).filter_map(|dir| Had::of_thread(&dir, before)).collect();
+        Turns { threads, is_cut: dirs.next().is_some() }
+    }
+
+    /// Of how many threads this is.
+    pub fn threads(&self) -> usize {
+        self.threads.len()
     }
 
     /// What each thread that is there has had since `before`.
     pub fn since(&self, before: &Turns) -> impl Iterator<Item = Had> {
-        self.0.iter().map(|(thread, now)| {
-            let before = before.0.get(thread).copied().unwrap_or_default();
-            Had {
-                time: now.time.saturating_sub(before.time),
-                waited: now.waited.saturating_sub(before.waited),
-                count: now.count.saturating_sub(before.count),
-                handed_on: now.handed_on.saturating_sub(before.handed_on),
-            }
-        })
+        self.threads.iter().map(|(thread, now)| now.since(before.of(*thread)))
+    }
+
+    fn of(&self, thread: i32) -> Had {
+        self.threads.get(&thread).copied().unwrap_or(Had::NEW)
     }
 }
 
@@ -71,14 +84,27 @@ fn threads_of(pid: i32) -> impl Iterator<Item = PathBuf> {
 }
 
 impl Had {
-    /// With its number. `None`: it has ended.
-    fn of_thread(dir: &Path, takes_turns: bool) -> Option<(i32, Had)> {
-        let mut had = Had::parse(&fs::read_to_string(dir.join("schedstat")).ok()?)?;
-        if takes_turns {
-            let status = fs::read_to_string(dir.join("status")).ok()?;
-            had.handed_on = status.lines().find_map(|line| line.strip_prefix(HANDED_ON))?.trim().parse().ok()?;
+    /// What one has had that has just begun.
+    const NEW: Had = Had { time: Duration::ZERO, waited: Duration::ZERO, count: 0, handed_on: Some(0) };
+
+    fn since(&self, before: Had) -> Had {
+        Had {
+            time: self.time.saturating_sub(before.time),
+            waited: self.waited.saturating_sub(before.waited),
+            count: self.count.saturating_sub(before.count),
+            handed_on: self.handed_on.zip(before.handed_on).map(|(now, before)| now.saturating_sub(before)),
         }
-        Some((dir.file_name()?.to_str()?.parse().ok()?, had))
+    }
+
+    /// With its number; and how often it handed its processor on, if it takes turns and has waited long since `before`. `None`: it has ended.
+    fn of_thread(dir: &Path, before: Option<&Turns>) -> Option<(i32, Had)> {
+        let thread = dir.file_name()?.to_str()?.parse().ok()?;
+        let mut had = Had::parse(&fs::read_to_string(dir.join("schedstat")).ok()?)?;
+        if before.is_some_and(|before| had.since(before.of(thread)).waited >= LONG_WAIT) {
+            let status = fs::read_to_string(dir.join("status")).ok()?;
+            had.handed_on = Some(status.lines().find_map(|line| line.strip_prefix(HANDED_ON))?.trim().parse().ok()?);
+        }
+        Some((thread, had))
     }
 
     /// `time on a processor, time waited, turns`, in ns.
@@ -86,7 +112,7 @@ impl Had {
         let mut numbers = text.split_whitespace().map(str::parse::<u64>);
         let mut next = || numbers.next()?.ok();
         let (time, waited) = (Duration::from_nanos(next()?), Duration::from_nanos(next()?));
-        Some(Had { time, waited, count: next()?, handed_on: 0 })
+        Some(Had { time, waited, count: next()?, handed_on: None })
     }
 }
 
@@ -99,11 +125,10 @@ impl Group {
         Some(Duration::from_micros(micros.parse().ok()?))
     }
 
-    /// What its threads have had of turns. Those that have ended don't count any more.
-    pub fn turns(&self) -> Turns {
-        let takes_turns = !self.label.own_cpu;
-        let threads = self.members().into_iter().flat_map(threads_of);
-        threads.filter_map(|dir| Had::of_thread(&dir, takes_turns)).collect()
+    /// What its threads have had of turns, of `most` at most, which had so much `before`. Those that have ended don't count any more.
+    pub fn turns(&self, before: &Turns, most: usize) -> Turns {
+        let before = (!self.label.own_cpu).then_some(before);
+        Turns::of_threads(self.members().into_iter().flat_map(threads_of), before, most)
     }
 
     /// Puts the jail apart, or back among those who take turns.
