@@ -103,7 +103,7 @@ mod table;
 mod wire;
 
 pub use attest::{Attested, Landlock};
-pub use cgroup::{Had, LONG_WAIT, Turns};
+pub use cgroup::{Had, LONG_WAIT, Turns, processor_of};
 pub use enclose::{Enclosure, enclose};
 pub use error::{Error, SpawnError, Step};
 pub use launcher::{Fds, Image, Launcher, MAX_OPEN, MAX_SEATS, Options, Ticket};

@@ -7,7 +7,8 @@
 //! Who that is, the kernel knows: how much time a thread had, in how many turns, and how long it waited for them. One that computes has turns of
 //! milliseconds. But so has one that talks and has a processor to itself, since a yield that nobody else is there for isn't the end of a turn. What
 //! tells them apart is what others feel: one that hands its processor on within microseconds, and gets it back after milliseconds, has somebody in
-//! its group who keeps it. Only then are those with long turns moved; and a crowd, which wants more than two processors, in any case.
+//! its group who keeps it. Only then are those with long turns moved that have them on this very processor; and a crowd, which wants more than two
+//! processors, in any case. Who talks can't be accused so: where somebody else waits its turns are short.
 //!
 //! Nobody looks while there are processors enough: the kernel wakes this up when somebody waits for one (`/proc/pressure/cpu`). A look reads what so
 //! many threads have had at most, and while it finds nobody who is kept waiting the next one comes later each time.
@@ -20,7 +21,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
-use strait_jail::{Had, LONG_WAIT, Process, Turns};
+use strait_jail::{Had, LONG_WAIT, Process, Turns, processor_of};
 use strait_protocol::WorldId;
 
 /// Wake up when somebody had to wait for a processor for 100 ms in 2 s: the shortest time that the kernel lets anybody ask for.
@@ -80,8 +81,11 @@ struct Share {
 struct Seen {
     turns: Option<Turns>,
     /// Between the last two looks, if they were counted at both.
-    taken: Option<Vec<Had>>,
+    taken: Option<Vec<(i32, Had)>>,
 }
+
+/// Who is kept waiting, and for which processor. `None`: the switch.
+type Kept = Vec<(Option<WorldId>, u32)>;
 
 /// What is to be done about a world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,8 +119,10 @@ impl Seen {
         self.turns.as_ref().is_some_and(|turns| turns.is_cut)
     }
 
-    fn is_kept_waiting(&self) -> bool {
-        self.taken.iter().flatten().any(is_kept_waiting)
+    /// For which processors its threads are kept waiting.
+    fn kept_at(&self) -> impl Iterator<Item = u32> {
+        let kept = self.taken.iter().flatten().filter(|(_, had)| is_kept_waiting(had));
+        kept.filter_map(|(thread, _)| processor_of(*thread))
     }
 }
 
@@ -149,21 +155,14 @@ impl Share {
         self.apart.is_some() || is_anybody_suspect && !self.spent.is_zero()
     }
 
-    fn is_kept_waiting(&self) -> bool {
-        self.apart.is_none() && self.seen.is_kept_waiting()
-    }
-
-    /// What is to be done about it, if somebody who takes turns is kept waiting or not.
-    fn judge(&mut self, is_anybody_kept: bool) -> Verdict {
+    /// What is to be done about it, where others are kept waiting for these processors, and its threads run on those.
+    fn judge(&mut self, kept_at: impl FnOnce() -> Vec<u32>, runs_at: impl Fn(i32) -> Option<u32>) -> Verdict {
         let Some(taken) = &self.seen.taken else { return Verdict::Leave };
-        let waited: Duration = taken.iter().map(|had| had.waited).sum();
+        let waited: Duration = taken.iter().map(|(_, had)| had.waited).sum();
         let wanted = self.part_of(self.spent + waited);
-        // What threads had that came and went isn't seen: no turns that can be seen are no short ones.
-        let short: Duration = taken.iter().filter(|had| has_short_turns(had)).map(|had| had.time).sum();
-        let burns = self.part_of(self.spent.saturating_sub(short)) >= HOT;
         let is_crowd = wanted >= CROWD || self.seen.is_cut();
         match self.apart {
-            None if self.is_suspect() && (is_crowd || burns && is_anybody_kept) => Verdict::Part,
+            None if self.is_suspect() && (is_crowd || self.burns(taken, &kept_at(), runs_at)) => Verdict::Part,
             // It wants more than it gets: that isn't calm.
             Some(_) if wanted >= CALM => {
                 self.apart = Some(self.at);
@@ -172,6 +171,14 @@ impl Share {
             Some(since) if self.at - since >= self.term => Verdict::Return,
             _ => Verdict::Leave,
         }
+    }
+
+    /// What threads had that came and went isn't seen: no turns that can be seen are no short ones, nor are they elsewhere.
+    fn burns(&self, taken: &[(i32, Had)], kept_at: &[u32], runs_at: impl Fn(i32) -> Option<u32>) -> bool {
+        let keeps = |thread| runs_at(thread).is_none_or(|at| kept_at.contains(&at));
+        let is_harmless = |(thread, had): &&(i32, Had)| has_short_turns(had) || !keeps(*thread);
+        let harmless = || taken.iter().filter(is_harmless).map(|(_, had)| had.time).sum();
+        !kept_at.is_empty() && self.part_of(self.spent.saturating_sub(harmless())) >= HOT
     }
 
     fn part(&mut self) {
@@ -276,19 +283,29 @@ impl Supervisor {
         }
     }
 
+    fn kept(&self) -> Kept {
+        let Shares { worlds, switch, .. } = &self.shares;
+        let of_switch = switch.kept_at().map(|at| (None, at));
+        let taking_turns = worlds.iter().filter(|(_, share)| share.apart.is_none());
+        let of_worlds = taking_turns.flat_map(|(id, share)| share.seen.kept_at().map(|at| (Some(*id), at)));
+        of_switch.chain(of_worlds).collect()
+    }
+
     /// Whether somebody is kept waiting.
     fn judge_shares(&mut self, now: Instant) -> bool {
-        let Shares { worlds, switch, .. } = &mut self.shares;
-        let is_anybody_kept = switch.is_kept_waiting() || worlds.values().any(Share::is_kept_waiting);
-        for (id, share) in worlds {
+        let kept = self.kept();
+        for (id, share) in &mut self.shares.worlds {
             let Some(entry) = self.worlds.get_mut(id) else { continue };
             let Some(process) = &mut entry.process else { continue };
-            if let Err(error) = carry_out(share.judge(is_anybody_kept), process, share) {
+            // No world is a witness for itself.
+            let others = kept.iter().filter(|(who, _)| *who != Some(*id));
+            let verdict = share.judge(|| others.map(|(_, at)| *at).collect(), processor_of);
+            if let Err(error) = carry_out(verdict, process, share) {
                 log(&format!("world {} can't be moved in the scheduler: {error}", entry.name));
                 *share = Share::new(now, share.time);
             }
         }
-        is_anybody_kept
+        !kept.is_empty()
     }
 }
 
@@ -320,7 +337,7 @@ mod tests {
 
     fn watch_while(share: &mut Share, threads: &[(f64, f64, Duration)], looks: u32, is_kept: bool) -> Vec<Verdict> {
         let already = share.seen.turns.clone().unwrap_or_default();
-        let mut had: Vec<Had> = already.since(&Turns::default()).collect();
+        let mut had: Vec<Had> = already.since(&Turns::default()).map(|(_, had)| had).collect();
         had.resize(threads.len(), Had::default());
         (0..looks)
             .map(|_| {
@@ -342,7 +359,7 @@ mod tests {
         share.update(share.at + LOOK, share.time + spent);
         let is_counted = share.is_counted(share.is_suspect());
         share.seen.update(is_counted, |_| turns);
-        let verdict = share.judge(is_kept);
+        let verdict = share.judge(|| Vec::from(if is_kept { &[1][..] } else { &[] }), |_| Some(1));
         match verdict {
             Verdict::Part => share.part(),
             Verdict::Return => share.rejoin(),
@@ -406,6 +423,26 @@ mod tests {
         let mut share = world();
         assert_eq!(watch_while(&mut share, &[(1.0, 0.0, SLICE)], 50, false), [Verdict::Leave; 50]);
         assert_eq!(watch_while(&mut share, &[(1.0, 0.0, SLICE)], 1, true), [Verdict::Part]);
+    }
+
+    #[test]
+    fn who_has_long_turns_elsewhere_stays() {
+        let mut share = world();
+        watch_while(&mut share, &[(1.0, 0.0, SLICE)], 2, false);
+        assert_eq!(share.judge(|| vec![1, 3], |_| Some(2)), Verdict::Leave);
+        assert_eq!(share.judge(|| vec![1, 3], |_| Some(3)), Verdict::Part);
+        // Nobody knows where one ran that has ended meanwhile.
+        assert_eq!(share.judge(|| vec![1, 3], |_| None), Verdict::Part);
+    }
+
+    #[test]
+    fn the_kernel_says_where_a_thread_runs() {
+        let own = std::fs::read_link("/proc/thread-self").unwrap();
+        let own = own.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        let processors = std::fs::read_to_string("/proc/stat").unwrap();
+        let at = processor_of(own).unwrap();
+        assert!(processors.lines().any(|line| line.starts_with(&format!("cpu{at} "))), "{at}");
+        assert_eq!(processor_of(i32::MAX), None);
     }
 
     #[test]

@@ -67,14 +67,21 @@ impl Turns {
         self.threads.len()
     }
 
-    /// What each thread that is there has had since `before`.
-    pub fn since(&self, before: &Turns) -> impl Iterator<Item = Had> {
-        self.threads.iter().map(|(thread, now)| now.since(before.of(*thread)))
+    /// What each thread that is there has had since `before`, by its number.
+    pub fn since(&self, before: &Turns) -> impl Iterator<Item = (i32, Had)> {
+        self.threads.iter().map(|(thread, now)| (*thread, now.since(before.of(*thread))))
     }
 
     fn of(&self, thread: i32) -> Had {
         self.threads.get(&thread).copied().unwrap_or(Had::NEW)
     }
+}
+
+/// The processor that a thread ran on last, or waits for (`proc_pid_stat(5)`). `None`: it has ended.
+pub fn processor_of(thread: i32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{thread}/stat")).ok()?;
+    // Behind its name, which may have anything in it: 36 fields from the state on.
+    stat.rsplit_once(") ")?.1.split(' ').nth(36)?.parse().ok()
 }
 
 /// The directories of its threads.

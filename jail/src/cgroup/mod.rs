@@ -30,7 +30,7 @@ mod discover;
 mod group;
 mod home;
 
-pub use apart::{Had, LONG_WAIT, Turns};
+pub use apart::{Had, LONG_WAIT, Turns, processor_of};
 pub use group::{Group, Label};
 pub use home::Home;
 
