@@ -51,6 +51,7 @@ const EXCEPTIONS: &[(Option<Role>, &str, Exception, &str)] = &[
     (FIRST, "write", Ends, "to the gate, when it is confined: it is killed for a call without a number, as which one fails here, and its world with it"),
     (FIRST, "write", Unnamed, "the same, when its payload hasn't read its task yet: then it is said that it died"),
     (FIRST, "wait4", Ends, "a pid 1 that can't wait ends, and its world with it"),
+    (FIRST, "wait4", Unnamed, "the same, before its payload was told its task: then it is said that it died"),
     (LAUNCHER, "newfstatat", Harmless, "a file that can't be looked at is taken for another: jails that were begun ahead of time are begun anew"),
     (LAUNCHER, "openat2", Harmless, "a granted file that can't be looked at: no jail that waits for its task is used; opening one is named"),
     (LAUNCHER, "statx", Harmless, "the same"),

@@ -31,7 +31,8 @@ fn attack(ro: &Path, rw: &Path, command: &[String]) -> Result<ExitCode, HostErro
     let mut host = Host::start(&Config { templates, ..Config::default() })?;
     ready(&mut host, "probe/original")?;
     let victim = ready(&mut host, "probe/victim")?;
-    // The attacker's jail stood before it was asked for, as those of most clones do. An ordinary user's never do.
+    // The attacker was restored before it was asked for, as most clones are: what was asked for twice is. An ordinary user's never are.
+    ready(&mut host, "probe/other")?;
     if rustix::process::geteuid().is_root() {
         wait_for_a_jail_beside(victim);
     }
@@ -51,7 +52,7 @@ fn attack(ro: &Path, rw: &Path, command: &[String]) -> Result<ExitCode, HostErro
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(70)))
 }
 
-/// Waits until beside the jails of the two there is one more; not for long, since where the system's files change meanwhile there is none until
+/// Waits until beside the jails of the three there is one more; not for long, since where the system's files change meanwhile there is none until
 /// another clone is ordered.
 fn wait_for_a_jail_beside(one: u32) {
     let parent = fs::read_to_string(format!("/proc/{one}/status")).unwrap_or_default();
@@ -63,7 +64,7 @@ fn wait_for_a_jail_beside(one: u32) {
             |pid: &&str| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "strait-init\n");
         children.split_whitespace().filter(name).count()
     };
-    while stand() < 3 && Instant::now() < end {
+    while stand() < 4 && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
