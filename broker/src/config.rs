@@ -138,6 +138,20 @@ pub enum ConfigError {
         /// What is wrong with it.
         error: TopicError,
     },
+    /// A place in the network that isn't one.
+    #[error("`network`: `{text}`: {why}")]
+    Place {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Connections of one's own, and connections that are handed in.
+    #[error(
+        "`{0}`: a world that may come to have connections of the host's network (`network`, or `ask` for it) can't also have this system call: it could \
+         connect them anew"
+    )]
+    Sockets(String),
     /// System calls that can't be allowed or denied.
     #[error(transparent)]
     Profile(#[from] ProfileError),
@@ -186,7 +200,7 @@ pub enum ConfigError {
     #[error("`{0}`: a granted path is absolute, without `..` inside: `/path` or `/path:/inside`")]
     Path(String),
     /// Uids that reach into those of people or of the kernel.
-    #[error("`uids`: worlds take uids from 1000 to 4294967293, at least one")]
+    #[error("`uids`: worlds take uids from 1000 to 4294967292, at least one, and the two behind them are strait's own")]
     Uids,
     /// A name of the system's own.
     #[error("`{0}`: names that start with `strait.` belong to the system")]
@@ -264,7 +278,7 @@ impl Config {
             return Err(ConfigError::Groups(self.groups.len()));
         }
         let Uids { first, count } = self.uids;
-        match first >= 1000 && count > 0 && first.checked_add(count).is_some_and(|end| end < u32::MAX) {
+        match first >= 1000 && count > 0 && first.checked_add(count).is_some_and(|end| end < u32::MAX - 1) {
             true => Ok(()),
             false => Err(ConfigError::Uids),
         }

@@ -20,6 +20,7 @@ use strait_sys::wake;
 pub(crate) const SUPERVISOR: &str = "strait-supervisor";
 pub(crate) const SWITCH: &str = "strait-switch";
 pub(crate) const STORE: &str = "strait-store";
+pub(crate) const GATE: &str = "strait-gate";
 
 /// The uid of the switch when the broker runs as root: `nobody`, which owns no file.
 const SWITCH_UID: u32 = 65534;
@@ -45,6 +46,7 @@ pub fn init() {
         Some(SUPERVISOR) => supervisor::main(),
         Some(SWITCH) => switch(),
         Some(STORE) => store::main(),
+        Some(GATE) => strait_gate::main(),
         _ => return,
     };
     // The role has said what there was to say; only its success is left to tell.
@@ -86,6 +88,7 @@ fn switch_loop() -> Result<(), String> {
         uid: rustix::process::geteuid().is_root().then_some(SWITCH_UID),
         syscalls: [SWITCH_CALLS, RUNTIME_CALLS].concat(),
         binds: Vec::new(),
+        network: false,
         limits: Limits { open_files: Some(SWITCH_FILES), processes: Some(1), ..Limits::default() },
     };
     enclose(&enclosure).map_err(|error| error.to_string())?;

@@ -76,6 +76,7 @@ fn written(line: &LogLine, is_json: bool) -> String {
         Stream::Event => "event",
         Stream::Output => "out",
         Stream::Error => "err",
+        Stream::Dial => "dial",
     };
     if is_json {
         let world = (line.id != 0).then_some(&line.world);
@@ -89,7 +90,7 @@ fn written(line: &LogLine, is_json: bool) -> String {
     let world = text::one_line(&line.world);
     match (line.id, line.stream) {
         (0, _) => format!("{at} {text}\n"),
-        (id, Stream::Event) => format!("{at} {world} (#{id}) {text}\n"),
+        (id, Stream::Event | Stream::Dial) => format!("{at} {world} (#{id}) {text}\n"),
         (id, _) => format!("{at} {world} (#{id}) {stream}: {text}\n"),
     }
 }

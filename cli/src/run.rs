@@ -99,6 +99,7 @@ pub fn world(command: &[String], args: &WorldOptions) -> Result<World, Failure> 
     world.link.clone_from(&args.link);
     world.publish.clone_from(&args.publish);
     world.subscribe.clone_from(&args.subscribe);
+    world.network.clone_from(&args.network);
     world.may.clone_from(&args.may);
     world.ask.clone_from(&args.ask);
     world.dir = args.dir.clone().unwrap_or(world.dir);

@@ -40,7 +40,15 @@ impl Lane {
         while let Ok(handed) = self.receive() {
             self.taken.push_back(handed);
         }
-        self.taken.retain(|(note, _)| note.what == Handed::Parcel || note.number != link);
+        self.taken.retain(|(note, _)| !matches!(note.what, Handed::LinkIn | Handed::LinkOut) || note.number != link);
+    }
+
+    /// Closes connections that nobody has asked for.
+    pub(crate) fn forget_connections(&mut self) {
+        while let Ok(handed) = self.receive() {
+            self.taken.push_back(handed);
+        }
+        self.taken.retain(|(note, _)| note.what != Handed::Connection);
     }
 
     fn receive(&mut self) -> Result<(Note, Vec<OwnedFd>), Error> {

@@ -57,6 +57,7 @@ mod checkpoint;
 mod client;
 mod connect;
 mod control;
+mod dial;
 mod error;
 mod grants;
 mod intake;

@@ -33,6 +33,8 @@ mod store;
 
 mod grants;
 
+mod dial;
+
 mod topics;
 
 mod worlds;

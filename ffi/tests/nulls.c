@@ -84,6 +84,7 @@ int main(void)
     strait_parcel_free(NULL);
     IS_NULL(strait_save(none, "x", 1, NULL), "client");
     IS_NULL(strait_load(none, &state), "client");
+    IS_NULL(strait_dial(none, "a:1", 0, &failed), "client");
     IS_NULL(strait_ask_for(none, "send x", "", 0, &number), "client");
     IS_NULL(strait_asked(NULL, &question), "record");
     IS_NULL(strait_asked(&record, NULL), "asked");

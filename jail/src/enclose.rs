@@ -26,14 +26,16 @@ pub struct Enclosure {
     /// Directories of the host that it keeps, each at its place in its otherwise empty root. Nothing in them can be executed. The files' own
     /// permissions decide what `uid` may do there.
     pub binds: Vec<Bind>,
+    /// Whether it keeps the host's network, and may connect there. Otherwise it has none.
+    pub network: bool,
     /// Its limits. `tmp_bytes` means nothing here: there is no file system. `processes` of 1 means: no further thread.
     pub limits: Limits,
 }
 
 /// Encloses the calling process, which must have one thread. Its open descriptors and its memory stay.
 ///
-/// After that: a root that is read-only and empty but for `binds`, no network but an unconfigured loopback, no capabilities and no way to any, no
-/// supplementary groups (root only), Landlock denying every other file, TCP, and signals to others, no core dump, no new
+/// After that: a root that is read-only and empty but for `binds`, no network but an unconfigured loopback (unless it keeps the host's), no capabilities and no way to any, no
+/// supplementary groups (root only), Landlock denying every other file, TCP (unless it keeps the network: then listening), and signals to others, no core dump, no new
 /// executable memory, and only the listed system calls. It stays in its pid namespace, because that can't be changed for a running process.
 ///
 /// A parent-death signal stays as it was asked for. One that fell due during the call is lost: check for the parent afterwards.
@@ -50,10 +52,10 @@ pub fn enclose(enclosure: &Enclosure) -> Result<(), Error> {
 /// The order: namespaces while there is a right to them; the root while there is a right to mount; then the user; then, with the
 /// user settled, what makes all of it irrevocable.
 fn steps(enclosure: &Enclosure) -> Result<(), SpawnError> {
-    let namespaces =
-        libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
+    let network = if enclosure.network { 0 } else { libc::CLONE_NEWNET };
+    let namespaces = libc::CLONE_NEWNS | network | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
     match check_identity(enclosure)? {
-        Some(_) => unshare_namespaces(namespaces).at(Step::Clone, "unshare of five namespaces")?,
+        Some(_) => unshare_namespaces(namespaces).at(Step::Clone, "unshare of the service's namespaces")?,
         None => enter_user_namespace(namespaces)?,
     }
     let sources =
@@ -80,7 +82,8 @@ fn steps(enclosure: &Enclosure) -> Result<(), SpawnError> {
     privilege::drop_capabilities()?;
     privilege::no_new_privileges()?;
     privilege::hide()?;
-    Rules::new()?.allow(&grants)?.enforce()?;
+    let rules = if enclosure.network { Rules::with_connections()? } else { Rules::new()? };
+    rules.allow(&grants)?.enforce()?;
     privilege::refuse_new_code()?;
     seccomp::allow_only(&enclosure.syscalls)
 }
@@ -97,7 +100,8 @@ fn check_identity(enclosure: &Enclosure) -> Result<Option<u32>, SpawnError> {
 /// Without root the right to the other namespaces comes from one of one's own. Its one user is oneself.
 fn enter_user_namespace(namespaces: i32) -> Result<(), SpawnError> {
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
-    unshare_namespaces(libc::CLONE_NEWUSER | namespaces).at(Step::Clone, "unshare of six namespaces")?;
+    unshare_namespaces(libc::CLONE_NEWUSER | namespaces)
+        .at(Step::Clone, "unshare of a user namespace and the service's")?;
     let write = |file: &str, text: String| {
         std::fs::write(format!("/proc/self/{file}"), &text).at(Step::IdMaps, format_args!("write '{text}' to {file}"))
     };

@@ -67,7 +67,12 @@ pub struct Rules(RulesetCreated);
 
 impl Rules {
     pub fn new() -> Result<Rules, SpawnError> {
-        create().map(Rules).map_err(|error| refused(Step::Landlock, error))
+        create(AccessNet::from_all(REQUIRED)).map(Rules).map_err(|error| refused(Step::Landlock, error))
+    }
+
+    /// The same, but TCP connections may be made, to anywhere.
+    pub fn with_connections() -> Result<Rules, SpawnError> {
+        create(AccessNet::BindTcp.into()).map(Rules).map_err(|error| refused(Step::Landlock, error))
     }
 
     pub fn allow(self, grants: &[Grant]) -> Result<Rules, SpawnError> {
@@ -85,11 +90,11 @@ impl Rules {
     }
 }
 
-fn create() -> Result<RulesetCreated, landlock::RulesetError> {
+fn create(network: BitFlags<AccessNet>) -> Result<RulesetCreated, landlock::RulesetError> {
     Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(AccessFs::from_all(REQUIRED))?
-        .handle_access(AccessNet::from_all(REQUIRED))?
+        .handle_access(network)?
         .scope(Scope::from_all(REQUIRED))?
         .create()
 }

@@ -127,7 +127,7 @@ fn terms(base: Base) -> Result<Rules, SpawnError> {
 fn common_terms() -> Result<Rules, SpawnError> {
     let mut terms = Rules::new();
     terms.insert(libc::SYS_clone, only_without(0, NEW_NAMESPACES)?);
-    terms.insert(libc::SYS_ioctl, only_other(1, TERMINAL_INPUT)?);
+    terms.insert(libc::SYS_ioctl, devices()?);
     // A TCP socket that was handed in could be connected anew by sending the first data with it.
     terms.insert(libc::SYS_sendto, only_without(3, libc::MSG_FASTOPEN)?);
     terms.insert(libc::SYS_sendmsg, only_without(2, libc::MSG_FASTOPEN)?);
@@ -188,6 +188,20 @@ const OWN_BARRIERS: i32 = 8 | 16 | 32 | 64 | 128 | 256 | 512;
 const CORE: u64 = libc::RLIMIT_CORE as u64;
 /// The argument of `personality` that changes nothing.
 const QUERY: u64 = 0xffff_ffff;
+
+/// Neither typing into a terminal nor, by a connection of the host's network that was handed in, looking at the host's interfaces, routes and neighbours
+/// (`SIOCGIFCONF` and the like, `netdevice(7)`).
+fn devices() -> Result<Vec<SeccompRule>, SpawnError> {
+    let part = |end: Condition| -> Result<SeccompRule, SpawnError> {
+        let others = TERMINAL_INPUT.iter().map(|&value| condition(1, Op::Ne, value));
+        rule(others.chain([Ok(end)]).collect::<Result<_, _>>()?)
+    };
+    let (before, behind) = NETWORK_DEVICES;
+    Ok(vec![part(condition(1, Op::Lt, before)?)?, part(condition(1, Op::Gt, behind)?)?])
+}
+
+/// The first and the last number of what is asked of a network (`linux/sockios.h`): what is asked of a socket itself is before that.
+const NETWORK_DEVICES: (u64, u64) = (0x890b, 0x89ff);
 
 /// No bit of the flags may be set in the argument.
 fn only_without(argument: u8, flags: i32) -> Result<Vec<SeccompRule>, SpawnError> {

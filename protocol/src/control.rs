@@ -187,6 +187,13 @@ pub enum Request {
         /// By when it must be decided, in milliseconds: else it is denied. No longer than this request waits.
         deadline_ms: u32,
     },
+    /// Connect me to a place in the network. Answered by [`Answer::Dialed`].
+    Dial {
+        /// The host by its name or address, and the port: `example.com:443`, `[fd00::5]:5432`.
+        place: String,
+        /// How long it may take, in milliseconds: no longer than this request waits.
+        timeout_ms: u32,
+    },
     /// What is asked for and not decided, from this number on? For who may `grant`.
     Requests {
         /// The smallest number of interest.
@@ -331,6 +338,13 @@ pub enum Answer {
     Report(String),
     /// It is granted, and in force.
     Granted(Granted),
+    /// The connection lies in the asker's lane.
+    Dialed {
+        /// Under this number.
+        number: u32,
+        /// The address that the place led to, and the port.
+        peer: String,
+    },
     /// It is not granted.
     Denied {
         /// Why.

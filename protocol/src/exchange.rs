@@ -5,7 +5,7 @@
 //! in the request: by `stream`, with [`FLAG_MARK`](crate::FLAG_MARK), a client tells what isn't its user's. A *message* for the
 //! switch is taken and has no effect: a nudge.
 //!
-//! Descriptors go one way, from the switch to a world, over the world's lane: a socket that the switch can't receive from. Each comes
+//! Descriptors go one way, from the switch (and the gate) to a world, over the world's lane: a socket that those can't receive from. Each comes
 //! with a [`Note`] and is sent before the record that speaks of it is published. **Nothing of a world's choosing ever enters
 //! the switch as a descriptor:** closing one can block, and it may be anything.
 //!
@@ -183,6 +183,8 @@ pub enum Handed {
     LinkOut = 2,
     /// The slice of a link that the other side writes, sealed.
     LinkIn = 3,
+    /// A connection to the network, by the gate; its number is that of the control service's answer.
+    Connection = 4,
 }
 
 /// What the switch tells a world about its links: the payload of a message from it, whose `stream` isn't 0.
@@ -260,8 +262,8 @@ impl Note {
     /// Understands what the switch wrote.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (what, number, bytes) = unpack(bytes)?;
-        let what =
-            [Handed::Parcel, Handed::LinkOut, Handed::LinkIn].into_iter().find(|handed| *handed as u32 == what)?;
+        let all = [Handed::Parcel, Handed::LinkOut, Handed::LinkIn, Handed::Connection];
+        let what = all.into_iter().find(|handed| *handed as u32 == what)?;
         Some(Self { what, number, bytes })
     }
 }

@@ -80,9 +80,12 @@ impl Stage {
 
     /// The supervisor's pid, and the switch's.
     pub fn broker_pids(&self) -> (u32, u32) {
-        let supervisor = self.host.supervisor_pid();
-        let children = children(supervisor);
-        (supervisor, children.into_iter().find(|pid| is_switch(*pid)).expect("the switch"))
+        (self.host.supervisor_pid(), self.part("strait-switch").expect("the switch"))
+    }
+
+    /// The pid of a process of the broker, by its name, if there is one.
+    pub fn part(&self, name: &str) -> Option<u32> {
+        children(self.host.supervisor_pid()).into_iter().find(|pid| is_named(*pid, name))
     }
 }
 
@@ -97,9 +100,9 @@ fn children(parent: u32) -> Vec<u32> {
     text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-fn is_switch(pid: u32) -> bool {
+fn is_named(pid: u32, name: &str) -> bool {
     let line = std::fs::read(Path::new("/proc").join(pid.to_string()).join("cmdline")).unwrap_or_default();
-    line.starts_with(b"strait-switch")
+    line.starts_with(name.as_bytes())
 }
 
 /// `kill -9` to the program of a world, not to its jail.

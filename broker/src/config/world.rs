@@ -47,6 +47,10 @@ pub struct World {
     /// must name the other.
     #[serde(default)]
     pub link: Vec<String>,
+    /// Where in the network it may connect to, by dialling: `example.com:443`, `*.example.com:443` for all below it, `example.com:*` for any port. An
+    /// address that isn't public must be named itself: `10.0.0.5:5432`, `[fd00::5]:5432`. Nowhere by default.
+    #[serde(default)]
+    pub network: Vec<String>,
     /// What it may ask the control service; see [`Permission`](crate::Permission).
     #[serde(default)]
     pub may: Vec<String>,
@@ -240,6 +244,7 @@ impl World {
             ask: Vec::new(),
             publish: Vec::new(),
             subscribe: Vec::new(),
+            network: Vec::new(),
             role: None,
             tap_payload: false,
             slice: slice_bytes(),
@@ -272,6 +277,17 @@ impl World {
         self.state_bytes.unwrap_or_else(|| one.saturating_mul(u64::from(self.snapshots) + 1).max(1 << 30))
     }
 
+    /// A connection of the host's network that is handed in could be connected anew, past the gate.
+    fn check_sockets(&self) -> Result<(), ConfigError> {
+        let may_dial = !self.network.is_empty() || self.ask.iter().any(|text| text.starts_with("network "));
+        let makes =
+            |name: &&String| matches!(name.as_str(), "socket" | "connect" | "bind" | "listen" | "accept" | "accept4");
+        match self.allow_syscalls.iter().find(makes) {
+            Some(name) if may_dial => Err(ConfigError::Sockets(name.clone())),
+            _ => Ok(()),
+        }
+    }
+
     /// Its profile, with what is added and taken away.
     pub fn full_profile(&self) -> Profile {
         Profile { base: self.profile, allow: self.allow_syscalls.clone(), deny: self.deny_syscalls.clone() }
@@ -292,6 +308,7 @@ impl World {
         if self.snapshots > MAX_SNAPSHOTS {
             return Err(ConfigError::Snapshots(self.snapshots));
         }
+        self.check_sockets()?;
         self.limits.check()?;
         if self.idle_ms.is_some() && self.wake == Wake::Never {
             return Err(ConfigError::Idle);

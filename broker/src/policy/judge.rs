@@ -17,7 +17,7 @@ pub struct Judgement {
 }
 
 /// Judges as switch and supervisor do. `what` is a world's name, which asks whether the one may send to the other, or words as `ask` and
-/// `may` have them: `link db`, `start worker`, `memory 1 GiB`, `read /srv`, `publish a.b`, `subscribe a.*`, and `list`, which is a world only in `send list`.
+/// `may` have them: `link db`, `start worker`, `memory 1 GiB`, `read /srv`, `network example.com:443`, `publish a.b`, `subscribe a.*`, and `list`, which is a world only in `send list`.
 /// `find` gives the policies of worlds that there are, or could be.
 pub fn judge(from: &str, what: &str, find: impl Fn(&Name) -> Option<Policy>) -> Result<Judgement, String> {
     let own: Name = from.parse().map_err(|error| format!("`{from}`: {error}"))?;
@@ -61,6 +61,7 @@ fn verdict(own: &Name, policy: &Policy, resource: &Resource, find: impl Fn(&Name
         Resource::Reach(Way::Link, Pattern::Exactly(to)) => policy.link(own, to, find(to).as_ref()),
         Resource::Command(asked) => policy.command(asked),
         Resource::Path(asked) => policy.path(asked),
+        Resource::Network(asked) => policy.dial(asked),
         // There is no line that gives these to a world that runs: it can only ask.
         other => policy.ask(other).and_then(|_| Err(Missing::Line { line: GRANT.into(), may_ask: true })),
     }

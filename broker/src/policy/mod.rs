@@ -5,6 +5,7 @@
 //! link = ["x"]             whom it may be linked with, if that agrees     Reach
 //! may = ["start worker"]   what it may ask the control service            Permission
 //! read = ["/srv"]          which paths of the host it sees                Paths
+//! network = ["a.com:443"] where in the network it may connect to               Places
 //! publish = ["a.*"]        on which topics it may publish                  Feeds
 //! subscribe = ["a.>"]      and to which it may subscribe                   Feeds
 //! ask = ["memory 2 GiB"]   what it may ask to be granted beyond           Resource
@@ -15,6 +16,7 @@
 //! a line until it is revoked.
 
 mod judge;
+mod network;
 mod paths;
 mod permission;
 mod reach;
@@ -24,11 +26,13 @@ mod tests;
 mod topics;
 
 pub use judge::{Judgement, judge};
+pub(crate) use network::Place;
 pub use permission::Permission;
 pub(crate) use reach::{Reach, Way};
 pub(crate) use resource::Resource;
 
 use crate::config::{AttachRule, ConfigError, World, patterns};
+use network::Places;
 use paths::Paths;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -91,6 +95,7 @@ pub struct Policy {
     pub(crate) reach: Reach,
     may: Vec<Permission>,
     paths: Paths,
+    places: Places,
     feeds: Feeds,
     /// With the numbers of their grants.
     granted: Vec<(u64, Permission)>,
@@ -106,6 +111,7 @@ impl Policy {
             granted: Vec::new(),
             ask: ask.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
             paths: Paths::default(),
+            places: Places::default(),
             feeds: Feeds::default(),
             role: None,
         })
@@ -117,8 +123,8 @@ impl Policy {
         // Whoever may save has to reach who keeps it.
         let store = (world.snapshots > 0).then(|| STORE.to_owned());
         let send: Vec<String> = world.send.iter().cloned().chain(store).collect();
-        let paths = Paths::of_world(world);
-        Ok(Self { role: world.role, paths, feeds, ..Self::new(&send, &world.link, &world.may, &world.ask)? })
+        let (paths, places) = (Paths::of_world(world), Places::new(&world.network)?);
+        Ok(Self { role: world.role, paths, places, feeds, ..Self::new(&send, &world.link, &world.may, &world.ask)? })
     }
 
     /// What a configuration says of host programs that attach.
@@ -157,6 +163,7 @@ impl Policy {
             .chain(may)
             .chain(granted)
             .chain(self.paths.lines())
+            .chain(self.places.lines())
             .chain(self.feeds.lines())
             .chain(ask)
             .chain(role)
@@ -219,13 +226,15 @@ impl Policy {
             Resource::Path(path) => self.paths.grant(number, path.clone()),
             Resource::Publish(topics) => self.feeds.permit_publishing(number, topics.clone()),
             Resource::Subscribe(topics) => self.feeds.permit_subscribing(number, topics.clone()),
-            Resource::Memory(_) | Resource::Cpu(_) | Resource::Network(_) => {}
+            Resource::Network(place) => self.places.grant(number, place.clone()),
+            Resource::Memory(_) | Resource::Cpu(_) => {}
         }
     }
 
     pub(crate) fn revoke(&mut self, number: u64) {
         self.reach.revoke(number);
         self.paths.revoke(number);
+        self.places.revoke(number);
         self.feeds.revoke(number);
         self.granted.retain(|(other, _)| *other != number);
     }
@@ -238,7 +247,8 @@ impl Policy {
             Resource::Path(path) => self.paths.line(path),
             Resource::Publish(topics) => self.publish_all(topics),
             Resource::Subscribe(topics) => self.subscribe(topics).ok(),
-            Resource::Memory(_) | Resource::Cpu(_) | Resource::Network(_) => None,
+            Resource::Network(place) => self.places.line(place),
+            Resource::Memory(_) | Resource::Cpu(_) => None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a world may ask for, and what it asks for: the same words in `ask = ["send db/*"]` and in its request.
 
+use super::network::Place;
 use super::{Permission, Way};
 use crate::config::{ConfigError, grant_paths};
 use crate::quantity;
@@ -32,15 +33,6 @@ pub(crate) enum Resource {
     Subscribe(TopicPattern),
 }
 
-/// A host by its name, and a port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// `example.com`, or `*.example.com` for all below it.
-    host: String,
-    /// `None` is any.
-    port: Option<u16>,
-}
-
 /// A path of the host and where it is inside, as `read` and `write` name them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HostPath {
@@ -65,28 +57,6 @@ impl Resource {
             }
             _ => false,
         }
-    }
-}
-
-impl Place {
-    fn covers(&self, asked: &Self) -> bool {
-        let host = match self.host.strip_prefix('*') {
-            Some(end) => asked.host.len() > end.len() && asked.host.ends_with(end),
-            None => asked.host == self.host,
-        };
-        host && (self.port.is_none() || self.port == asked.port)
-    }
-}
-
-impl FromStr for Place {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let (host, port) = text.rsplit_once(':').ok_or(())?;
-        let name = host.strip_prefix("*.").unwrap_or(host);
-        let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'));
-        let port = if port == "*" { None } else { Some(port.parse().map_err(|_| ())?) };
-        is_name.then(|| Self { host: host.to_ascii_lowercase(), port }).ok_or(())
     }
 }
 
@@ -137,10 +107,7 @@ impl FromStr for Resource {
             Some(("link", names)) => Ok(Self::Reach(Way::Link, pattern(names)?)),
             Some(("memory", bytes)) => quantity::bytes(bytes).map(Self::Memory).map_err(wrong),
             Some(("cpu", processors)) => quantity::processors(processors).map(Self::Cpu).map_err(wrong),
-            Some(("network", place)) => {
-                let place = place.parse().map_err(|()| wrong("a place in the network is HOST:PORT".into()))?;
-                Ok(Self::Network(place))
-            }
+            Some(("network", place)) => place.parse().map(Self::Network).map_err(wrong),
             Some(("read", path)) => HostPath::new(path, false).map(Self::Path),
             Some(("write", path)) => HostPath::new(path, true).map(Self::Path),
             Some(("publish", names)) if names.starts_with("strait.") => {
@@ -169,8 +136,7 @@ impl fmt::Display for Resource {
             Self::Command(permission) => permission.fmt(f),
             Self::Memory(bytes) => write!(f, "memory {}", quantity::bytes_text(*bytes)),
             Self::Cpu(permille) => write!(f, "cpu {}", f64::from(*permille) / 1000.0),
-            Self::Network(Place { host, port: Some(port) }) => write!(f, "network {host}:{port}"),
-            Self::Network(Place { host, port: None }) => write!(f, "network {host}:*"),
+            Self::Network(place) => write!(f, "network {place}"),
             Self::Path(path) => path.fmt(f),
             Self::Publish(topics) => write!(f, "publish {topics}"),
             Self::Subscribe(topics) => write!(f, "subscribe {topics}"),

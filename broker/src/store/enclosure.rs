@@ -134,6 +134,7 @@ fn enclosure(uid: Option<u32>, binds: Vec<Bind>) -> Enclosure {
         uid: uid.filter(|_| geteuid().is_root()),
         syscalls: [CALLS, RUNTIME_CALLS].concat(),
         binds,
+        network: false,
         limits,
     }
 }

@@ -102,6 +102,11 @@ impl Channel {
         [outbox, inbox, self.bell.as_fd(), self.wakeup_write.as_fd(), self.lane_giving.as_fd()]
     }
 
+    /// By which descriptors are handed to the world.
+    pub(super) fn lane(&self) -> BorrowedFd<'_> {
+        self.lane_giving.as_fd()
+    }
+
     /// What the world gets: it maps the outbox writable, and then seals it.
     pub(super) fn for_world(&self) -> [BorrowedFd<'_>; DESCRIPTORS] {
         let (outbox, inbox) = (self.outbox.as_fd(), self.inbox.as_fd());

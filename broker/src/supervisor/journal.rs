@@ -131,6 +131,11 @@ pub(super) fn note_broker(text: &str) {
     journal(|journal| journal.write(0, "", Stream::Event, text));
 }
 
+/// Notes what became of a dial, where what its world printed is: who dials without end pushes out lines of its own alone.
+pub(super) fn note_dial(id: WorldId, name: &Name, text: &str) {
+    journal(|journal| journal.write(id.0, name.as_str(), Stream::Dial, cut(text, MAX_TEXT_BYTES)));
+}
+
 /// Notes a line that a world printed.
 pub(super) fn note_printed(id: WorldId, name: &Name, stream: Stream, text: &str) {
     journal(|journal| journal.write(id.0, name.as_str(), stream, text));

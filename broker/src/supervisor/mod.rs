@@ -6,6 +6,7 @@
 mod accounts;
 mod attach;
 mod control;
+mod dials;
 mod end;
 mod entry;
 mod grants;
@@ -28,6 +29,7 @@ use crate::config::Config;
 use crate::link::{Event, Link};
 use accounts::Pace;
 use attach::Stranger;
+use dials::Dials;
 use entry::{Entry, Nature};
 use grants::Grants;
 use images::Image;
@@ -72,6 +74,7 @@ enum Token {
     Pressure,
     Wakeup(WorldId),
     Printed(u64),
+    Gate,
 }
 
 impl Token {
@@ -90,6 +93,7 @@ impl Token {
             Self::Pressure => (9, 0),
             Self::Wakeup(id) => (10, id.0),
             Self::Printed(number) => (11, number),
+            Self::Gate => (12, 0),
         };
         epoll::EventData::new_u64(kind << Self::KIND | value)
     }
@@ -107,6 +111,7 @@ impl Token {
             8 => Self::Stranger(value),
             10 => Self::Wakeup(WorldId(value)),
             11 => Self::Printed(value),
+            12 => Self::Gate,
             _ => Self::Pressure,
         }
     }
@@ -146,6 +151,7 @@ struct Supervisor {
     tappers: BTreeSet<WorldId>,
     topics: Topics,
     store: Store,
+    dials: Dials,
     pools: Pools,
     counts: HashMap<u64, (Header, Vec<WorldRow>, bool)>,
     next_id: u64,
@@ -204,6 +210,7 @@ impl Supervisor {
             Token::Pressure => self.feel_pressure(),
             Token::Wakeup(id) => self.hear_wakeup(id),
             Token::Printed(number) => self.hear_printed(number),
+            Token::Gate => self.hear_gate(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The supervisor's first moments: everything that must happen before the first world, in order.
 
 use super::accounts::Pace;
+use super::dials::Dials;
 use super::entry::{Channel, Entry, Nature, State};
 use super::grants::Grants;
 use super::pools::Pools;
@@ -127,6 +128,7 @@ fn start(host: &OwnedFd) -> Result<(Supervisor, Child), String> {
         tappers: BTreeSet::new(),
         topics: Topics::default(),
         store: Store::default(),
+        dials: Dials::default(),
         pools: Pools::default(),
         counts: HashMap::new(),
         next_id: WorldId::FIRST.0 - 1,

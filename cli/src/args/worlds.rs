@@ -26,7 +26,10 @@ pub struct WorldOptions {
     /// To which topics it may subscribe, likewise
     #[arg(long, value_name = "PATTERN")]
     pub subscribe: Vec<String>,
-    /// What it may ask to be granted while it runs: `send NAME`, `link NAME`, `memory BYTES`, `cpu PROCESSORS`, `read PATH`, `write PATH`, `publish TOPICS`, `subscribe TOPICS`, and what --may takes but `admin`
+    /// Where in the network it may connect to, by dialling: `example.com:443`, `*.example.com:443`, `example.com:*`; an address that isn't public must be named itself, `10.0.0.5:5432`
+    #[arg(long, value_name = "HOST:PORT")]
+    pub network: Vec<String>,
+    /// What it may ask to be granted while it runs: `send NAME`, `link NAME`, `memory BYTES`, `cpu PROCESSORS`, `network HOST:PORT`, `read PATH`, `write PATH`, `publish TOPICS`, `subscribe TOPICS`, and what --may takes but `admin`
     #[arg(long, value_name = "RESOURCE")]
     pub ask: Vec<String>,
     /// What it may ask the control service: `list`, `start TEMPLATE`, `stop NAME`, `kill NAME`, `inspect NAME`, `tap NAME`, `snapshot NAME`, `grant`, `policy`, `admin`

@@ -158,7 +158,7 @@ fn enclose(inside: &str, uid: Option<u32>, kept: Option<&str>) -> ExitCode {
     if let Some(directory) = &before {
         println!("before {}", word(beside(directory)));
     }
-    let enclosure = strait_jail::Enclosure { name: "service".into(), uid, syscalls, binds, limits };
+    let enclosure = strait_jail::Enclosure { name: "service".into(), uid, syscalls, binds, network: false, limits };
     if let Err(error) = strait_jail::enclose(&enclosure) {
         println!("{error}");
         return ExitCode::FAILURE;

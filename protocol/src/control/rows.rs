@@ -72,6 +72,8 @@ pub enum Stream {
     Output,
     /// From its standard error.
     Error,
+    /// From the broker: what became of a dial of this world.
+    Dial,
 }
 
 /// One line of what happened, or of what a world printed.

@@ -18,6 +18,8 @@ mod lives;
 mod loads;
 #[path = "../actors/muffled.rs"]
 mod muffled;
+#[path = "../actors/network.rs"]
+mod network;
 #[path = "../actors/parcels.rs"]
 mod parcels;
 #[path = "../actors/pools.rs"]
@@ -81,6 +83,8 @@ fn main() -> ExitCode {
         ["caller", count] => loads::caller(count),
         ["petitioner", peer, count] => loads::petitioner(peer, count),
         ["party"] => topics::party(),
+        ["dialer"] => network::dialer(),
+        ["dial-storm", place] => network::dial_storm(place),
         ["saver"] => states::saver(false),
         ["saver", "lazy"] => states::saver(true),
         ["async-saver"] => states::async_saver(false),

@@ -111,6 +111,7 @@ impl Supervisor {
             Request::NameTopic { id } => self.name_topic(asker, id),
             Request::Inspect { name } => self.inspect(asker, &name),
             Request::Ask { resource, reason, deadline_ms } => self.ask(asker, &resource, reason, deadline_ms),
+            Request::Dial { place, timeout_ms } => self.dial(asker, &place, timeout_ms),
             Request::Requests { from } => self.show_questions(asker, from),
             Request::Grants { from } => self.show_grants(asker, from),
             Request::Decide { number, decision } => self.decide_question(asker, number, decision),

@@ -109,6 +109,7 @@ impl Supervisor {
         match resource {
             Resource::Reach(..) => return self.tell_or_end(Command::Revoke { grant: number, world: world.0 }),
             Resource::Path(_) => return self.close_path(number),
+            Resource::Network(_) => return self.close_network(world),
             Resource::Publish(_) | Resource::Subscribe(_) => return self.close_feed(number),
             _ => {}
         }
@@ -135,6 +136,15 @@ impl Supervisor {
         }
     }
 
+    /// Those grants of a world that were revoked are over.
+    pub(in super::super) fn drop_closing(&mut self, world: WorldId, which: impl Fn(&Resource) -> bool) {
+        let is_closing = |grant: &Grant| grant.world == world && matches!(grant.state, State::Closing(_));
+        let over = self.grants.granted.iter().filter(|(_, grant)| is_closing(grant) && which(&grant.resource));
+        for number in over.map(|(number, _)| *number).collect::<Vec<_>>() {
+            self.drop_grant(number, &Answer::Done);
+        }
+    }
+
     /// Topics that it doesn't let its world publish on, or hear, any more are told to the switch; then who revoked it is answered.
     fn close_feed(&mut self, number: u64) {
         let Some(Grant { world, state: State::Closing(waiters), .. }) = self.grants.granted.remove(&number) else {
@@ -149,6 +159,7 @@ impl Supervisor {
     /// A life is over, and with it what it asked for and was granted; what is granted to its world's next one stays, if there is one.
     pub(in super::super) fn forget_grants(&mut self, world: WorldId, goes_on: bool) {
         self.grants.questions.retain(|_, question| question.asker.source != world);
+        self.forget_dials(world);
         self.end_paths_of(world);
         if let Some(new) = self.comes_up_beside(world).filter(|_| !goes_on) {
             self.pass_paths_on(world, new);

@@ -67,7 +67,7 @@ impl Supervisor {
     fn can_be_had(&self, id: WorldId, resource: &Resource) -> Result<(), String> {
         let is_jailed = self.worlds[&id].nature == Nature::Jailed;
         match resource {
-            Resource::Network(_) => Err("this broker has no network gate".into()),
+            Resource::Network(_) if !is_jailed => Err("you run in no jail, and have the network that you have".into()),
             Resource::Path(_) if !is_jailed => Err("you run in no jail, and see the paths that you see".into()),
             Resource::Memory(_) | Resource::Cpu(_) if !is_jailed => Err("only jailed worlds have limits".into()),
             _ => Ok(()),
