@@ -3,6 +3,7 @@
 mod check;
 mod jail;
 mod kernel;
+mod network;
 mod user;
 
 use crate::args::Doctor;
@@ -17,6 +18,7 @@ pub fn doctor(args: &Doctor) -> Outcome {
     let mut checks = kernel::checks();
     checks.extend(user::checks());
     checks.extend(jail::checks());
+    checks.extend(network::checks());
     let text = if args.json { json_text(&checks) } else { table(&checks) };
     text::print(text::harmless(&text).as_bytes())?;
     let is_well = checks.iter().all(|check| check.state != State::Missing);

@@ -54,6 +54,16 @@ fn a_counter_goes_on_in_its_next_life() {
 }
 
 #[test]
+fn an_agent_has_the_network_for_as_long_as_it_is_granted() {
+    let told = run("agent", &[]);
+    assert!(told.contains(": to read the weather\n"), "{told}");
+    assert!(told.contains("agent: the weather is fine\n"), "{told}");
+    let is_over = told.contains("Software caused connection abort") && told.contains("network = [\"127.0.0.1:");
+    assert!(is_over || told.contains("can't be ended otherwise"), "{told}");
+    assert!(told.ends_with("and no place but one.\n"), "{told}");
+}
+
+#[test]
 fn a_control_world_decides_and_commands() {
     let told = run("control_world", &[]);
     for line in [

@@ -1079,6 +1079,18 @@ int strait_revoke(struct strait_client *client,
                   uint64_t number);
 
 /**
+ * Connects to a place in the network, `example.com:443` or `[fd00::5]:5432`, as far as policy lets this world: by a line or a grant
+ * (`network example.com:443`). Waits for `timeout_ms` milliseconds at most, -1 is two minutes. `*fd` gets a connected TCP socket, blocking, which is the
+ * caller's to close(2). It ends with ECONNABORTED when the grant that it was made by does. Ends the life of the payload received last.
+ *
+ * STRAIT_ERROR_REFUSED: policy, no such name, nobody listens there, no answer in time; strait_last_error() says which.
+ */
+int strait_dial(struct strait_client *client,
+                const char *place,
+                int timeout_ms,
+                int *fd);
+
+/**
  * Opens a topic to publish on, if policy lets us: what is sent to this id, by strait_send() or as a draft, is published. It
  * stays open until strait_close_topic(), or strait_close(). Asked once for each name. Waits up to 10 seconds; ends the life of the payload received last.
  */

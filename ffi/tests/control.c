@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 enum { LONG = 20000 };
 
@@ -148,6 +150,21 @@ static int decide(strait_client *client)
     return strait_send(client, asked.id, "over", 4, LONG, NULL) < 0 ? failed("saying so") : EXIT_SUCCESS;
 }
 
+/* Connects to a server that says what it is told. */
+static int dial(strait_client *client, const char *place)
+{
+    char answer[5];
+    int fd;
+
+    if (strait_dial(client, "127.0.0.1:1", LONG, &fd) != STRAIT_ERROR_REFUSED || !strstr(strait_last_error(), "network = "))
+        return failed("dialling where it may not");
+    if (strait_dial(client, place, LONG, &fd) < 0)
+        return failed("dialling");
+    if (write(fd, "hello", 5) != 5 || recv(fd, answer, 5, MSG_WAITALL) != 5 || memcmp(answer, "hello", 5))
+        return failed("talking to the server");
+    return close(fd);
+}
+
 static int ask(strait_client *client)
 {
     strait_record record;
@@ -178,8 +195,8 @@ int main(int argc, char **argv)
 
     if (strait_open(&client) < 0)
         return failed("no connection");
-    if (argc == 2 && !strcmp(argv[1], "ask"))
-        status = ask(client);
+    if (argc == 3 && !strcmp(argv[1], "ask"))
+        status = dial(client, argv[2]) || ask(client);
     else
         status = begin_and_end(client) || watch(client) || decide(client);
     strait_close(client);

@@ -3,6 +3,7 @@
 #[path = "../../ffi/tests/build/mod.rs"]
 mod build;
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 use strait_broker::{Config, SubscribeOptions, Wake, World};
@@ -114,8 +115,15 @@ fn a_c_world_commands_watches_and_decides() {
     let mut commander = world(&control, &["command"]);
     (commander.may, commander.send) = (vec!["admin".into()], vec!["*".into()]);
     let commander = stage.host.spawn("commander", &commander).unwrap();
-    let mut asker = world(&control, &["ask"]);
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = server.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let (mut connection, _) = server.accept().unwrap();
+        std::io::copy(&mut connection.try_clone().unwrap(), &mut connection)
+    });
+    let mut asker = world(&control, &["ask", &place]);
     asker.ask = vec!["send *".into()];
+    asker.network = vec![place];
     let asker = stage.host.spawn("asker", &asker).unwrap();
     for id in [commander, asker] {
         assert_eq!(stage.client().wait(id, Some(LONG)).unwrap().code, Some(0));
