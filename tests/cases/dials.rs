@@ -98,6 +98,39 @@ fn a_name_leads_no_further_than_its_address() {
     assert_eq!(tell(&mut stage, by_both, "say hello"), "hello");
 }
 
+/// By a line or by a grant, and not without.
+#[test]
+fn what_policy_check_says_of_places_is_what_happens() {
+    let ports = [echo(), echo(), echo()];
+    let places: Vec<String> = ports
+        .iter()
+        .flat_map(|port| [format!("127.0.0.1:{port}"), format!("127.0.0.2:{port}"), format!("localhost:{port}")])
+        .collect();
+    let mut stage = Stage::new();
+    let mut asker = dialer(&[format!("127.0.0.1:{}", ports[0]), "127.0.0.2:*".into(), format!("[::1]:{}", ports[1])]);
+    asker.ask = vec!["network 127.0.0.1:*".into(), "network localhost:*".into()];
+    let world = stage.host.spawn("asker", &asker).unwrap();
+    let agree = |stage: &mut Stage| {
+        let mut allowed = 0;
+        for place in &places {
+            let said = tell(stage, world, &format!("dial {place}"));
+            let (is_allowed, why) = stage.client().judge("asker", &format!("network {place}")).unwrap();
+            assert_eq!(!said.starts_with("policy"), is_allowed, "{place}: {said}, and {why}");
+            allowed += usize::from(is_allowed);
+        }
+        allowed
+    };
+    assert_eq!(agree(&mut stage), 4);
+    let numbers = [format!("network 127.0.0.1:{}", ports[1]), format!("network localhost:{}", ports[1])]
+        .map(|resource| grant(&mut stage, world, &resource, None));
+    assert_eq!(agree(&mut stage), 6);
+    tell(&mut stage, world, "drop");
+    for number in numbers {
+        stage.client().revoke(number).unwrap();
+    }
+    assert_eq!(agree(&mut stage), 4);
+}
+
 /// Denied by its text alone: no gate comes up that could ask anybody for it.
 #[test]
 fn what_is_denied_by_its_name_is_never_looked_up() {

@@ -30,6 +30,7 @@ fn line(request: &Request) -> Option<&'static str> {
         | Request::Close
         | Request::Unlink { .. } => "may = [\"admin\"]",
         Request::Ask { .. } => "ask = [\"list\"]",
+        Request::Dial { .. } => "network = [\"127.0.0.1:1\"]",
         Request::Resolve { .. }
         | Request::Wake { .. }
         | Request::Wait { .. }
@@ -80,6 +81,7 @@ fn commands() -> Vec<Request> {
         Request::Snapshot { name: name.clone(), deadline_ms: 1, reason },
         Request::Snapshots { name },
         Request::Ask { resource: "list".into(), reason: String::new(), deadline_ms: 1 },
+        Request::Dial { place: "127.0.0.1:1".into(), timeout_ms: 1 },
         Request::Close,
     ]
 }

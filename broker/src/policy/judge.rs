@@ -7,6 +7,9 @@ use strait_protocol::{Name, Pattern};
 /// What no line gives to a world that runs.
 const GRANT: &str = "a grant";
 
+/// What is to be said of a name, which isn't resolved here.
+const NEAR: &str = "; an address that it leads to and that isn't public must be named itself";
+
 /// The answer, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {
@@ -26,7 +29,13 @@ pub fn judge(from: &str, what: &str, find: impl Fn(&Name) -> Option<Policy>) -> 
         return Ok(told(&own, verdict?));
     }
     let resource = resource(what)?;
-    Ok(told(&own, verdict(&own, &policy, &resource, find)))
+    let mut told = told(&own, verdict(&own, &policy, &resource, find));
+    if let (true, Resource::Network(place)) = (told.is_allowed, &resource)
+        && place.is_by_name()
+    {
+        told.why += NEAR;
+    }
+    Ok(told)
 }
 
 fn told(own: &Name, verdict: Verdict) -> Judgement {

@@ -51,6 +51,11 @@ impl Place {
         }
     }
 
+    /// Whether it is only known when it is resolved where this leads.
+    pub(super) fn is_by_name(&self) -> bool {
+        !matches!(self.hosts, Hosts::One(Host::Address(_)))
+    }
+
     /// The address that this names at a port.
     fn address(&self, at: u16) -> Option<IpAddr> {
         match self.hosts {
