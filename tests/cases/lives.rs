@@ -635,7 +635,7 @@ fn an_asker_starts_so_many_and_what_sleeps_can_be_removed() {
 #[test]
 fn who_starts_without_end_has_to_wait() {
     const AT_ONCE: u64 = 16;
-    let mut storm = actor(&["storm", "moment"], &[]);
+    let mut storm = actor(&["storm", "moment", "2"], &[]);
     storm.may = vec!["start moment".into()];
     let templates = [("moment".into(), World::new(["true"]))].into();
     let mut stage = Stage::with(&Config { starts: AT_ONCE as usize, templates, ..Config::default() });

@@ -19,7 +19,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 /// A world that takes all it can, within its limits.
 pub fn bomb(kind: &str) -> World {
     let mut world = match kind {
-        STORM => actor(&["storm", MOMENT], &[]),
+        STORM => actor(&["storm", MOMENT, "0"], &[]),
         _ => actor(&["bomb", kind], &[]),
     };
     world.may = vec![format!("start {MOMENT}")];

@@ -159,18 +159,19 @@ pub fn burner() -> Outcome<()> {
     }
 }
 
-/// Between what a storm asks for: some hundred times a second. A hundred thousand times would be refused as well, and take the time of those that
-/// start.
-const LULL: Duration = Duration::from_millis(2);
-
-/// Asks for one world of a template after the other, without waiting for any, and tells whoever asks how many started and how many didn't.
-pub fn storm(template: &str) -> Outcome<()> {
+/// Asks for one world of a template after the other, without waiting for any but with a lull after each, and tells whoever asks how many started and
+/// how many didn't. Without a lull, a hundred thousand a second are refused and take the time of those that start.
+pub fn storm(template: &str, lull_ms: &str) -> Outcome<()> {
+    let lull = Duration::from_millis(lull_ms.parse()?);
     let mut client = Client::open()?;
     let start = Request::Start { template: template.into(), name: None }.encode();
     let (mut started, mut refused) = (0u64, 0u64);
     loop {
         client.start_request(WorldId::CONTROL, &start, LONG)?;
-        while let Some(record) = client.receive(Some(LULL))? {
+        if !lull.is_zero() {
+            std::thread::sleep(lull);
+        }
+        while let Some(record) = client.try_receive()? {
             let (head, is_over) = (record.header(), record.shutdown().is_some());
             match head.kind {
                 Kind::Reply if matches!(Answer::decode(record.payload())?, Answer::World { .. }) => started += 1,

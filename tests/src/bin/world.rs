@@ -96,7 +96,7 @@ fn main() -> ExitCode {
         ["burner"] => loads::burner(),
         ["bomb", kind] => bombs::bomb(kind),
         ["neighbour"] => bombs::neighbour(),
-        ["storm", template] => loads::storm(template),
+        ["storm", template, lull_ms] => loads::storm(template, lull_ms),
         ["worker"] => pools::worker(),
         ["pool-user", group] => pools::pool_user(group),
         ["soaker", seed] => seed.parse().map_err(Into::into).and_then(strait_tests::soak::live),

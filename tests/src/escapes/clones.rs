@@ -6,9 +6,14 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use strait_broker::{Config, Host, HostError, Stdio, World};
+use strait_broker::{Config, Host, Stdio, World};
 
 const TEMPLATE: &str = "probe";
+/// How long a jail is awaited that is built ahead of time, which takes some milliseconds, and how often.
+const PATIENCE: Duration = Duration::from_secs(5);
+const TRIES: usize = 4;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Starts the original, a victim and an attacker, and ends as the attacker does. What it says is on standard output; a victim that didn't
 /// outlive it is one attempt more, which nobody expects.
@@ -22,7 +27,7 @@ pub fn attack_a_clone(ro: &Path, rw: &Path, command: &[String]) -> ExitCode {
     }
 }
 
-fn attack(ro: &Path, rw: &Path, command: &[String]) -> Result<ExitCode, HostError> {
+fn attack(ro: &Path, rw: &Path, command: &[String]) -> Result<ExitCode> {
     let mut world = World::new(command.iter().cloned());
     world.read = vec![format!("{}:/ro", ro.display())];
     world.write = vec![format!("{}:/rw", rw.display())];
@@ -34,7 +39,7 @@ fn attack(ro: &Path, rw: &Path, command: &[String]) -> Result<ExitCode, HostErro
     // The attacker was restored before it was asked for, as most clones are: what was asked for twice is. An ordinary user's never are.
     ready(&mut host, "probe/other")?;
     if rustix::process::geteuid().is_root() {
-        wait_for_a_jail_beside(victim);
+        have_a_jail_wait(&mut host, victim)?;
     }
     let payload = crate::payload_of(victim).unwrap_or(victim);
     // Not there: the attempts are made on the victim that the runner has named.
@@ -52,25 +57,39 @@ fn attack(ro: &Path, rw: &Path, command: &[String]) -> Result<ExitCode, HostErro
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(70)))
 }
 
-/// Waits until beside the jails of the three there is one more; not for long, since where the system's files change meanwhile there is none until
-/// another clone is ordered.
-fn wait_for_a_jail_beside(one: u32) {
+/// Waits until beside the jails of the three there is one more. Where the system's files have changed meanwhile there is none until another clone is
+/// ordered: then that is done, some times.
+fn have_a_jail_wait(host: &mut Host, one: u32) -> Result<()> {
+    for extra in 0..TRIES {
+        let worlds = 3 + extra;
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            if jails_beside(one) > worlds {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        ready(host, &format!("probe/other-{extra}"))?;
+    }
+    let have = jails_beside(one);
+    Err(format!(
+        "no clone was restored ahead of time: of {have} jails all were worlds', {TRIES} times for {PATIENCE:?}"
+    )
+    .into())
+}
+
+/// The jails of the broker that this pid 1 belongs to, those that wait for a world among them.
+fn jails_beside(one: u32) -> usize {
     let parent = fs::read_to_string(format!("/proc/{one}/status")).unwrap_or_default();
     let parent = parent.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap_or_default().trim().to_owned();
-    let end = Instant::now() + Duration::from_secs(3);
-    let stand = || {
-        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
-        let name =
-            |pid: &&str| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "strait-init\n");
-        children.split_whitespace().filter(name).count()
-    };
-    while stand() < 4 && Instant::now() < end {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    let is_jail =
+        |pid: &&str| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "strait-init\n");
+    children.split_whitespace().filter(is_jail).count()
 }
 
 /// Starts a world that waits, and waits until it does: then the original has given its image. Pid 1 of its jail.
-fn ready(host: &mut Host, name: &str) -> Result<u32, HostError> {
+fn ready(host: &mut Host, name: &str) -> Result<u32> {
     let (world, _) = host.client().start(TEMPLATE, Some(name))?;
     let end = Instant::now() + LONG;
     loop {
