@@ -62,6 +62,7 @@ const EXCEPTIONS: &[(Option<Role>, &str, Exception, &str)] = &[
     (LAUNCHER, "recvmsg", Harmless, "waits for the next order, when this one is done; the launcher ends, and says so to that one"),
     (LAUNCHER, "sendmsg", Unnamed, "the answer itself: the launcher ends, and its supervisor sees that"),
     (LAUNCHER, "sendmsg", Late, "the answer itself: the world that nobody was told of is killed"),
+    (LAUNCHER, "sendmsg", Harmless, "the answer itself, when the socket has no room: it is kept and sent again"),
     (LAUNCHER, "ppoll", Late, "waiting to hear whether the program started: it may have"),
     (LAUNCHER, "read", Late, "hearing whether the program started: it may have"),
 ];
