@@ -21,9 +21,11 @@ pub fn log(args: &Log) -> Outcome {
         let lines = client.log(next)?;
         let is_all = lines.is_empty();
         next = lines.last().map_or(next, |line| line.number + 1);
-        let is_wanted = |line: &LogLine| {
-            line.id != own && line.at_ms >= since_ms && args.world.as_ref().is_none_or(|world| line.world == *world)
+        let is_of_wanted = |line: &LogLine| match &args.world {
+            Some(world) => line.world == *world,
+            None => args.all || !is_visit(line),
         };
+        let is_wanted = |line: &LogLine| line.id != own && line.at_ms >= since_ms && is_of_wanted(line);
         // What isn't wanted is counted too.
         let shown = |line: &LogLine| {
             let gap = gaps.before(line, args.json);
@@ -41,6 +43,12 @@ pub fn log(args: &Log) -> Outcome {
             std::thread::sleep(ASK_EVERY);
         }
     }
+}
+
+/// That a command came or went, which says nothing of any world. Whatever else happens to one is told of.
+fn is_visit(line: &LogLine) -> bool {
+    let is_told = line.stream != Stream::Event || !matches!(&*line.text, "attaches" | "is gone");
+    !is_told && socket::is_command(&line.world)
 }
 
 /// So long ago, in milliseconds since 1970.
@@ -113,6 +121,17 @@ mod tests {
         assert_eq!((&json["world"], &json["number"]), (&serde_json::Value::Null, &json!(3)));
         let json: serde_json::Value = serde_json::from_str(&written(&line(7, Stream::Output, 4), true)).unwrap();
         assert_eq!((&json["stream"], &json["nth"]), (&json!("out"), &json!(4)));
+    }
+
+    #[test]
+    fn commands_come_and_go_unsaid_and_nothing_else_does() {
+        let is = |world: &str, stream, text: &str| {
+            is_visit(&LogLine { world: world.into(), text: text.into(), ..line(16, stream, 1) })
+        };
+        assert!(is("cli/12", Stream::Event, "attaches") && is("cli/12", Stream::Event, "is gone"));
+        assert!(!is("cli/12", Stream::Event, "is ended by force: quarantined"));
+        assert!(!is("cli/12", Stream::Output, "attaches"));
+        assert!(["host", "cli", "cli/", "cli/x", "cli/1/2"].iter().all(|world| !is(world, Stream::Event, "attaches")));
     }
 
     #[test]

@@ -35,6 +35,14 @@ fn default_for(runtime_dir: Option<PathBuf>, uid: u32) -> PathBuf {
     }
 }
 
+/// Commands attach under this and their pid.
+const COMMANDS: &str = "cli/";
+
+/// Whether this is the name of a command that has attached, as far as names say.
+pub fn is_command(name: &str) -> bool {
+    name.strip_prefix(COMMANDS).is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// Attaches to a broker as `cli/<pid>`.
 pub fn attach(socket: &Socket) -> Result<Client, Failure> {
     let path = path(socket.socket.as_deref())?;
@@ -48,7 +56,7 @@ pub fn attach(socket: &Socket) -> Result<Client, Failure> {
             text::say(&format!("{place}: who listens there takes its time, or is no strait; Ctrl-C ends this"));
         }
     });
-    let attached = Client::attach(&path, &format!("cli/{}", std::process::id()));
+    let attached = Client::attach(&path, &format!("{COMMANDS}{}", std::process::id()));
     drop(done);
     attached.map_err(|error| refused(error, &path))
 }

@@ -46,6 +46,10 @@ fn what_a_world_prints_is_shown_and_kept_line_by_line_and_commands_no_terminal()
     assert_eq!((&bad["text"], &bad["world"]), (&"bad \u{1b}[2J".into(), &"talker".into()));
     assert!(ask(&socket, ["log", "talker", "--since", "1ms"]).out.is_empty());
     assert_eq!(ask(&socket, ["log", "talker", "--since", "10m"]).out, log.out);
+    // The commands that asked for all this came and went, which is said where everything is wanted.
+    let visits = |said: &str| said.lines().filter(|line| line.contains("cli/") && line.contains("attaches")).count();
+    assert_eq!((visits(&ask(&socket, ["log"]).out), visits(&ask(&socket, ["log", "--json"]).out)), (0, 0));
+    assert!(visits(&ask(&socket, ["log", "--all"]).out) > 5);
 
     up.interrupt();
     assert_eq!(up.output(), "talker: hello\ntalker: no end\n");

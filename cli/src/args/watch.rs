@@ -103,6 +103,9 @@ pub struct Log {
     /// Stay, and print what happens from now on
     #[arg(long, short)]
     pub follow: bool,
+    /// Also that commands such as this one attached and were gone
+    #[arg(long)]
+    pub all: bool,
     /// Print JSON: one object per line
     #[arg(long)]
     pub json: bool,
