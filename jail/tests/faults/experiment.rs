@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use syscalls::Sysno;
 
 use crate::exceptions::{self, Exception};
-use crate::subject::{Outcome, Subject, launcher_of};
+use crate::subject::{Kind, Outcome, Subject, launcher_of};
 use crate::tracer::{Call, Role, Tracer};
 
 /// How long something may take: a thousand times as long as it does. Counted in naps, not by a clock, which goes on where this process and those
@@ -42,11 +42,11 @@ pub struct Bench {
 }
 
 impl Bench {
-    pub fn new() -> Bench {
+    pub fn new(kind: Kind) -> Bench {
         let uid = 0x6100_0000 + std::process::id();
-        let subject = Subject::start(uid);
+        let subject = Subject::start(kind, uid);
         let launcher = wait_for("a launcher", || launcher_of(subject.pid()));
-        let tracer = Tracer::of(Pid::from_raw(launcher)).expect("ptrace");
+        let tracer = Tracer::of(Pid::from_raw(launcher), kind == Kind::Clone).expect("ptrace");
         let mut bench = Bench { subject, tracer, uid, open: 0 };
         // The first spawns leave things open that stay so.
         for _ in 0..10 {
@@ -196,6 +196,8 @@ impl std::fmt::Display for Call {
 fn judge(call: Call, outcome: &Outcome, clean: &Outcome) -> Result<(), String> {
     let is = |exception| exceptions::of(call.role, call.name()).any(|one| one == exception);
     match &outcome.error {
+        // None of the image's code has run, and its supervisor is told what was the matter.
+        None if call.role == Role::Restorer && !outcome.is_marked && outcome.fault.is_some() => Ok(()),
         None if is(Exception::Ends) => Ok(()),
         None if is(Exception::Harmless) && outcome.is_as_whole_as(clean, false) => Ok(()),
         None if is(Exception::Answer) && outcome.is_as_whole_as(clean, true) => Ok(()),

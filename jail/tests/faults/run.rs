@@ -5,7 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::exceptions::{self, Exception};
 use crate::experiment::Bench;
-use crate::tracer::Call;
+use crate::subject::Kind;
+use crate::tracer::{Call, Role};
 
 /// What calls fail with. The first is what a kernel says that refuses; the others are those that code is tempted to take for an answer.
 const ERRNOS: [i32; 6] = [libc::EPERM, libc::ENOENT, libc::EEXIST, libc::EINTR, libc::ENOMEM, libc::EAGAIN];
@@ -42,25 +43,33 @@ const PART: usize = 12;
 /// Everything, and one line of counts.
 pub fn run() -> ExitCode {
     let sample = Sample::new();
-    let (calls, _) = Bench::new().watch();
-    let is_real = |call: &Call| !exceptions::of(call.role, call.name()).any(|one| one == Exception::Infallible);
-    let fallible: Vec<Call> = calls.iter().copied().filter(is_real).collect();
-    let (all, some) = (calls.len(), fallible.len());
-    let Sample { of, from } = sample;
-    println!(
-        "{all} calls on the way of a spawn, {some} of which can fail; one in {of} is tried (STRAIT_FAULTS={from})"
-    );
-    let mut results = fail_each(&sample, &fallible);
-    results.push(Bench::new().hold());
-    results.extend(sample.pick(&calls, 0).map(|call| Bench::new().kill(call)));
+    let results: Vec<Result> =
+        [Kind::Program, Kind::Clone].into_iter().flat_map(|kind| try_all(kind, &sample)).collect();
     let wrong: Vec<&String> = results.iter().filter_map(|result| result.as_ref().err()).collect();
     wrong.iter().for_each(|why| println!("FAIL  {why}"));
     println!("{} passed, {} failed, 0 skipped", results.len() - wrong.len(), wrong.len());
     if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn fail_each(sample: &Sample, calls: &[Call]) -> Vec<Result> {
-    let mut bench = Bench::new();
+fn try_all(kind: Kind, sample: &Sample) -> Vec<Result> {
+    let (mut calls, _) = Bench::new(kind).watch();
+    if kind == Kind::Clone {
+        // The others' are those that they make for a program, but for a few.
+        calls.retain(|call| matches!(call.role, Role::Payload | Role::Restorer));
+    }
+    let is_real = |call: &Call| !exceptions::of(call.role, call.name()).any(|one| one == Exception::Infallible);
+    let fallible: Vec<Call> = calls.iter().copied().filter(is_real).collect();
+    let (all, some) = (calls.len(), fallible.len());
+    let Sample { of, from } = sample;
+    println!("{kind:?}: {all} calls, {some} of which can fail; one in {of} is tried (STRAIT_FAULTS={from})");
+    let mut results = fail_each(kind, sample, &fallible);
+    results.push(Bench::new(kind).hold());
+    results.extend(sample.pick(&calls, 0).map(|call| Bench::new(kind).kill(call)));
+    results
+}
+
+fn fail_each(kind: Kind, sample: &Sample, calls: &[Call]) -> Vec<Result> {
+    let mut bench = Bench::new(kind);
     let (_, clean) = bench.watch();
     let mut results = Vec::new();
     for (turn, errno) in ERRNOS.into_iter().enumerate() {
@@ -68,7 +77,7 @@ fn fail_each(sample: &Sample, calls: &[Call]) -> Vec<Result> {
             let (judged, lives) = bench.fail(call, errno, &clean);
             results.push(judged);
             if !lives {
-                bench = Bench::new();
+                bench = Bench::new(kind);
             }
         }
     }

@@ -8,7 +8,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use strait_jail::{Bind, Error, Fds, Launcher, Options, Process, Spec};
+use strait_jail::{Bind, Error, Exit, Fds, Launcher, Options, Process, Spec};
+use strait_sys::restorer::Fault;
+
+use crate::template::Template;
 
 /// What came of an order.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,10 +25,19 @@ pub struct Outcome {
     /// What the kernel says of the world, without the numbers that are others each time.
     pub report: String,
     pub mounts: Vec<String>,
+    /// What a clone that never ran has said of itself by its code.
+    pub fault: Option<String>,
+}
+
+/// What a supervisor starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Program,
+    Clone,
 }
 
 /// The life of the process.
-pub fn live(uid: &str) -> ExitCode {
+pub fn live(kind: &str, uid: &str) -> ExitCode {
     // No jail is begun before its order: every call is one on the way of a spawn.
     let mut launcher = Launcher::start_with(&Options { seats: 0, ..Options::default() }).expect("launcher");
     let mut spec = Spec::new("subject", "/bin/sh");
@@ -33,10 +45,11 @@ pub fn live(uid: &str) -> ExitCode {
     spec.uid = Some(uid.parse().expect("uid"));
     // One that the launcher has to map to its owner.
     spec.binds = vec![Bind::read_write("/srv", "/data")];
+    let template = (kind == "Clone").then(|| Template::make(&mut launcher, &mut spec));
     say(&"ready");
     for line in std::io::stdin().lines() {
         let holds = line.expect("line") == "hold";
-        let world = World::order(&mut launcher, &spec);
+        let world = World::order(&mut launcher, &spec, template.as_ref());
         if holds {
             say(&world.outcome);
             std::thread::sleep(Duration::from_secs(1000));
@@ -62,15 +75,19 @@ struct World {
 }
 
 impl World {
-    fn order(launcher: &mut Launcher, spec: &Spec) -> World {
+    fn order(launcher: &mut Launcher, spec: &Spec, template: Option<&Template>) -> World {
         let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).expect("pipe");
         let ((stdin, input), (output, writer)) = (pipe(), pipe());
         let fds = Fds { stdin: stdin.as_fd(), stdout: writer.as_fd(), stderr: writer.as_fd(), rendezvous: None };
-        let result = launcher.spawn(spec, fds);
+        let result = match template {
+            None => launcher.spawn(spec, fds),
+            Some(template) => template.spawn(launcher, spec, fds),
+        };
         drop((stdin, writer));
         let has_launcher = !matches!(result, Err(ref error) if !matches!(error, Error::Spawn(_)));
         let error = result.as_ref().err().map(Error::to_string);
-        let outcome = Outcome { error, has_launcher, is_marked: false, report: String::new(), mounts: Vec::new() };
+        let (report, mounts) = (String::new(), Vec::new());
+        let outcome = Outcome { error, has_launcher, is_marked: false, report, mounts, fault: None };
         let mut world = World { process: result.ok(), output: output.into(), outcome, _input: input };
         world.look();
         world
@@ -85,6 +102,11 @@ impl World {
                 Ok(report) => (self.outcome.report, self.outcome.mounts) = describe(report),
                 Err(error) => self.outcome.report = error.to_string(),
             }
+        }
+        if let (Some(process), false) = (&mut self.process, self.outcome.is_marked)
+            && let Ok(Exit::Code(code)) = process.wait()
+        {
+            self.outcome.fault = Fault::from_code(code).map(|fault| fault.to_string());
         }
     }
 
@@ -138,9 +160,9 @@ pub struct Subject {
 }
 
 impl Subject {
-    pub fn start(uid: u32) -> Subject {
+    pub fn start(kind: Kind, uid: u32) -> Subject {
         let mut command = Command::new("/proc/self/exe");
-        command.args(["subject", &uid.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(["subject", &format!("{kind:?}"), &uid.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("subject");
         let (orders, output) = (child.stdin.take().expect("stdin"), child.stdout.take().expect("stdout"));
         let (sender, words) = channel();

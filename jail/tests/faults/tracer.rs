@@ -1,7 +1,7 @@
 //! Follows a launcher and what it starts from system call to system call (`ptrace(2)`), and lets chosen calls fail.
 //!
 //! A call fails as it does under `strace --inject`: it isn't made, and its caller sees the error. Unlike strace this tells the processes apart:
-//! the launcher, the first process of a jail, and the payload until its program starts.
+//! the launcher, the first process of a jail, the payload until its program starts, and the restorer until its image's program goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +21,8 @@ pub enum Role {
     Owner,
     First,
     Payload,
+    /// What the payload executes to become a clone.
+    Restorer,
 }
 
 impl Role {
@@ -29,7 +31,7 @@ impl Role {
         match role {
             Role::Launcher if parent_of(child) == Some(parent) => Role::Owner,
             Role::Launcher => Role::First,
-            Role::Owner | Role::First | Role::Payload => Role::Payload,
+            Role::Owner | Role::First | Role::Payload | Role::Restorer => Role::Payload,
         }
     }
 }
@@ -65,18 +67,20 @@ pub struct Tracer {
     tracees: BTreeMap<Pid, Tracee>,
     /// Were seen before their parents' word of them.
     unnamed: BTreeSet<Pid>,
+    /// What is executed is the restorer.
+    restores: bool,
 }
 
 impl Tracer {
-    /// Follows a launcher from its next call on.
-    pub fn of(launcher: Pid) -> nix::Result<Tracer> {
+    /// Follows a launcher from its next call on: one of programs, or one of clones.
+    pub fn of(launcher: Pid, restores: bool) -> nix::Result<Tracer> {
         let options = Options::PTRACE_O_TRACESYSGOOD
             | Options::PTRACE_O_TRACECLONE
             | Options::PTRACE_O_TRACEFORK
             | Options::PTRACE_O_TRACEEXEC;
         ptrace::seize(launcher, options)?;
         ptrace::interrupt(launcher)?;
-        let mut tracer = Tracer::default();
+        let mut tracer = Tracer { restores, ..Tracer::default() };
         tracer.tracees.insert(launcher, Tracee::new(Role::Launcher));
         Ok(tracer)
     }
@@ -123,15 +127,19 @@ impl Tracer {
         }
         match event {
             libc::PTRACE_EVENT_CLONE | libc::PTRACE_EVENT_FORK => self.at_birth(pid),
-            // A program of somebody else's from here on.
-            libc::PTRACE_EVENT_EXEC => {
-                self.forget(pid);
-                let _ = ptrace::detach(pid, None);
-                return;
+            libc::PTRACE_EVENT_EXEC if self.restores => {
+                self.tracees.entry(pid).and_modify(|tracee| (tracee.role, tracee.calls) = (Role::Restorer, 0));
             }
+            libc::PTRACE_EVENT_EXEC => return self.let_go(pid),
             _ => {}
         }
         let _ = ptrace::syscall(pid, None);
+    }
+
+    /// A program of somebody else's from here on.
+    fn let_go(&mut self, pid: Pid) {
+        self.forget(pid);
+        let _ = ptrace::detach(pid, None);
     }
 
     fn at_birth(&mut self, parent: Pid) {
@@ -145,6 +153,9 @@ impl Tracer {
 
     fn at_call(&mut self, pid: Pid, judge: &mut impl FnMut(Call) -> Option<i32>) {
         let Some(tracee) = self.tracees.get_mut(&pid) else { return };
+        if tracee.is_at_mark(pid) {
+            return self.let_go(pid);
+        }
         // Whoever was killed meanwhile isn't there to be asked.
         let _ = tracee.pass(pid, judge);
         let _ = ptrace::syscall(pid, None);
@@ -167,6 +178,12 @@ impl Tracee {
         Tracee { role, calls: 0, inside: None, fails_with: None }
     }
 
+    /// Whether it is about to make the mark of a program that goes on: a restorer writes nothing.
+    fn is_at_mark(&self, pid: Pid) -> bool {
+        let is = |registers: libc::user_regs_struct| registers.orig_rax.cast_signed() == libc::SYS_write;
+        self.role == Role::Restorer && self.inside.is_none() && ptrace::getregs(pid).is_ok_and(is)
+    }
+
     /// At the entry into a call, or at its end.
     fn pass(&mut self, pid: Pid, judge: &mut impl FnMut(Call) -> Option<i32>) -> Result<(), Errno> {
         let mut registers = ptrace::getregs(pid)?;
@@ -178,8 +195,8 @@ impl Tracee {
             if self.fails_with.is_none() {
                 return Ok(());
             }
-            // No such call: it isn't made.
-            registers.orig_rax = u64::MAX;
+            // No such call: it isn't made. The restorer's filter kills for that, so it makes one that does nothing.
+            registers.orig_rax = if self.role == Role::Restorer { libc::SYS_getpid.cast_unsigned() } else { u64::MAX };
         } else {
             let Some(errno) = self.fails_with.take() else { return Ok(()) };
             registers.rax = i64::from(-errno).cast_unsigned();
