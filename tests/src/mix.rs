@@ -42,6 +42,9 @@ pub struct Outcome {
     pub alone: Measured,
     /// Beside as many worlds as are busy among the misbehaving ones, which only take processor time.
     pub burdened: Measured,
+    /// Among all who misbehave but the scribblers.
+    pub pestered: Measured,
+    /// And with a scribbler after the other.
     pub disturbed: Measured,
     /// Scribblers that were ended for what they wrote, and all of them.
     pub quarantined: u64,
@@ -53,7 +56,7 @@ pub struct Outcome {
     pub switch: Gauge,
 }
 
-/// Measures the three for so long each.
+/// Measures the four for so long each.
 pub fn run(time: Duration, seed: u64) -> Result<Outcome> {
     let mut stage = Stage::new();
     let echo = stage.add("echo", &["echo"], &[]);
@@ -64,6 +67,7 @@ pub fn run(time: Duration, seed: u64) -> Result<Outcome> {
     let burdened = measure(&mut stage, timer, |_| rest(time))?;
     burners.into_iter().try_for_each(|burner| end(&mut stage, burner))?;
     let (sink, busy) = misbehave(&mut stage, echo)?;
+    let pestered = measure(&mut stage, timer, |_| rest(time))?;
     let mut scribblers = Scribblers { chance: Chance::new(seed), started: 0, quarantined: 0 };
     let mut shares = Shares::new(&mut stage, &[("echo", echo), ("timer", timer)], &busy);
     let disturbed = measure(&mut stage, timer, |stage| {
@@ -78,7 +82,7 @@ pub fn run(time: Duration, seed: u64) -> Result<Outcome> {
     let flooded = String::from_utf8(stage.ask(sink, b"how many?"))?.parse()?;
     let Scribblers { started, quarantined, .. } = scribblers;
     let shares = shares.shares;
-    Ok(Outcome { alone, burdened, disturbed, quarantined, scribblers: started, flooded, shares, switch })
+    Ok(Outcome { alone, burdened, pestered, disturbed, quarantined, scribblers: started, flooded, shares, switch })
 }
 
 /// The figures of a while, without those of the time it took to get there.

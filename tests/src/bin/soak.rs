@@ -75,9 +75,9 @@ fn time(args: &Args) -> Result<Duration, Box<dyn std::error::Error>> {
     Ok(Duration::try_from_secs_f64(args.minutes * 60.0)?)
 }
 
-/// The time is for three measurements.
+/// The time is for four measurements.
 fn mixed(args: &Args) -> Result<bool, Box<dyn std::error::Error>> {
-    let (seed, time) = (seed(args), time(args)? / 3);
+    let (seed, time) = (seed(args), time(args)? / 4);
     println!(
         "an honest pair, {} bytes there and back, for {:.0} s each, seed {seed}",
         mix::TRIP_BYTES,
@@ -87,7 +87,8 @@ fn mixed(args: &Args) -> Result<bool, Box<dyn std::error::Error>> {
     head();
     row("alone", &outcome.alone);
     row("beside as many worlds that only burn time", &outcome.burdened);
-    row("among the misbehaving", &outcome.disturbed);
+    row("among a flooder, a bell ringer and a deaf", &outcome.pestered);
+    row("and with scribblers, one after the other", &outcome.disturbed);
     let shares: Vec<String> = outcome.shares.iter().map(|(name, share)| format!("{name} {share:.2}")).collect();
     println!("processors, among the misbehaving: {}", shares.join(", "));
     let (start, most) = (outcome.switch.start.own_kib, outcome.switch.most.own_kib);
