@@ -69,6 +69,7 @@ impl Switch {
                 }
             }
         }
+        self.stint.work(BATCH - turn.records, BATCH_BYTES - turn.bytes);
         moved |= self.dispatch_for(slot);
         // A multicast record that waits for one receiver may have reached others.
         moved |= !self.touched.is_empty();

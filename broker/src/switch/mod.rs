@@ -30,6 +30,7 @@ mod port;
 mod renew;
 mod requests;
 mod starts;
+mod stint;
 mod tap;
 mod topics;
 mod waiting;
@@ -46,6 +47,7 @@ use rustix::io::Errno;
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
+use stint::Stint;
 use strait_protocol::wait::Event;
 use strait_protocol::{Corrupt, Reason, WorldId};
 use strait_sys::wake;
@@ -89,6 +91,7 @@ pub(crate) struct Switch {
     /// A bell or a command was heard that there is something to do for.
     has_news: bool,
     patience: Patience,
+    stint: Stint,
     is_over: bool,
 }
 
@@ -116,6 +119,7 @@ impl Switch {
             muted: VecDeque::new(),
             has_news: false,
             patience: Patience::default(),
+            stint: Stint::default(),
             is_over: false,
         })
     }
@@ -139,6 +143,9 @@ impl Switch {
                 idle = if self.has_news { 0 } else { LOOKS };
             } else if idle > 0 {
                 wake::yield_now();
+                self.stint.end();
+            } else if self.stint.is_long(clock::now) {
+                self.let_others_run();
             }
             if passes.is_multiple_of(PASSES_PER_POLL) {
                 self.end_overdue();
@@ -146,6 +153,14 @@ impl Switch {
             }
         }
         Ok(())
+    }
+
+    /// Gives those who share the processor a turn, though there is work left.
+    fn let_others_run(&mut self) {
+        let since = clock::now();
+        wake::yield_now();
+        let now = clock::now();
+        self.stint.resume(now, now - since);
     }
 
     /// Looks at every active port once. Says whether anything moved.
@@ -219,6 +234,7 @@ impl Switch {
                 if port.endpoint.publish() {
                     port.ring(Event::DATA);
                     self.patience.note(port.is_far);
+                    self.stint.note(port.is_far);
                 }
             }
         }
