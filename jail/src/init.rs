@@ -47,8 +47,8 @@ pub struct Init<'a> {
 
 impl Init<'_> {
     /// The whole life of pid 1.
-    pub fn run(self, ground: Ground, buffer: &mut [u8]) -> ! {
-        let Err(error) = self.live(ground, buffer);
+    pub fn run(self, ground: Ground) -> ! {
+        let Err(error) = self.live(ground);
         self.fail(error)
     }
 
@@ -58,7 +58,7 @@ impl Init<'_> {
         exit_now(1)
     }
 
-    fn live(&self, ground: Ground, buffer: &mut [u8]) -> Result<Infallible, SpawnError> {
+    fn live(&self, ground: Ground) -> Result<Infallible, SpawnError> {
         let Built { connection, mounts, slow } = self.build(ground)?;
         let gate = Gate::make()?;
         tell(self.report, &Progress::Built(attest(&self.plan.shape.profile, mounts)?))
@@ -70,7 +70,7 @@ impl Init<'_> {
             Cloned::Child => {
                 drop((slow, closes));
                 let (connection, profile) = (connection.as_ref().map(AsFd::as_fd), &self.plan.shape.profile);
-                Payload { launcher: self.report, connection, gate: &gate, profile, filters: self.filters }.run(buffer)
+                Payload { launcher: self.report, connection, gate: &gate, profile, filters: self.filters }.run()
             }
             Cloned::Parent { pid, .. } => {
                 drop(closes);

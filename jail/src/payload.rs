@@ -19,6 +19,7 @@ use crate::init::Gate;
 use crate::profile::Profile;
 use crate::seccomp::Filters;
 use crate::spec::Spec;
+use crate::wire::MAX_BYTES;
 
 /// What is to run in a jail.
 #[derive(Debug, Serialize, Deserialize)]
@@ -62,7 +63,7 @@ impl Payload<'_> {
     ///
     /// The filters of two profiles let it do all that is left to do, so they stand before it hears anything: a filter takes as long as everything else
     /// between the task and the program.
-    pub fn run(&self, buffer: &mut [u8]) -> Result<Infallible, SpawnError> {
+    pub fn run(&self) -> Result<Infallible, SpawnError> {
         rustix::process::setpgid(None, None).at(Step::Payload, "setpgid")?;
         let mut kept = vec![self.launcher, self.gate.as_fd()];
         kept.extend(self.connection);
@@ -71,12 +72,13 @@ impl Payload<'_> {
             self.filters.apply_to_payload(self.profile)?;
         }
         self.gate.wait()?;
-        let received = rustix::io::retry_on_intr(|| socket::receive(self.launcher, buffer));
-        match received.at(Step::Receive, "recvmsg")? {
+        let received = socket::receive_whole(self.launcher, MAX_BYTES);
+        let (task, descriptors) = received.at(Step::Receive, "recvmsg")?;
+        if task.is_empty() {
             // Nobody wants it any more.
-            (0, _) => exit_now(0),
-            (length, descriptors) => self.take(&buffer[..length], &descriptors),
+            exit_now(0);
         }
+        self.take(&task, &descriptors)
     }
 
     fn take(&self, task: &[u8], descriptors: &[OwnedFd]) -> Result<Infallible, SpawnError> {

@@ -181,7 +181,7 @@ impl Seat {
     }
 
     fn follow(&self, deadline: Instant) -> Result<Attested, SpawnError> {
-        let (mut built, mut is_deaf, mut buffer) = (None, false, vec![0; MAX_BYTES]);
+        let (mut built, mut is_deaf) = (None, false);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let timeout = Timespec::try_from(left).expect("seconds fit");
@@ -191,18 +191,18 @@ impl Seat {
                 Err(Errno::INTR) => continue,
                 other => other.at(Step::Descriptors, "poll")?,
             };
-            let length = match rustix::io::read(&self.socket, &mut buffer) {
+            let word = match socket::receive_whole(self.socket.as_fd(), MAX_BYTES) {
                 // It ended without having read all it was told. That comes first, and what it said last after that.
                 Err(Errno::CONNRESET) => {
                     is_deaf = true;
                     continue;
                 }
-                other => other.at(Step::Descriptors, "read")?,
+                other => other.at(Step::Descriptors, "recvmsg")?.0,
             };
-            match postcard::from_bytes(&buffer[..length]) {
+            match postcard::from_bytes(&word) {
                 Ok(Progress::Built(attested)) => built = Some(attested),
                 Ok(Progress::Failed(error)) => return Err(error),
-                Err(_) if length == 0 => return built.filter(|_| !is_deaf).ok_or(SpawnError::Died),
+                Err(_) if word.is_empty() => return built.filter(|_| !is_deaf).ok_or(SpawnError::Died),
                 Err(_) => return Err(SpawnError::Died),
             }
         }
@@ -240,15 +240,13 @@ impl Given {
         let moved = rustix::io::fcntl_dupfd_cloexec(&self.launcher, 16);
         self.launcher = moved.at(Step::Descriptors, "fcntl F_DUPFD_CLOEXEC")?;
         let ground = self.settle(moves_to, givens)?;
-        let mut buffer = vec![0; MAX_BYTES];
-        let received = rustix::io::retry_on_intr(|| socket::receive(self.launcher.as_fd(), &mut buffer));
-        match received.at(Step::Receive, "recvmsg")? {
-            (0, _) => exit_now(0),
-            (length, descriptors) => {
-                let plan = postcard::from_bytes(&buffer[..length]).map_err(|error| refused(Step::Receive, error))?;
-                self.build(&plan, descriptors.first(), ground, &mut buffer, givens)
-            }
+        let received = socket::receive_whole(self.launcher.as_fd(), MAX_BYTES);
+        let (plan, descriptors) = received.at(Step::Receive, "recvmsg")?;
+        if plan.is_empty() {
+            exit_now(0);
         }
+        let plan = postcard::from_bytes(&plan).map_err(|error| refused(Step::Receive, error))?;
+        self.build(&plan, descriptors.first(), ground, givens)
     }
 
     fn build(
@@ -256,7 +254,6 @@ impl Given {
         plan: &Plan,
         rendezvous: Option<&OwnedFd>,
         ground: Option<Ground>,
-        buffer: &mut [u8],
         givens: Givens<'_>,
     ) -> Result<Infallible, SpawnError> {
         let trees = if plan.has_own_uid { writable(&plan.shape).count() } else { 0 };
@@ -276,7 +273,7 @@ impl Given {
             lifeline: givens.supervisor,
             filters: givens.filters,
         };
-        init.run(ground, buffer)
+        init.run(ground)
     }
 
     /// Everything that doesn't depend on the plan.

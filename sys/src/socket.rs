@@ -140,6 +140,18 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<
     receive_flags(socket, buffer, RecvFlags::empty())
 }
 
+/// The same in a buffer as long as the message, of `most` bytes at most: a long one that was used before is cleared, page by page, for whoever has it
+/// next.
+pub fn receive_whole(socket: BorrowedFd<'_>, most: usize) -> Result<(Vec<u8>, Vec<OwnedFd>), Errno> {
+    let flags = RecvFlags::PEEK | RecvFlags::TRUNC | RecvFlags::CMSG_CLOEXEC;
+    // Without room for descriptors the kernel makes none.
+    let look = || net::recvmsg(socket, &mut [], &mut RecvAncillaryBuffer::default(), flags);
+    let mut buffer = vec![0; rustix::io::retry_on_intr(look)?.bytes.min(most)];
+    let (length, descriptors) = rustix::io::retry_on_intr(|| receive(socket, &mut buffer))?;
+    buffer.truncate(length);
+    Ok((buffer, descriptors))
+}
+
 /// The same, or `EAGAIN` where it would have to wait, whatever the socket's own flags say.
 pub fn try_receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
     receive_flags(socket, buffer, RecvFlags::DONTWAIT)
@@ -266,6 +278,20 @@ mod tests {
         assert_eq!(receive(b.as_fd(), &mut [0; 16]).unwrap_err(), Errno::MSGSIZE);
         drop(write);
         assert_eq!(rustix::io::read(&read, &mut [0; 1]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_message_is_as_long_as_it_is() {
+        let (a, b) = pair().unwrap();
+        let (read, _write) = rustix::pipe::pipe().unwrap();
+        send(a.as_fd(), &[7; 5000], &[read.as_fd()]).unwrap();
+        send(a.as_fd(), &[8; 17], &[]).unwrap();
+        let (bytes, fds) = receive_whole(b.as_fd(), 5000).unwrap();
+        assert_eq!((bytes, fds.len()), (vec![7; 5000], 1));
+        assert_eq!(receive_whole(b.as_fd(), 16).unwrap_err(), Errno::MSGSIZE);
+        drop(a);
+        let (bytes, fds) = receive_whole(b.as_fd(), 16).unwrap();
+        assert!(bytes.is_empty() && fds.is_empty(), "its other end is closed");
     }
 
     #[test]
