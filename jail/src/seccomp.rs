@@ -63,8 +63,11 @@ fn compile(profile: &Profile) -> Result<BpfProgram, SpawnError> {
     mark(&mut table, allowed_here, &Action::Allow);
     mark(&mut table, &numbers(&profile.allow)?, &Action::Allow);
     mark(&mut table, &numbers(&profile.deny)?, &NOT_PERMITTED);
-    let terms = terms(profile.base)?;
+    let mut terms = terms(profile.base)?;
     go_on(&mut table, &terms);
+    // Nobody comes to the terms of a call that isn't allowed anyway.
+    let is_looked_at = |number: &i64| u32::try_from(*number).ok().and_then(|number| table.get(&number));
+    terms.retain(|number, _| matches!(is_looked_at(number), Some(Verdict::GoOn)));
     table::compile(&table, &Action::Errno(libc::ENOSYS as u32), &compile_arguments(terms)?)
 }
 
@@ -132,6 +135,7 @@ fn common_terms() -> Result<Rules, SpawnError> {
     terms.insert(libc::SYS_sendto, only_without(3, libc::MSG_FASTOPEN)?);
     terms.insert(libc::SYS_sendmsg, only_without(2, libc::MSG_FASTOPEN)?);
     terms.insert(libc::SYS_sendmmsg, only_without(3, libc::MSG_FASTOPEN)?);
+    terms.insert(libc::SYS_setsockopt, options()?);
     terms.insert(libc::SYS_socketpair, pairs()?);
     terms.insert(libc::SYS_mknodat, kinds(2)?);
     terms.insert(libc::SYS_fchmod, only_without(1, BORROWED)?);
@@ -200,8 +204,25 @@ fn devices() -> Result<Vec<SeccompRule>, SpawnError> {
     Ok(vec![part(condition(1, Op::Lt, before)?)?, part(condition(1, Op::Gt, behind)?)?])
 }
 
-/// The first and the last number of what is asked of a network (`linux/sockios.h`): what is asked of a socket itself is before that.
-const NETWORK_DEVICES: (u64, u64) = (0x890b, 0x89ff);
+/// The first and the last number of what is asked of a network (`linux/sockios.h`, `linux/wireless.h`): what is asked of a socket itself is before that.
+const NETWORK_DEVICES: (u64, u64) = (0x890b, 0x8bff);
+
+/// What may be set of a socket: of itself and of TCP, but nothing of IP. By a source route (`IP_OPTIONS`, `IPV6_RTHDR`) a connection that was handed in
+/// sends its bytes wherever one likes. Linux 6.18 wants `CAP_NET_RAW` for one in IPv4; this doesn't count on that.
+fn options() -> Result<Vec<SeccompRule>, SpawnError> {
+    let of = |level: i32, but: &[i32]| -> Result<SeccompRule, SpawnError> {
+        let others = but.iter().map(|&option| condition(2, Op::Ne, option.cast_unsigned().into()));
+        let level = condition(1, Op::Eq, level.cast_unsigned().into());
+        rule([level].into_iter().chain(others).collect::<Result<_, _>>()?)
+    };
+    Ok(vec![of(libc::SOL_SOCKET, OF_OTHERS)?, of(libc::SOL_TCP, &[libc::TCP_ULP])?])
+}
+
+/// Names of the host's interfaces could be guessed, and a connection moved to another of them. And the last close of a connection would take as long as its
+/// world likes: it may be in the broker, with what lies untaken in a lane, or in the kernel's own worker.
+const OF_OTHERS: &[i32] = &[libc::SO_LINGER, libc::SO_BINDTODEVICE, SO_BINDTOIFINDEX];
+/// `asm-generic/socket.h`.
+const SO_BINDTOIFINDEX: i32 = 62;
 
 /// No bit of the flags may be set in the argument.
 fn only_without(argument: u8, flags: i32) -> Result<Vec<SeccompRule>, SpawnError> {

@@ -71,3 +71,26 @@ pub struct Try {
     pub call: String,
     pub error: Option<i32>,
 }
+
+/// What could be set of a connection of the host's network, so that its bytes go elsewhere, it tells of the host, or its close takes long: what came of each attempt.
+pub fn bend(connection: &std::net::TcpStream) -> String {
+    // A loose source route by one address (RFC 791), and a longer linger than anybody waits.
+    let (route, linger) = ([131, 7, 4, 127, 0, 0, 2, 0], [1u32, 60_000].map(u32::to_ne_bytes).concat());
+    let socket = std::os::fd::AsRawFd::as_raw_fd(connection);
+    let set = |level: i32, option: i32, value: &[u8]| {
+        strait_escapes::call!(libc::SYS_setsockopt, socket, level, option, value, value.len())
+    };
+    [
+        ("a source route", set(libc::SOL_IP, libc::IP_OPTIONS, &route)),
+        ("an interface", set(libc::SOL_SOCKET, libc::SO_BINDTODEVICE, b"lo\0")),
+        ("an interface by number", set(libc::SOL_SOCKET, SO_BINDTOIFINDEX, &1u32.to_ne_bytes())),
+        ("a long close", set(libc::SOL_SOCKET, libc::SO_LINGER, &linger)),
+        ("delay", set(libc::SOL_TCP, libc::TCP_NODELAY, &1u32.to_ne_bytes())),
+        ("keep", set(libc::SOL_SOCKET, libc::SO_KEEPALIVE, &1u32.to_ne_bytes())),
+    ]
+    .map(|(what, tried)| format!("{what}: {}", strait_escapes::Outcome::from(tried)))
+    .join(", ")
+}
+
+/// `asm-generic/socket.h`.
+const SO_BINDTOIFINDEX: i32 = 62;

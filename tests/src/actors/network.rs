@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 use strait_client::{Client, Error, Kind};
+use strait_tests::attack::bend;
 
 const LONG: Duration = Duration::from_secs(20);
 /// Dials of the storm that are under way, and connections that it keeps.
@@ -48,6 +49,7 @@ fn obey(client: &mut Client, connections: &mut Vec<TcpStream>, order: &str) -> O
             Err(error) => Ok(format!("{:?}", error.kind())),
         },
         "misuse" => Ok(misuse(connections.last().ok_or("no connection")?)),
+        "bend" => Ok(bend(connections.last().ok_or("no connection")?)),
         _ => Ok("what?".into()),
     }
 }
