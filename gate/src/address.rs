@@ -4,7 +4,7 @@
 //! judged, whatever name led to it. IPv6 addresses that embed an IPv4 address are judged by that one, because a translator on the way may deliver to it.
 //!
 //! Sources: the IANA special-purpose address registries (RFC 6890) and, for the embeddings, RFC 4291 (mapped, compatible), 6052 and 8215 (NAT64), 3056
-//! (6to4) and 4380 (Teredo).
+//! (6to4), 4380 (Teredo) and 5214 (ISATAP).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -45,6 +45,8 @@ const V4: &[Row<Ipv4Addr>] = &[
     never(100, 100, 100, 200, 32, METADATA),
     near(100, 64, 0, 0, 10, "shared by a provider's customers (carrier-grade NAT)"),
     near(127, 0, 0, 0, 8, LOOPBACK),
+    // Azure's "wire server", in the midst of public addresses.
+    never(168, 63, 129, 16, 32, METADATA),
     never(169, 254, 0, 0, 16, LINK_LOCAL),
     near(172, 16, 0, 0, 12, PRIVATE),
     never(192, 0, 0, 192, 32, METADATA),
@@ -63,13 +65,17 @@ const V4: &[Row<Ipv4Addr>] = &[
 const V6: &[Row<Ipv6Addr>] = &[
     (Ipv6Addr::UNSPECIFIED, 128, Reach::Never(NO_HOST)),
     (Ipv6Addr::LOCALHOST, 128, Reach::Near(LOOPBACK)),
-    (Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), 128, Reach::Never(METADATA)),
+    // Whatever Amazon has there: the metadata (::254), and the credentials of containers (::23).
+    (Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0), 32, Reach::Never(METADATA)),
+    (Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42), 128, Reach::Never(METADATA)),
     (Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), 128, Reach::Never(METADATA)),
     (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7, Reach::Near(PRIVATE)),
     (Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10, Reach::Never(LINK_LOCAL)),
     (Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 0), 10, Reach::Near(PRIVATE)),
     (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0), 8, Reach::Never(MULTICAST)),
     (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32, Reach::Near("for documentation")),
+    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20, Reach::Near("for documentation")),
+    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23, Reach::Near(RESERVED)),
     // Global unicast is 2000::/3; nothing else is routed.
     (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3, Reach::Public),
     (Ipv6Addr::UNSPECIFIED, 0, Reach::Near(RESERVED)),
@@ -116,6 +122,8 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
         (0x64, 0xff9b, 0, [0, 0, 0, 0]) => v4(y, z),
         (0x64, 0xff9b, 1, _) => v4(y, z),
         (0x2002, ..) => v4(b, c),
+        // ISATAP: the last half says so, under any prefix.
+        (.., [_, _, 0 | 0x200, 0x5efe]) => v4(y, z),
         // The server that a Teredo client hides behind is public; the client's own address is the last one, inverted.
         (0x2001, 0, ..) => v4(!y, !z),
         _ => None,
@@ -168,6 +176,8 @@ mod tests {
             "2001:db8::1",
             "4000::1",
             "100::1",
+            "3fff::1",
+            "2001:2::1",
         ] {
             assert!(matches!(of(text), Reach::Near(_)), "{text}: {:?}", of(text));
         }
@@ -188,6 +198,9 @@ mod tests {
             "febf::1",
             "ff02::1",
             "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd00:42::42",
+            "168.63.129.16",
         ] {
             assert!(matches!(of(text), Reach::Never(_)), "{text}: {:?}", of(text));
         }
@@ -203,6 +216,8 @@ mod tests {
             "2002:7f00:1::",
             "2001:0:1:2:3:4:80ff:fffe",
             "::ffff:0:127.0.0.1",
+            "2606:4700::5efe:127.0.0.1",
+            "2606:4700::200:5efe:127.0.0.1",
         ] {
             assert_eq!(of(text), Reach::Near(LOOPBACK), "{text}");
         }

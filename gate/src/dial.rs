@@ -136,7 +136,8 @@ impl Way {
         Ok(socket)
     }
 
-    /// Puts the socket into the lane, and says so while nobody can cancel: so the supervisor hears of it before it hears that it is cancelled.
+    /// Puts the socket into the lane, and says so while nobody can cancel: so the supervisor hears of it before it hears that it is cancelled. It hears
+    /// what it will be before the world can have it: a gate that is killed in between leaves no connection that nobody knows of.
     fn hand_over(&self, socket: &Arc<OwnedFd>, link: &OwnedFd) -> Result<(), Stop> {
         let failed = |errno| Stop::Failed(format!("{}: {errno}", self.place()));
         let ticket = self.dial.ticket;
@@ -148,9 +149,10 @@ impl Way {
             return Err(Stop::Cancelled);
         }
         let full = |_| Stop::Failed("the lane is full: take what was handed over before".into());
-        socket::try_send(self.lane.as_fd(), &note.encode(), &[socket.as_fd()]).map_err(full)?;
         // Without a supervisor this process is about to end.
-        let _ = send(link.as_fd(), &Told::Dialed { ticket, connection }, &[]);
+        send(link.as_fd(), &Told::Connected { ticket, connection }, &[]).map_err(|_| Stop::Cancelled)?;
+        socket::try_send(self.lane.as_fd(), &note.encode(), &[socket.as_fd()]).map_err(full)?;
+        let _ = send(link.as_fd(), &Told::Dialed { ticket }, &[]);
         *stage = Stage::Over;
         Ok(())
     }

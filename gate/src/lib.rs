@@ -5,7 +5,7 @@
 //!                            | Order::Dial, with the giving end of the world's lane
 //!                            v
 //!                          gate                resolves once, judges every address, connects
-//!                            | the connected socket, by the lane            | Told::Dialed
+//!                            | the connected socket, by the lane            | Told::Connected before that, Told::Dialed after it
 //!                            v                                              v
 //! world                                        strait.control answers, and remembers the connection
 //! ```
@@ -83,12 +83,17 @@ pub enum Host {
 /// The gate to the supervisor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Told {
+    /// It is connected, and about to be handed over: from now on the world may have it, even if this is the last that the gate says.
+    Connected {
+        /// Which.
+        ticket: u32,
+        /// What the kernel calls it.
+        connection: Connection,
+    },
     /// The socket lies in the lane.
     Dialed {
         /// Under this number.
         ticket: u32,
-        /// What the kernel calls it.
-        connection: Connection,
     },
     /// Nothing was handed over.
     Failed {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 /// Dials at one time. One whose name takes long to resolve counts until that is over, though nobody waits for it any more.
-pub(crate) const MAX_DIALS: usize = 512;
+pub(crate) const MAX_DIALS: usize = 1024;
 /// What `getaddrinfo(3)` needs, several times over.
 const STACK_BYTES: usize = 256 * 1024;
 

@@ -20,9 +20,10 @@ use strait_protocol::control::Answer;
 use strait_protocol::{Header, WorldId};
 use strait_sys::socket;
 
-/// Dials of one world, and of all, that may be under way: so few that neither side of the gate's link ever waits for the other.
+/// Dials of one world, and of all, that may be under way. Nobody may have more than there is room left: however many worlds take what they can, there is
+/// room for another's (Choudhury and Hahne, "Dynamic queue length thresholds", 1998).
 const MAX_DIALS_PER_WORLD: usize = 8;
-const MAX_DIALS: usize = 128;
+const MAX_DIALS: usize = 512;
 /// Connections that one world may have.
 const MAX_CONNECTIONS_PER_WORLD: usize = 256;
 /// The longest time that a dial may take.
@@ -51,6 +52,8 @@ struct UnderWay {
     named: Vec<IpAddr>,
     /// The gate was told that nobody wants it any more.
     is_cancelled: bool,
+    /// What its world may have by now.
+    connection: Option<Connection>,
 }
 
 /// A connection that was handed over.
@@ -62,10 +65,25 @@ struct Open {
     was_named: bool,
 }
 
-impl Drop for Gate {
-    fn drop(&mut self) {
+impl UnderWay {
+    fn open(&self) -> Option<Open> {
+        let connection = self.connection?;
+        let was_named = self.named.contains(&connection.peer.ip());
+        Some(Open { place: self.place.clone(), connection, was_named })
+    }
+}
+
+impl Gate {
+    /// Ends its process: after that it hands nothing over.
+    fn end(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -90,7 +108,8 @@ impl Supervisor {
         let gate = self.dials.gate.as_ref().ok_or("there is no gate")?;
         try_send(gate.link.as_fd(), &Order::Dial(dial), &[lane])
             .map_err(|errno| format!("the gate is busy: {errno}"))?;
-        self.dials.under_way.insert(ticket, UnderWay { asker: *asker, place, named, is_cancelled: false });
+        let dial = UnderWay { asker: *asker, place, named, is_cancelled: false, connection: None };
+        self.dials.under_way.insert(ticket, dial);
         Ok(())
     }
 
@@ -99,8 +118,11 @@ impl Supervisor {
         if of_world >= MAX_DIALS_PER_WORLD {
             return Err(format!("{MAX_DIALS_PER_WORLD} of your dials are under way: wait for their answers"));
         }
-        if self.dials.under_way.len() >= MAX_DIALS {
-            return Err(format!("{MAX_DIALS} dials are under way: try again later"));
+        let room = MAX_DIALS.saturating_sub(self.dials.under_way.len());
+        if of_world >= room {
+            return Err(format!(
+                "there is room for {room} dials, and {of_world} of yours are under way: try again later"
+            ));
         }
         let open = self.dials.open.entry(world).or_default();
         if open.len() + of_world >= MAX_CONNECTIONS_PER_WORLD {
@@ -143,6 +165,9 @@ impl Supervisor {
     /// Ends the gate, and with it all that is being connected.
     fn lose_gate(&mut self, why: &str) {
         log(why);
+        if let Some(gate) = &mut self.dials.gate {
+            gate.end();
+        }
         // What it handed over before is said in its link.
         while let Some(gate) = &self.dials.gate
             && let Ok(Some((told, _))) = try_receive(gate.link.as_fd())
@@ -152,44 +177,51 @@ impl Supervisor {
         self.dials.gate = None;
         for (_, dial) in std::mem::take(&mut self.dials.under_way) {
             match dial.is_cancelled {
-                true => self.finish_network_grants(dial.asker.source),
-                false => self.answer(&dial.asker, &Answer::Refused("the gate is gone: try again".into())),
+                true => self.finish_cancelled(&dial),
+                false => {
+                    // Its world may have it all the same.
+                    self.dials.open.entry(dial.asker.source).or_default().extend(dial.open());
+                    self.answer(&dial.asker, &Answer::Refused("the gate is gone: try again".into()));
+                }
             }
         }
     }
 
     fn take_told(&mut self, told: Told) {
         match told {
-            Told::Dialed { ticket, connection } => self.take_dialed(ticket, connection),
+            Told::Connected { ticket, connection } => {
+                if let Some(dial) = self.dials.under_way.get_mut(&ticket) {
+                    dial.connection = Some(connection);
+                }
+            }
+            Told::Dialed { ticket } => self.take_dialed(ticket),
             Told::Failed { ticket, why } => self.take_failed(ticket, &why),
             Told::Cancelled { ticket } => {
                 if let Some(dial) = self.dials.under_way.remove(&ticket) {
-                    self.finish_network_grants(dial.asker.source);
+                    self.finish_cancelled(&dial);
                 }
             }
         }
     }
 
-    fn take_dialed(&mut self, ticket: u32, connection: Connection) {
-        let Some(dial) = self.dials.under_way.get(&ticket) else { return };
-        let (asker, place, was_named) = (dial.asker, dial.place.clone(), dial.named.contains(&connection.peer.ip()));
-        let (is_cancelled, world) = (dial.is_cancelled, asker.source);
-        let open = Open { place, connection, was_named };
-        if is_cancelled {
-            // It was handed over before the gate heard: what it is to end with is still to come.
-            self.end_connections(world, &[open]);
+    /// Ends what was handed over before the gate heard that nobody wants it. Then what this dial went on under is over.
+    fn finish_cancelled(&mut self, dial: &UnderWay) {
+        self.end_connections(dial.asker.source, dial.open().as_slice());
+        self.finish_network_grants(dial.asker.source);
+    }
+
+    fn take_dialed(&mut self, ticket: u32) {
+        if self.dials.under_way.get(&ticket).is_none_or(|dial| dial.is_cancelled) {
             return;
         }
-        self.dials.under_way.remove(&ticket);
+        let Some(dial) = self.dials.under_way.remove(&ticket) else { return };
+        let (Some(open), world) = (dial.open(), dial.asker.source) else { return };
+        let Connection { local, peer, .. } = open.connection;
         if let Some(entry) = self.worlds.get(&world) {
-            note_dial(
-                world,
-                &entry.name,
-                &format!("dials {}: {} as {}", open.place, connection.peer, connection.local),
-            );
+            note_dial(world, &entry.name, &format!("dials {}: {peer} as {local}", open.place));
         }
         self.dials.open.entry(world).or_default().push(open);
-        self.answer(&asker, &Answer::Dialed { number: ticket, peer: connection.peer.to_string() });
+        self.answer(&dial.asker, &Answer::Dialed { number: ticket, peer: peer.to_string() });
     }
 
     fn take_failed(&mut self, ticket: u32, why: &str) {
@@ -218,7 +250,7 @@ impl Supervisor {
             let at = |(_, port)| policy.named_addresses(port) != dial.named;
             policy.dial(&dial.place).is_err() || dial.place.one().is_some_and(at)
         };
-        self.cancel_dials(world, "its grant was revoked", is_without_leave);
+        self.cancel_dials(world, is_without_leave);
         self.finish_network_grants(world);
     }
 
@@ -234,7 +266,7 @@ impl Supervisor {
     }
 
     /// Nobody wants these dials of a world any more.
-    fn cancel_dials(&mut self, world: WorldId, why: &str, which: impl Fn(&UnderWay) -> bool) {
+    fn cancel_dials(&mut self, world: WorldId, which: impl Fn(&UnderWay) -> bool) {
         let of_world = self.dials.under_way.iter_mut().filter(|(_, dial)| dial.asker.source == world);
         let mut cancelled = Vec::new();
         for (ticket, dial) in of_world.filter(|(_, dial)| !dial.is_cancelled && which(dial)) {
@@ -242,11 +274,15 @@ impl Supervisor {
             cancelled.push((*ticket, dial.asker));
         }
         for (ticket, asker) in cancelled {
-            self.answer(&asker, &Answer::Refused(why.into()));
-            let told = self.dials.gate.as_ref().map(|gate| try_send(gate.link.as_fd(), &Order::Cancel { ticket }, &[]));
-            if told.is_some_and(|told| told.is_err()) {
-                return self.lose_gate("the gate doesn't listen and is ended; it comes again with the next dial");
-            }
+            self.answer(&asker, &Answer::Refused("its grant was revoked".into()));
+            self.tell_gate_to_cancel(ticket);
+        }
+    }
+
+    fn tell_gate_to_cancel(&mut self, ticket: u32) {
+        let told = self.dials.gate.as_ref().map(|gate| try_send(gate.link.as_fd(), &Order::Cancel { ticket }, &[]));
+        if told.is_some_and(|told| told.is_err()) {
+            self.lose_gate("the gate doesn't listen and is ended; it comes again with the next dial");
         }
     }
 
@@ -258,9 +294,14 @@ impl Supervisor {
         }
     }
 
-    /// A life is over, and its connections with it.
+    /// A life is over, and its connections with it: what is handed over now goes into a lane that nobody has any more. Nobody is answered either, least
+    /// of all its world's next life.
     pub(super) fn forget_dials(&mut self, world: WorldId) {
         self.dials.open.remove(&world);
-        self.cancel_dials(world, "you have ended", |_| true);
+        let (over, stay) =
+            std::mem::take(&mut self.dials.under_way).into_iter().partition(|(_, dial)| dial.asker.source == world);
+        self.dials.under_way = stay;
+        let over: BTreeMap<u32, UnderWay> = over;
+        over.keys().for_each(|ticket| self.tell_gate_to_cancel(*ticket));
     }
 }
