@@ -14,7 +14,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
-use strait_jail::{Enclosure, Limits, enclose};
+use strait_jail::{Enclosure, Limits, RUNTIME_CALLS, enclose};
 use strait_sys::wake;
 
 pub(crate) const SUPERVISOR: &str = "strait-supervisor";
@@ -122,20 +122,4 @@ const SWITCH_CALLS: &[i64] = &[
     libc::SYS_pipe2,
     libc::SYS_pread64,
     libc::SYS_ftruncate,
-];
-
-/// What the allocator and the end of any of the broker's processes take beside that.
-pub(crate) const RUNTIME_CALLS: &[i64] = &[
-    libc::SYS_mprotect,
-    libc::SYS_mremap,
-    libc::SYS_madvise,
-    libc::SYS_brk,
-    libc::SYS_getrandom,
-    libc::SYS_rt_sigreturn,
-    libc::SYS_rt_sigprocmask,
-    libc::SYS_rt_sigaction,
-    libc::SYS_sigaltstack,
-    libc::SYS_restart_syscall,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
 ];

@@ -4,7 +4,7 @@ use crate::Setup;
 use crate::service::MAX_DIALS;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use std::path::Path;
-use strait_jail::{Bind, Enclosure, Limits, enclose};
+use strait_jail::{Bind, Enclosure, Limits, RUNTIME_CALLS, enclose};
 
 /// Descriptors: a dial has its lane, a socket, and while it resolves two more. But the same limit is for those in flight (`ETOOMANYREFS`, `unix(7)`), and in
 /// the lane of each of some four thousand worlds may lie twenty that it doesn't take.
@@ -22,7 +22,7 @@ pub(crate) fn enter(setup: Setup) -> Result<(), String> {
     let enclosure = Enclosure {
         name: "strait-gate".into(),
         uid: setup.uid,
-        syscalls: CALLS.to_vec(),
+        syscalls: [CALLS, RUNTIME_CALLS].concat(),
         binds,
         network: true,
         limits: Limits { open_files: Some(FILES), ..Limits::default() },
@@ -93,16 +93,4 @@ const CALLS: &[i64] = &[
     libc::SYS_nanosleep,
     libc::SYS_mmap,
     libc::SYS_munmap,
-    libc::SYS_mprotect,
-    libc::SYS_mremap,
-    libc::SYS_madvise,
-    libc::SYS_brk,
-    libc::SYS_getrandom,
-    libc::SYS_rt_sigreturn,
-    libc::SYS_rt_sigprocmask,
-    libc::SYS_rt_sigaction,
-    libc::SYS_sigaltstack,
-    libc::SYS_restart_syscall,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
 ];

@@ -32,6 +32,22 @@ pub struct Enclosure {
     pub limits: Limits,
 }
 
+/// What the allocator and the end of any process take: for [`Enclosure::syscalls`], beside its own.
+pub const RUNTIME_CALLS: &[i64] = &[
+    libc::SYS_mprotect,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    libc::SYS_getrandom,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigaction,
+    libc::SYS_sigaltstack,
+    libc::SYS_restart_syscall,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
 /// Encloses the calling process, which must have one thread. Its open descriptors and its memory stay.
 ///
 /// After that: a root that is read-only and empty but for `binds`, no network but an unconfigured loopback (unless it keeps the host's), no capabilities and no way to any, no

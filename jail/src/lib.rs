@@ -104,7 +104,7 @@ mod wire;
 
 pub use attest::{Attested, Landlock};
 pub use cgroup::{Had, LONG_WAIT, Turns, processor_of};
-pub use enclose::{Enclosure, enclose};
+pub use enclose::{Enclosure, RUNTIME_CALLS, enclose};
 pub use error::{Error, SpawnError, Step};
 pub use launcher::{Fds, Image, Launcher, MAX_OPEN, MAX_SEATS, Options, Ticket};
 pub use mounts::Mount;

@@ -2,7 +2,7 @@
 
 use super::Orders;
 use super::shelves::Shelves;
-use crate::roles::{RUNTIME_CALLS, STORE};
+use crate::roles::STORE;
 use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, chownat, fchown, flock, fstat, open, openat};
 use rustix::io::Errno;
 use rustix::process::{Gid, Signal, Uid, geteuid, set_parent_process_death_signal};
@@ -13,7 +13,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use strait_jail::{Bind, Enclosure, Limits, enclose};
+use strait_jail::{Bind, Enclosure, Limits, RUNTIME_CALLS, enclose};
 
 /// The store's part of the state directory, and where that is when it is enclosed.
 const PART: &str = "snapshots";
