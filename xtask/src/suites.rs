@@ -75,7 +75,7 @@ fn miri(root: &Path, tally: &mut Tally) -> Result<(), String> {
     }
     let mut tests = Command::new("cargo");
     tests.args(["+nightly", "miri", "test", "--quiet", "--package", "strait-protocol", "--target-dir", "target/miri"]);
-    tests.current_dir(root).env("MIRIFLAGS", MIRI_FLAGS).env("PROPTEST_CASES", "8");
+    tests.current_dir(root).env("MIRIFLAGS", MIRI_FLAGS).env("PROPTEST_CASES", "1");
     run("protocol under Miri", &mut tests, tally)
 }
 

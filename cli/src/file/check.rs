@@ -137,6 +137,8 @@ impl Section<'_, '_> {
             ConfigError::Pattern { text, .. }
             | ConfigError::Topic { text, .. }
             | ConfigError::Ask { text, .. }
+            | ConfigError::Place { text, .. }
+            | ConfigError::Sockets(text)
             | ConfigError::Permission(text)
             | ConfigError::Path(text) => self.text(text),
             ConfigError::Limit { name, .. } => self.limit(name),

@@ -211,6 +211,18 @@ fn permissions_are_found_and_mended() {
 }
 
 #[test]
+fn places_in_the_network_are_checked() {
+    let (line, column, message, _) =
+        mistake("[worlds.a]\ncommand = [\"x\"]\nnetwork = [\"a.example:443\", \"127.1:80\"]\n");
+    assert!(message.contains("`127.1` is no host"), "{message}");
+    assert_eq!((line, column), (3, 29));
+    let (line, _, message, _) =
+        mistake("[worlds.a]\ncommand = [\"x\"]\nallow_syscalls = [\"connect\"]\nnetwork = [\"a.example:443\"]\n");
+    assert!(message.contains("could connect them anew"), "{message}");
+    assert_eq!(line, 3);
+}
+
+#[test]
 fn names_are_checked() {
     let (line, column, message, _) =
         mistake("[worlds.ok]\ncommand=[\"x\"]\n[worlds.\"strait.gate\"]\ncommand = [\"x\"]\n");
