@@ -16,8 +16,6 @@ impl Client {
     ///
     /// [`Error::Refused`] says what stands against it: policy, no such name, nobody listens there, no answer in time.
     pub fn dial(&mut self, place: &str, timeout: Duration) -> Result<TcpStream, Error> {
-        // What came too late for a dial before is wanted by nobody.
-        self.lane.forget_connections();
         match self.ask(&dial(place, timeout), timeout.saturating_add(PROMPT))? {
             Answer::Dialed { number, .. } => self.take_connection(number),
             _ => Err(Error::Unexpected),

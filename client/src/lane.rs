@@ -7,6 +7,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use strait_protocol::exchange::{self, Handed, Note};
 use strait_sys::socket;
 
+/// Connections that wait for who dialled.
+const MAX_UNCLAIMED: usize = 64;
+
 /// Descriptors that the switch handed over and nobody has asked for yet.
 #[derive(Debug)]
 pub(crate) struct Lane {
@@ -31,24 +34,28 @@ impl Lane {
             if is_it(&note) {
                 return Ok((note, descriptors));
             }
-            self.taken.push_back((note, descriptors));
+            self.keep((note, descriptors));
         }
     }
 
     /// Closes what was handed over for a link that is gone.
     pub(crate) fn discard(&mut self, link: u32) {
         while let Ok(handed) = self.receive() {
-            self.taken.push_back(handed);
+            self.keep(handed);
         }
         self.taken.retain(|(note, _)| !matches!(note.what, Handed::LinkIn | Handed::LinkOut) || note.number != link);
     }
 
-    /// Closes connections that nobody has asked for.
-    pub(crate) fn forget_connections(&mut self) {
-        while let Ok(handed) = self.receive() {
-            self.taken.push_back(handed);
+    /// Puts aside what came while something else was looked for. A connection that came too late for who dialled is asked for by nobody: of many, the oldest is
+    /// closed.
+    fn keep(&mut self, handed: (Note, Vec<OwnedFd>)) {
+        self.taken.push_back(handed);
+        let is_connection = |(note, _): &(Note, Vec<OwnedFd>)| note.what == Handed::Connection;
+        if self.taken.iter().filter(|handed| is_connection(handed)).count() > MAX_UNCLAIMED
+            && let Some(oldest) = self.taken.iter().position(is_connection)
+        {
+            self.taken.remove(oldest);
         }
-        self.taken.retain(|(note, _)| note.what != Handed::Connection);
     }
 
     fn receive(&mut self) -> Result<(Note, Vec<OwnedFd>), Error> {

@@ -185,12 +185,13 @@ impl Section<'_, '_> {
 
     /// Where this text stands, as a value or in a list.
     fn text(&self, text: &str) -> Option<Range<usize>> {
-        const KEYS: [&str; 11] = [
+        const KEYS: [&str; 12] = [
             "name",
             "send",
             "link",
             "publish",
             "subscribe",
+            "network",
             "may",
             "ask",
             "read",
