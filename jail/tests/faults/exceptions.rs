@@ -62,6 +62,7 @@ const EXCEPTIONS: &[(Option<Role>, &str, Exception, &str)] = &[
     (LAUNCHER, "mount_setattr", Harmless, "a file system that can't be mapped to another owner; attributes are named, and would be in the report"),
     (LAUNCHER, "wait4", Harmless, "a child that has ended isn't collected"),
     (LAUNCHER, "recvmsg", Harmless, "waits for the next order, when this one is done; the launcher ends, and says so to that one"),
+    (LAUNCHER, "recvmsg", Late, "hearing whether the program started: it may have"),
     (LAUNCHER, "sendmsg", Unnamed, "the answer itself: the launcher ends, and its supervisor sees that"),
     (LAUNCHER, "sendmsg", Late, "the answer itself: the world that nobody was told of is killed"),
     (LAUNCHER, "sendmsg", Harmless, "the answer itself, when the socket has no room: it is kept and sent again"),
@@ -72,7 +73,6 @@ const EXCEPTIONS: &[(Option<Role>, &str, Exception, &str)] = &[
     (RESTORER, "arch_prctl", Ends, "without its thread's storage no program can say anything: the first access kills it"),
     (RESTORER, "set_tid_address", Infallible, "set_tid_address(2): always succeeds"),
     (RESTORER, "umask", Infallible, "umask(2): always succeeds"),
-    (LAUNCHER, "read", Late, "hearing whether the program started: it may have"),
 ];
 
 /// All that is said of a call.
