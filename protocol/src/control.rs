@@ -420,9 +420,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[cfg(not(miri))]
     proptest! {
         #[test]
-        fn random_bytes_are_refused_or_harmless(bytes in prop::collection::vec(any::<u8>(), 0..if cfg!(miri) { 128 } else { 2048 })) {
+        fn random_bytes_are_refused_or_harmless(bytes in prop::collection::vec(any::<u8>(), 0..2048)) {
             let _ = Request::decode(&bytes);
             let _ = Answer::decode(&bytes);
         }

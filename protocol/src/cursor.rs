@@ -278,6 +278,7 @@ mod tests {
         ]
     }
 
+    #[cfg(not(miri))]
     proptest! {
         /// Two honest parties against a queue of (offset, length): nothing is lost, reordered or overwritten.
         #[test]

@@ -82,6 +82,7 @@ mod oracle {
     use proptest::prelude::*;
     use std::collections::VecDeque;
 
+    #[cfg(not(miri))]
     proptest! {
         #[test]
         fn what_goes_in_comes_out_in_order(steps in prop::collection::vec((any::<bool>(), 0..300usize), 1..300)) {

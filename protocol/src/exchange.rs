@@ -273,6 +273,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[cfg(not(miri))]
     proptest! {
         #[test]
         fn any_bytes_are_one_request_or_none(bytes in prop::collection::vec(any::<u8>(), 0..40)) {

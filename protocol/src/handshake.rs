@@ -218,6 +218,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[cfg(not(miri))]
     proptest! {
         #[test]
         fn random_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..MAX_BYTES)) {

@@ -69,6 +69,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[cfg(not(miri))]
     proptest! {
         #[test]
         fn what_is_packed_is_unpacked(payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..20)) {

@@ -516,6 +516,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[cfg(not(miri))]
     proptest! {
         #[test]
         fn any_words_decode_or_are_refused(words in any::<[u64; 8]>(), published in 0..=65536u32) {

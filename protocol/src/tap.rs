@@ -127,6 +127,7 @@ mod tests {
         prop_oneof![Just(Fate::Delivered), Just(Fate::Held), reason.prop_map(Fate::Ended)]
     }
 
+    #[cfg(not(miri))]
     proptest! {
         #[test]
         fn what_is_put_in_comes_out(seen in prop::collection::vec((any::<u32>(), fates(), prop::collection::vec(any::<u8>(), 0..400)), 0..9)) {
