@@ -15,7 +15,8 @@ const NLMSG_ERROR: u16 = 2;
 /// Of `struct nlmsghdr` and of `struct inet_diag_req_v2`, in bytes.
 const HEADER_BYTES: usize = 16;
 const REQUEST_BYTES: usize = 56;
-/// Where `struct inet_diag_msg` says the inode.
+/// Where `struct inet_diag_msg` says how many bytes aren't sent or not acknowledged, and the inode.
+const UNSENT_AT: usize = HEADER_BYTES + 60;
 const INODE_AT: usize = HEADER_BYTES + 68;
 
 /// Ends a connection at once, whoever holds its descriptors: they get `ECONNABORTED`, the other side a reset. One that is gone already is no error.
@@ -28,9 +29,27 @@ pub fn destroy(connection: &Connection) -> Result<(), Errno> {
 
 /// Whether any process holds it still. What only the kernel has left to close isn't held. Takes no privilege.
 pub fn is_held(connection: &Connection) -> Result<bool, Errno> {
+    Ok(look(connection)?.is_some_and(|found| found.is_held))
+}
+
+/// Whether nobody holds it and nothing of what was written to it is still to come to the other side.
+pub fn is_over(connection: &Connection) -> Result<bool, Errno> {
+    Ok(look(connection)?.is_none_or(|found| !found.is_held && !found.has_unsent))
+}
+
+/// What the kernel says of a connection.
+struct Found {
+    is_held: bool,
+    has_unsent: bool,
+}
+
+fn look(connection: &Connection) -> Result<Option<Found>, Errno> {
     match exchange(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, connection) {
-        Ok(answer) => Ok(answer.get(INODE_AT..INODE_AT + 4).is_some_and(|inode| inode != [0; 4])),
-        Err(Errno::NOENT) => Ok(false),
+        Ok(answer) => {
+            let is_set = |at: usize| answer.get(at..at + 4).is_some_and(|word| word != [0; 4]);
+            Ok(Some(Found { is_held: is_set(INODE_AT), has_unsent: is_set(UNSENT_AT) }))
+        }
+        Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno),
     }
 }
@@ -110,6 +129,22 @@ mod tests {
             assert!(!is_held(&connection).unwrap(), "only the kernel has it");
             drop(theirs);
             assert!(!is_held(&connection).unwrap());
+        }
+    }
+
+    /// What was written and not read yet comes to the other side though nobody holds the connection any more.
+    #[test]
+    fn a_connection_with_something_left_to_send_is_not_over() {
+        let (mut ours, mut theirs, connection) = connected("127.0.0.1:0");
+        ours.set_nonblocking(true).unwrap();
+        while ours.write(&[1; 64 * 1024]).is_ok() {}
+        drop(ours);
+        assert!(!is_held(&connection).unwrap() && !is_over(&connection).unwrap());
+        std::io::copy(&mut theirs, &mut std::io::sink()).unwrap();
+        drop(theirs);
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while !is_over(&connection).unwrap() {
+            assert!(std::time::Instant::now() < end, "it never ends");
         }
     }
 

@@ -126,7 +126,7 @@ impl Supervisor {
         }
         let open = self.dials.open.entry(world).or_default();
         if open.len() + of_world >= MAX_CONNECTIONS_PER_WORLD {
-            open.retain(|open| diag::is_held(&open.connection).unwrap_or(true));
+            open.retain(|open| !diag::is_over(&open.connection).unwrap_or(false));
         }
         match open.len() + of_world < MAX_CONNECTIONS_PER_WORLD {
             true => Ok(()),
