@@ -6,6 +6,7 @@ use common::{Dir, Foreground, ask, ask_until, strait};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::time::{Duration, Instant};
 use strait_broker::{Client, Stream};
 
 const TALKER: &str = r#"
@@ -86,16 +87,21 @@ fn who_prints_without_end_loses_lines_of_its_own_which_is_said_and_keeps_nobody_
     let printed = flood.iter().filter(|line| line["stream"] == "out").count();
     assert!((50..1000).contains(&printed), "{printed} lines");
     ask_until(&socket, ["log", "quiet"], " out: once");
-    let long = objects(&socket, "long");
-    let lengths: Vec<usize> = long
-        .iter()
-        .filter(|line| line["stream"] == "out")
-        .filter_map(|line| Some(line["text"].as_str()?.len()))
-        .collect();
-    assert_eq!(lengths, [1024, 1024]);
+    // What is behind them has no end yet.
+    let end = Instant::now() + Duration::from_secs(20);
+    while lengths(&socket, "long") != [1024, 1024] {
+        assert!(Instant::now() < end, "{:?}", lengths(&socket, "long"));
+    }
     assert!(ask(&socket, ["kill", "flood"]).out.starts_with("flood: "), "it answers");
     up.interrupt();
     assert_eq!(up.end().0, Some(0));
+}
+
+/// The lengths of the lines that a world printed.
+fn lengths(socket: &Path, world: &str) -> Vec<usize> {
+    let lines = objects(socket, world);
+    let printed = lines.iter().filter(|line| line["stream"] == "out");
+    printed.filter_map(|line| Some(line["text"].as_str()?.len())).collect()
 }
 
 #[test]
