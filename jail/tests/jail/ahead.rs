@@ -91,6 +91,8 @@ fn look(launcher: &mut Launcher, spec: &Spec) -> (u32, String, Report) {
 }
 
 fn without_numbers(mut report: Report) -> Report {
+    // In the order of their numbers, which the kernel gives anew when others are gone.
+    report.mounts.sort_by(|one, other| one.target.cmp(&other.target));
     (report.pid, report.pids, report.uids, report.gids) = (0, Vec::new(), Vec::new(), Vec::new());
     report.control_groups.retain(|(file, _)| !file.contains("usage") && !file.contains("current"));
     for (_, target) in &mut report.descriptors {
